@@ -1,0 +1,317 @@
+"""Signed weights on differential pairs of devices, and their products.
+
+A weight is the difference of two groups of D devices read in parallel, in units
+that one digital gain per layer sets:
+
+    w = gain (sum_d G+_d - sum_d G-_d)
+
+Devices only see targets in their range: an unconstrained parameter u becomes
+the difference tanh(u) span, of which G+ carries the positive part and G- the
+negative part, above the lowest conductance. A weight change is written with
+pulses on G+ where it is positive and on G- where it is negative.
+
+Axes: P polarity (plus, minus), D device, I in (bias included, last), O out,
+N sample, T time step, K pulse.
+"""
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+from meta_analog import quantize
+
+
+class Crossbar(NamedTuple):
+  """One layer on the chip."""
+
+  devices: Any  # device state, fields [P, D, I, O]
+  model: Any  # what the controller believes: the same, without any noise
+  gain_per_uS: jax.Array  # scalar, weight of one microsiemens
+
+
+class Reading(NamedTuple):
+  """What a presentation sees of a crossbar."""
+
+  weights: jax.Array  # [I, O], mean and the frozen part of the read noise
+  variance: jax.Array  # [I, O], of the part that is fresh in every product
+
+
+def targets_from_parameters(
+    u: jax.Array, span_uS: jax.Array, floor_uS: jax.Array, num_devices: int
+) -> jax.Array:
+  """Returns target conductances of a layer's devices.
+
+      G+ = floor + span max(tanh u, 0),   G- = floor + span max(-tanh u, 0)
+
+  Any u is in range and G+ - G- = span tanh u has a gradient everywhere.
+
+  Args:
+    u: [I, O], unconstrained.
+    span_uS: largest difference of a pair, below g_max - floor.
+    floor_uS: lowest target.
+    num_devices: D, devices per polarity; each gets the same target.
+
+  Returns:
+    [P, D, I, O], uS.
+  """
+  chex.assert_rank(u, 2)
+  d = jnp.tanh(u)
+  pair = floor_uS + span_uS * jnp.stack([jax.nn.relu(d), jax.nn.relu(-d)])
+  return jnp.repeat(pair[:, None], num_devices, axis=1)
+
+
+def parameters_from_weights(
+    weights: jax.Array, gain_per_uS: jax.Array, span_uS: jax.Array,
+    num_devices: int
+) -> jax.Array:
+  """Returns u such that the targets of u carry these weights.
+
+  The inverse of `targets_from_parameters` followed by `weights_from_targets`.
+  A weight beyond the range is given the largest that fits.
+
+  Args:
+    weights: [I, O].
+    gain_per_uS: weight per uS.
+    span_uS: largest difference of a pair.
+    num_devices: D.
+
+  Returns:
+    [I, O].
+  """
+  d = weights / (gain_per_uS * span_uS * num_devices)
+  return jnp.arctanh(jnp.clip(d, -0.999999, 0.999999))
+
+
+def weights_from_targets(
+    g_uS: jax.Array, gain_per_uS: jax.Array
+) -> jax.Array:
+  """Returns gain (sum_d G+ - sum_d G-).
+
+  Args:
+    g_uS: [P, D, I, O], conductances.
+    gain_per_uS: weight per uS.
+
+  Returns:
+    [I, O].
+  """
+  return gain_per_uS * _sum_devices(g_uS, minus=-1.0)
+
+
+def program(
+    key: jax.Array,
+    device: base.Device,
+    model: base.Device,
+    targets_uS: jax.Array,
+    gain_per_uS: jax.Array,
+    time_s: jax.Array,
+) -> Crossbar:
+  """Returns a freshly programmed crossbar.
+
+  Args:
+    key: consumed.
+    device: the technology.
+    model: the same technology without noise: the controller's table.
+    targets_uS: [P, D, I, O].
+    gain_per_uS: scalar.
+    time_s: chip time.
+
+  Returns:
+    A `Crossbar`.
+  """
+  chex.assert_rank(targets_uS, 4)
+  return Crossbar(
+      devices=device.program(key, targets_uS, time_s),
+      model=model.program(jax.random.key(0), targets_uS, time_s),
+      gain_per_uS=jnp.asarray(gain_per_uS),
+  )
+
+
+def read(
+    key: jax.Array,
+    device: base.Device,
+    crossbar: Crossbar,
+    time_s: jax.Array,
+    fresh_share: jax.Array,
+) -> Reading:
+  """Returns what one presentation at `time_s` sees.
+
+  Read noise has a 1/f spectrum: the part slower than a presentation is one
+  draw, frozen while it lasts; the rest, `fresh_share` of the variance, is new
+  in every product.
+
+  Args:
+    key: consumed by the frozen part.
+    device: the technology.
+    crossbar: state.
+    time_s: chip time.
+    fresh_share: 0 (one read per presentation) to 1 (a read per product).
+
+  Returns:
+    A `Reading`.
+  """
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+  noise = jax.random.normal(key, mean_uS.shape)
+  g_uS = mean_uS + jnp.sqrt(1.0 - fresh_share) * sigma_uS * noise
+  variance = _sum_devices(jnp.square(sigma_uS), minus=1.0) * fresh_share
+  return Reading(
+      weights=weights_from_targets(g_uS, crossbar.gain_per_uS),
+      variance=jnp.square(crossbar.gain_per_uS) * variance,
+  )
+
+
+def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean and the standard deviation of x w + b over fresh noise.
+
+  For independent Gaussian devices, x (W + S * noise) with noise fresh in every
+  product has the law of x W + sqrt(x^2 S^2) * noise, at each output and
+  jointly, so no weight-sized draw is needed. The last row is the bias, driven
+  by a constant current of 1.
+
+  Args:
+    inputs: [..., I - 1].
+    reading: [I, O].
+
+  Returns:
+    Mean [..., O] and deviation [..., O]; the gradient of the deviation is 0
+    where it is 0.
+  """
+  variance = _affine(jnp.square(inputs), reading.variance)
+  return _affine(inputs, reading.weights), safe_sqrt(variance)
+
+
+def safe_sqrt(x: jax.Array) -> jax.Array:
+  """Returns sqrt(x) with gradient 0 where x is 0, instead of NaN."""
+  positive = x > 0
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def staircases(
+    model: base.Device, crossbar: Crossbar, num_levels: int,
+    time_s: jax.Array, reference_s: jax.Array
+) -> jax.Array:
+  """Returns the mean weight change that k pulses would make, for each polarity.
+
+  The controller's table: its noise-free model of the devices is pulsed k times
+  at `time_s`, and read at `reference_s`, the time the predictions are wanted
+  for. No read of the chip enters.
+
+  Args:
+    model: the technology without noise.
+    crossbar: state.
+    num_levels: K.
+    time_s: chip time of the write.
+    reference_s: chip time of the read, later than time_s.
+
+  Returns:
+    [P, K + 1, I, O], magnitudes of the weight change; [:, 0] is 0.
+  """
+  shape = _shape(crossbar)
+
+  def after(k):
+    count = jnp.broadcast_to(k, shape[2:])
+    pulses = jnp.stack([spread(count, shape[1])] * 2)
+    state = model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)
+    mean_uS = model.read_stats(state, reference_s)[0]
+    return jnp.sum(mean_uS, axis=1)  # [P, I, O]
+
+  levels = jnp.arange(num_levels + 1, dtype=jnp.float32)
+  g_uS = jax.vmap(after, out_axes=1)(levels)
+  return crossbar.gain_per_uS * (g_uS - g_uS[:, :1])
+
+
+def spread(num_pulses: jax.Array, num_devices: int) -> jax.Array:
+  """Returns how many of n pulses each of D devices gets, in turn.
+
+  The gradient is shared equally.
+
+  Args:
+    num_pulses: [I, O], non-negative whole numbers.
+    num_devices: D.
+
+  Returns:
+    [D, I, O], whole numbers that sum to num_pulses.
+  """
+  offset = jnp.arange(num_devices, dtype=jnp.float32)[:, None, None]
+  shared = num_pulses[None] / num_devices
+  whole = jnp.ceil((jax.lax.stop_gradient(num_pulses)[None] - offset)
+                   / num_devices)
+  return quantize.straight_through(jnp.maximum(whole, 0.0), shared + 0 * whole)
+
+
+def pulse(
+    key: jax.Array,
+    device: base.Device,
+    model: base.Device,
+    crossbar: Crossbar,
+    num_pulses: jax.Array,
+    time_s: jax.Array,
+) -> Crossbar:
+  """Returns the crossbar after a write: +n pulses on G+, or -n on G-.
+
+  Args:
+    key: consumed.
+    device: the technology.
+    model: the technology without noise.
+    crossbar: state.
+    num_pulses: [I, O], signed whole numbers.
+    time_s: chip time.
+
+  Returns:
+    New `Crossbar`; the controller's model is pulsed alike.
+  """
+  pulses = pulses_per_device(num_pulses, _shape(crossbar)[1])
+  return crossbar._replace(
+      devices=device.pulse(key, crossbar.devices, pulses, time_s),
+      model=jax.lax.stop_gradient(
+          model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)),
+  )
+
+
+def pulses_per_device(num_pulses: jax.Array, num_devices: int) -> jax.Array:
+  """Returns signed counts [I, O] as counts for each device [P, D, I, O]."""
+  plus, minus = _positive(num_pulses), _positive(-num_pulses)
+  return jnp.stack([spread(plus, num_devices), spread(minus, num_devices)])
+
+
+def _positive(n):
+  """Returns max(n, 0), differentiated as n / 2 at 0.
+
+  At n = 0 one more pulse goes to either side: half the gradient to each makes
+  the derivative of the pair the mean of both.
+  """
+  return jnp.where(n == 0, 0.5 * n, jax.nn.relu(n))
+
+
+def _sum_devices(g_uS, *, minus):
+  """Returns sum_d G+_d + minus sum_d G-_d, [I, O] from [P, D, I, O].
+
+  A product with a vector, and not a sum, because XLA on CPU keeps the result
+  of a product: it would fuse a sum, together with the random draws behind it,
+  into every later product and repeat the draws at each time step, which made
+  a presentation 5 times slower.
+  """
+  num_devices = g_uS.shape[1]
+  signs = jnp.repeat(jnp.array([1.0, minus], g_uS.dtype), num_devices)
+  flat = g_uS.reshape(2 * num_devices, -1)
+  return (signs @ flat).reshape(g_uS.shape[2:])
+
+
+def _affine(inputs, weights):
+  """Returns inputs @ weights[:-1] + weights[-1].
+
+  A constant input gets the 1 of the bias as a column, so that the whole is one
+  product that XLA keeps; over time steps the column would be a copy of all
+  spikes, and the row is added instead.
+  """
+  if inputs.ndim == 2:
+    ones = jnp.ones_like(inputs[:, :1])
+    return jnp.concatenate([inputs, ones], axis=1) @ weights
+  out = inputs @ weights[:-1]
+  return out + weights[-1].reshape((1,) * (out.ndim - 1) + (-1,))
+
+
+def _shape(crossbar):
+  return jax.tree.leaves(crossbar.devices)[0].shape

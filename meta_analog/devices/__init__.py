@@ -1,0 +1,40 @@
+"""Memory technologies, one per file, all with the contract of base.Device."""
+
+from typing import Any, NamedTuple
+
+from meta_analog import base
+from meta_analog.devices import ideal
+from meta_analog.devices import pcm
+
+
+class Family(NamedTuple):
+  """A technology: its parameters' type and its constructor."""
+
+  params: type[Any]
+  make: Any  # (params, max_pulses) -> base.Device
+
+
+FAMILIES = {
+    'pcm': Family(pcm.PCMParams,
+                  lambda p, n: pcm.make(p, max_pulses=n)),
+    'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p)),
+}
+
+
+def make(name: str, params: Any, max_pulses: int) -> base.Device:
+  """Returns the device of a technology.
+
+  Args:
+    name: key of FAMILIES.
+    params: an instance of that family's params.
+    max_pulses: most pulses in one call, static.
+
+  Returns:
+    A `base.Device`.
+
+  Raises:
+    ValueError: if the name is unknown.
+  """
+  if name not in FAMILIES:
+    raise ValueError(f'device = {name!r}: must be one of {sorted(FAMILIES)}')
+  return FAMILIES[name].make(params, max_pulses)

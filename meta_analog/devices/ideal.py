@@ -1,0 +1,74 @@
+"""An ideal analog memory: exact, bidirectional, without noise or drift.
+
+It keeps the contract of every device, so it stands in for a real one by one
+word of the configuration, and shows what the devices cost.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+from meta_analog import quantize
+
+MAX_PULSES = None  # closed form: any number of pulses costs the same
+BIDIRECTIONAL = True
+
+
+class IdealParams(NamedTuple):
+  """Parameters, all traced."""
+
+  g_min_uS: jax.Array | float = 0.0
+  g_max_uS: jax.Array | float = 25.0
+  step_uS: jax.Array | float = 1.0  # conductance change of one pulse
+  noise_scale: jax.Array | float = 1.0  # kept for the contract: no noise
+
+
+class IdealState(NamedTuple):
+  """State of an array of devices; all fields have the array's shape."""
+
+  g_uS: jax.Array
+  num_pulses: jax.Array  # pulses since programming, of either sign
+
+
+def make(params: IdealParams = IdealParams()) -> base.Device:
+  """Returns the ideal device with these parameters.
+
+  Pulses add `step_uS` each; the state stays in [g_min_uS, g_max_uS].
+
+  Args:
+    params: scalars.
+
+  Returns:
+    A `base.Device`.
+  """
+  def limit(g_uS):
+    return quantize.saturate(g_uS, params.g_min_uS, params.g_max_uS)
+
+  def program(key, target_uS, time_s):
+    del key, time_s
+    return IdealState(g_uS=limit(target_uS),
+                      num_pulses=jnp.zeros_like(target_uS))
+
+  def pulse(key, state, num_pulses, time_s):
+    del key, time_s
+    g_uS = limit(state.g_uS + params.step_uS * num_pulses)
+    return IdealState(g_uS=g_uS,
+                      num_pulses=state.num_pulses + jnp.abs(num_pulses))
+
+  def reset(key, state, mask, time_s):
+    del key, time_s
+    low = jnp.full_like(state.g_uS, params.g_min_uS)
+    return IdealState(g_uS=jnp.where(mask, low, state.g_uS),
+                      num_pulses=jnp.where(mask, 0.0, state.num_pulses))
+
+  def read(key, state, time_s):
+    del key, time_s
+    return state.g_uS
+
+  def read_stats(state, time_s):
+    del time_s
+    return state.g_uS, jnp.zeros_like(state.g_uS)
+
+  return base.Device(program, pulse, reset, read, read_stats)

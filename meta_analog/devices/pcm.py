@@ -1,0 +1,215 @@
+"""Phase-change memory, 90 nm mushroom cell: the complete statistical model.
+
+One SET pulse, the n-th since RESET, adds a random step that depends on the
+conductance G and on the history, carried by a pulse memory P = exp(-n / a):
+
+    P       <- P exp(-1 / a)                          before the step
+    dG      =  m1 G + c1 + A1 P + (m2 G + c2 + A2 P) N(0, 1)
+    G       <- clip(G + dG, g_min, g_max)
+
+A read t seconds of chip time after the last programming event t_p sees drift
+and white noise:
+
+    G_d(t)  =  G ((t - t_p) / T0)^-nu                 eq. 3
+    G_r     =  G_d + (m3 G_d + c3) N(0, 1)
+
+G itself is the conductance T0 after the last event. A pulse or a RESET starts
+the drift of that device afresh. RESET: G ~ N(g0, 0.1 g0), P <- 1.
+
+Source: Nandakumar et al., 2018 (doi:10.1063/1.5042408); constants as in the
+public implementation that reproduces its figure (srnn-pcm, xbar.py). It has no
+device-to-device spread: `nu_std` and `step_std` add it, and 0 recovers it.
+
+Programming to a target stands for an iterative procedure and draws its error
+from the statistical model of Joshi et al., 2020 (doi:10.1038/s41467-020-16108-9,
+coefficients at 25 uS as in aihwkit):
+
+    sigma(g) = 0.26348 + 0.0786 g - 0.001877 g^2  uS
+
+The pulse memory after such a procedure is not published;
+`pulse_memory_after_program` is an assumption, 0 for a relaxed device.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+from meta_analog import quantize
+
+BIDIRECTIONAL = False
+MIN_AGE_S = 1e-3  # s, the power law is singular at age 0
+
+
+class PCMParams(NamedTuple):
+  """Parameters, all traced. Measured values unless a comment says otherwise."""
+
+  g_min_uS: jax.Array | float = 0.1  # uS, lowest state after SET
+  g_max_uS: jax.Array | float = 12.0  # uS; 20 redraws the published figure
+  g_reset_min_uS: jax.Array | float = 0.01  # uS, lowest state after RESET
+  # SET: mean step m1 G + c1 + A1 P and its deviation m2 G + c2 + A2 P.
+  m1: jax.Array | float = -0.084
+  c1_uS: jax.Array | float = 0.880
+  a1_uS: jax.Array | float = 1.40
+  m2: jax.Array | float = 0.091
+  c2_uS: jax.Array | float = 0.260
+  a2_uS: jax.Array | float = 2.15
+  memory_pulses: jax.Array | float = 2.6  # a, pulses
+  # Read: deviation m3 G + c3.
+  m3: jax.Array | float = 0.03
+  c3_uS: jax.Array | float = 0.13
+  # Drift.
+  t0_s: jax.Array | float = 38.6  # s, first read after programming
+  nu_mean: jax.Array | float = 0.04
+  nu_std: jax.Array | float = 0.01  # spread over devices; assumed
+  step_std: jax.Array | float = 0.0  # relative spread of the step; assumed
+  # RESET.
+  g_reset_uS: jax.Array | float = 0.1  # uS
+  reset_std: jax.Array | float = 0.1  # relative
+  # Programming to a target, sigma = p0 + p1 g + p2 g^2.
+  program_p0_uS: jax.Array | float = 0.26348
+  program_p1: jax.Array | float = 0.0786
+  program_p2_per_uS: jax.Array | float = -0.001877
+  pulse_memory_after_program: jax.Array | float = 0.0  # P, assumed
+  noise_scale: jax.Array | float = 1.0  # multiplies every deviation
+
+
+class PCMState(NamedTuple):
+  """State of an array of devices; all fields have the array's shape."""
+
+  g_uS: jax.Array  # uS, conductance T0 after the last programming event
+  pulse_memory: jax.Array  # P, 1 after RESET, shrinks with every SET
+  time_s: jax.Array  # s, chip time of the last programming event
+  nu: jax.Array  # drift exponent of this device
+  step: jax.Array  # relative step size of this device
+  num_pulses: jax.Array  # SET pulses since programming or RESET
+
+
+def make(
+    params: PCMParams = PCMParams(), *, max_pulses: int = 20
+) -> base.Device:
+  """Returns the PCM device with these parameters.
+
+  Straight-through gradients, where physics is not differentiable: the number
+  of pulses is differentiated as the mean step at the state where the train
+  ends (see `base.Device`); a state that was clipped at a bound passes no
+  gradient.
+
+  Args:
+    params: scalars.
+    max_pulses: most SET pulses in one call of `pulse`, static.
+
+  Returns:
+    A `base.Device`.
+  """
+  p = params
+
+  def program(key, target_uS, time_s):
+    key_error, key_nu, key_step = jax.random.split(key, 3)
+    shape = target_uS.shape
+    sigma_uS = p.noise_scale * program_sigma_uS(p, target_uS)
+    g_uS = target_uS + sigma_uS * jax.random.normal(key_error, shape)
+    nu = p.nu_mean + p.noise_scale * p.nu_std * jax.random.normal(key_nu, shape)
+    step = 1.0 + p.noise_scale * p.step_std * jax.random.normal(key_step, shape)
+    return PCMState(
+        g_uS=quantize.saturate(g_uS, p.g_min_uS, p.g_max_uS),
+        pulse_memory=jnp.full(shape, p.pulse_memory_after_program),
+        time_s=jnp.full(shape, time_s, jnp.float32),
+        nu=jnp.maximum(nu, 0.0),
+        step=jnp.maximum(step, 0.0),
+        num_pulses=jnp.zeros(shape),
+    )
+
+  def pulse(key, state, num_pulses, time_s):
+    def body(state, i_key):
+      return _set_pulse(p, state, num_pulses, *i_key, max_pulses), None
+
+    keys = jax.random.split(key, max_pulses)
+    count = jnp.arange(max_pulses, dtype=jnp.float32)
+    new = jax.lax.scan(body, state, (count, keys))[0]
+    touched = jax.lax.stop_gradient(num_pulses) > 0
+    return new._replace(time_s=jnp.where(touched, time_s, state.time_s))
+
+  def reset(key, state, mask, time_s):
+    noise = jax.random.normal(key, state.g_uS.shape)
+    g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
+    g_uS = quantize.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
+    return state._replace(
+        g_uS=jnp.where(mask, g_uS, state.g_uS),
+        pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
+        time_s=jnp.where(mask, time_s, state.time_s),
+        num_pulses=jnp.where(mask, 0.0, state.num_pulses),
+    )
+
+  def read(key, state, time_s):
+    mean_uS, sigma_uS = read_stats(state, time_s)
+    return mean_uS + sigma_uS * jax.random.normal(key, mean_uS.shape)
+
+  def read_stats(state, time_s):
+    g_uS = drift(state.g_uS, state.nu, time_s - state.time_s, p.t0_s)
+    return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
+
+  return base.Device(program, pulse, reset, read, read_stats)
+
+
+def drift(
+    g_uS: jax.Array, nu: jax.Array, age_s: jax.Array, t0_s: jax.Array
+) -> jax.Array:
+  """Returns g (age / T0)^-nu, the conductance `age_s` after programming.
+
+  Source: Nandakumar et al., 2018, eq. 3 (doi:10.1063/1.5042408). The law is
+  singular at age 0, so ages below 1 ms count as 1 ms.
+
+  Args:
+    g_uS: conductance at age T0.
+    nu: drift exponent.
+    age_s: time since the last programming event, s.
+    t0_s: T0, s.
+
+  Returns:
+    Conductance, uS.
+  """
+  return g_uS * (jnp.maximum(age_s, MIN_AGE_S) / t0_s) ** -nu
+
+
+def program_sigma_uS(params: PCMParams, target_uS: jax.Array) -> jax.Array:
+  """Returns the deviation of programming to a target, in uS.
+
+  Source: Joshi et al., 2020 (doi:10.1038/s41467-020-16108-9), in absolute
+  conductance whatever g_max is.
+  """
+  linear = params.program_p0_uS + params.program_p1 * target_uS
+  return linear + params.program_p2_per_uS * jnp.square(target_uS)
+
+
+def _set_pulse(p, state, num_pulses, i, key, max_pulses):
+  """Returns the state after pulse number i of a train of num_pulses."""
+  active = jax.lax.stop_gradient(num_pulses) > i
+  memory = state.pulse_memory * jnp.exp(-1.0 / p.memory_pulses)
+  mean_uS = state.step * (p.m1 * state.g_uS + p.c1_uS + p.a1_uS * memory)
+  sigma_uS = p.noise_scale * (p.m2 * state.g_uS + p.c2_uS + p.a2_uS * memory)
+  delta_uS = mean_uS + sigma_uS * jax.random.normal(key, state.g_uS.shape)
+  share = _count_gradient(num_pulses, i, max_pulses)
+  g_uS = state.g_uS + jnp.where(active, delta_uS, 0.0)
+  g_uS = g_uS + share * jax.lax.stop_gradient(mean_uS)
+  limited = quantize.saturate(g_uS, p.g_min_uS, p.g_max_uS)
+  return state._replace(
+      g_uS=jnp.where(active, limited, g_uS),
+      pulse_memory=jnp.where(active, memory, state.pulse_memory),
+      num_pulses=state.num_pulses + active,
+  )
+
+
+def _count_gradient(num_pulses, i, max_pulses):
+  """Returns 0, whose derivative to num_pulses = n is the weight of pulse i.
+
+  The derivative of a train of n pulses is taken as the mean of its last step
+  and of the one that would come next: a central difference. An empty train has
+  no last step and a full one no next, so there the other counts whole.
+  """
+  n = jax.lax.stop_gradient(num_pulses)
+  last = jnp.where(n == max_pulses, 1.0, 0.5)
+  coming = jnp.where(n == 0, 1.0, 0.5)
+  weight = jnp.where(i == n - 1, last, jnp.where(i == n, coming, 0.0))
+  return weight * (num_pulses - n)

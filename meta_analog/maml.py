@@ -1,0 +1,152 @@
+"""Model-agnostic meta-learning over a Learner: adapt, meta-loss, evaluation.
+
+    theta  ->  chip  --(adaptation events on the support set)-->  chip'
+    meta-loss = E over chips and tasks of  loss(chip'(query x), query y)
+
+Source: Finn, Abbeel & Levine, 2017 (arXiv:1703.03400). The inner loop is
+whatever the learner's `update` does, so nothing here knows of devices. Whether
+second derivatives are kept is the learner's choice: it stops its own gradients
+for first order.
+
+Axes: B task on the chip, N sample, O output, D date (time of a test).
+"""
+
+from typing import Any, Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+
+LossFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Schedule(NamedTuple):
+  """Times of one deployment, in seconds of the chip's clock."""
+
+  support_s: jax.Array | float  # first presentation of the support set
+  interval_s: jax.Array | float  # from one adaptation event to the next
+  query_s: jax.Array | float  # presentation of the query set in training
+
+
+def adapt(
+    learner: base.Learner,
+    key: jax.Array,
+    chip: Any,
+    support: base.Samples,
+    schedule: Schedule,
+    *,
+    num_events: int = 1,
+) -> tuple[Any, base.Info]:
+  """Returns the chip after its adaptation events.
+
+  Args:
+    learner: what adapts.
+    key: consumed; each event has its own.
+    chip: state.
+    support: x [N, I], y [N, O].
+    schedule: times.
+    num_events: at least 1, static.
+
+  Returns:
+    The new chip, and the learner's info with a leading axis of events.
+  """
+  def body(chip, event):
+    key, index = event
+    time_s = schedule.support_s + index * schedule.interval_s
+    return learner.update(key, chip, support, time_s)
+
+  events = (jax.random.split(key, num_events),
+            jnp.arange(num_events, dtype=jnp.float32))
+  return jax.lax.scan(body, chip, events, unroll=num_events == 1)
+
+
+def meta_loss(
+    learner: base.Learner,
+    key: jax.Array,
+    theta: Any,
+    episodes: base.Episode,
+    schedule: Schedule,
+    loss_fn: LossFn,
+    *,
+    num_events: int = 1,
+) -> tuple[jax.Array, base.Info]:
+  """Returns the query loss after adaptation of each task on one fresh chip.
+
+  Args:
+    learner: what is meta-trained.
+    key: consumed; the chip, and each task's events and reads, have their own.
+    theta: meta-parameters.
+    episodes: arrays with a leading axis B.
+    schedule: times.
+    loss_fn: (outputs [N, O], targets [N, O]) to a scalar.
+    num_events: adaptation events per task, static.
+
+  Returns:
+    Losses [B] and info: 'support' and 'query', the infos of the learner.
+  """
+  key_chip, key_tasks = jax.random.split(key)
+  chip = learner.init(key_chip, theta)
+
+  def one_task(key, episode):
+    key_adapt, key_query = jax.random.split(key)
+    adapted, support_info = adapt(
+        learner, key_adapt, chip, episode.support, schedule,
+        num_events=num_events)
+    outputs, query_info = learner.predict(
+        key_query, adapted, episode.query.x, schedule.query_s)
+    info = {'support': support_info, 'query': query_info}
+    return loss_fn(outputs, episode.query.y), info
+
+  keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
+  return jax.vmap(one_task)(keys, episodes)
+
+
+def evaluate(
+    learner: base.Learner,
+    key: jax.Array,
+    theta: Any,
+    episodes: base.Episode,
+    schedule: Schedule,
+    before_s: jax.Array,
+    after_s: jax.Array,
+    *,
+    num_events: int = 1,
+) -> dict[str, Any]:
+  """Returns predictions on the query sets, before and after adaptation.
+
+  Every prediction is a presentation of its own, with its own read noise.
+
+  Args:
+    learner: what is tested.
+    key: consumed.
+    theta: meta-parameters.
+    episodes: arrays with a leading axis B, all on one fresh chip.
+    schedule: times of the adaptation; query_s is not used.
+    before_s: time of the test of the chip as programmed.
+    after_s: [D], times of the tests after adaptation.
+    num_events: adaptation events per task, static.
+
+  Returns:
+    'before' [B, N, O], 'after' [B, D, N, O], and the learner's infos:
+    'before_info', 'after_info', 'support_info'.
+  """
+  key_chip, key_tasks = jax.random.split(key)
+  chip = learner.init(key_chip, theta)
+
+  def one_task(key, episode):
+    key_before, key_adapt, key_after = jax.random.split(key, 3)
+    x = episode.query.x
+    before, before_info = learner.predict(key_before, chip, x, before_s)
+    adapted, support_info = adapt(
+        learner, key_adapt, chip, episode.support, schedule,
+        num_events=num_events)
+    keys = jax.random.split(key_after, after_s.shape[0])
+    after, after_info = jax.lax.map(
+        lambda k_t: learner.predict(k_t[0], adapted, x, k_t[1]),
+        (keys, after_s))
+    return {'before': before, 'after': after, 'before_info': before_info,
+            'after_info': after_info, 'support_info': support_info}
+
+  keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
+  return jax.vmap(one_task)(keys, episodes)

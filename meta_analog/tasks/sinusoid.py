@@ -1,0 +1,130 @@
+"""Sinusoid regression, y = A sin(x + phi).
+
+A ~ U(0.1, 5), phi ~ U(0, pi), x ~ U(-5, 5). Source: Finn, Abbeel & Levine, 2017
+(arXiv:1703.03400), with the phase range of its published code.
+
+Axes: B task, N sample.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+
+
+class SinusoidParams(NamedTuple):
+  """Ranges of the task family."""
+
+  amplitude_min: jax.Array | float = 0.1
+  amplitude_max: jax.Array | float = 5.0
+  phase_max: jax.Array | float = jnp.pi
+  x_max: jax.Array | float = 5.0
+
+
+class Sinusoid(NamedTuple):
+  """One task."""
+
+  amplitude: jax.Array  # scalar
+  phase: jax.Array  # scalar
+
+
+def value(sinusoid: Sinusoid, x: jax.Array) -> jax.Array:
+  """Returns A sin(x + phi)."""
+  return sinusoid.amplitude * jnp.sin(x + sinusoid.phase)
+
+
+def prior_mean(params: SinusoidParams, x: jax.Array) -> jax.Array:
+  """Returns E[y | x] over the family, the best prediction without adaptation.
+
+      E[A] (cos x - cos(x + phase_max)) / phase_max
+
+  which is 1.62 cos x for the default ranges.
+
+  Args:
+    params: ranges.
+    x: any shape.
+
+  Returns:
+    Same shape.
+  """
+  mean = 0.5 * (params.amplitude_min + params.amplitude_max)
+  return mean * (jnp.cos(x) - jnp.cos(x + params.phase_max)) / params.phase_max
+
+
+def make(
+    params: SinusoidParams = SinusoidParams(),
+    *,
+    support_size: int = 20,
+    query_size: int = 20,
+) -> base.Task:
+  """Returns the task family.
+
+  Inputs are x / x_max, so they lie in [-1, 1].
+
+  Args:
+    params: ranges.
+    support_size: K, samples in the support set.
+    query_size: samples in the query set.
+
+  Returns:
+    A `base.Task` with one input and one output.
+  """
+  def samples(key, sinusoid, size):
+    x = jax.random.uniform(
+        key, (size, 1), minval=-params.x_max, maxval=params.x_max)
+    return base.Samples(x=x / params.x_max, y=value(sinusoid, x))
+
+  def sample(key):
+    key_amplitude, key_phase, key_support, key_query = jax.random.split(key, 4)
+    sinusoid = Sinusoid(
+        amplitude=jax.random.uniform(
+            key_amplitude, minval=params.amplitude_min,
+            maxval=params.amplitude_max),
+        phase=jax.random.uniform(key_phase, maxval=params.phase_max))
+    return base.Episode(
+        support=samples(key_support, sinusoid, support_size),
+        query=samples(key_query, sinusoid, query_size), latent=sinusoid)
+
+  def baselines(episodes):
+    mean = prior_mean(params, params.x_max * episodes.query.x)
+    error = jnp.mean(jnp.square(mean - episodes.query.y), axis=(1, 2))
+    return {'predict_mean': error,
+            'best_linear_step': best_linear_step(params, episodes)}
+
+  return base.Task(1, 1, 'mse', sample, baselines)
+
+
+def best_linear_step(
+    params: SinusoidParams, episodes: base.Episode
+) -> jax.Array:
+  """Returns the query loss of the best single batch step on perfect features.
+
+  y is linear in (sin x, cos x), so a last layer over these two features could
+  be exact. One batch gradient step from a common start moves its weights by
+  M b, b = f^T y / N, with one matrix M for all tasks (a step size, or any
+  linear preconditioner). M and the start are fitted here to these very
+  tasks, so no rule of this kind does better on them.
+
+  Args:
+    params: ranges.
+    episodes: arrays with a leading axis B.
+
+  Returns:
+    [B], mean squared error on each query set.
+  """
+  def features(x):
+    x = params.x_max * x
+    return jnp.concatenate([jnp.sin(x), jnp.cos(x)], axis=-1)  # [B, N, 2]
+
+  support, query = features(episodes.support.x), features(episodes.query.x)
+  step = jnp.mean(support * episodes.support.y, axis=1)  # [B, 2]
+  design = jnp.concatenate([step, jnp.ones_like(step[:, :1])], axis=1)
+  # The prediction query @ (design @ M) is linear in M: least squares.
+  rows = jnp.einsum('bni,bj->bnji', query, design)
+  rows = rows.reshape(-1, rows.shape[2] * rows.shape[3])
+  target = episodes.query.y.reshape(-1)
+  best = jnp.linalg.solve(rows.T @ rows, rows.T @ target)
+  error = jnp.square(rows @ best - target)
+  return jnp.mean(error.reshape(episodes.query.y.shape[:2]), axis=1)
