@@ -77,6 +77,8 @@ class Task(NamedTuple):
     sample: `key -> Episode`.
     baselines: `episodes -> {name: [B] loss of each task}` for predictors that
       need no network; episodes carry a leading axis B.
+    dense: `episode -> Episode` whose query set runs over the inputs in order,
+      for drawing, or None where that has no meaning.
   """
 
   num_inputs: int
@@ -84,3 +86,4 @@ class Task(NamedTuple):
   metric: str
   sample: Callable[[jax.Array], Episode]
   baselines: Callable[[Episode], dict[str, jax.Array]]
+  dense: Callable[[Episode], Episode] | None = None

@@ -209,6 +209,27 @@ def present(
   return Presentation(activity, features, outputs, tuple(rates))
 
 
+def exact_readings(
+    theta: Theta, network: Network
+) -> tuple[xbar.Reading, ...]:
+  """Returns the weights that theta stands for, as if read without any error.
+
+  Args:
+    theta: meta-parameters.
+    network: for its span and device numbers.
+
+  Returns:
+    One `crossbar.Reading` for each layer, with variance 0.
+  """
+  def exact(layer, num_devices):
+    targets_uS = xbar.targets_from_parameters(
+        layer.u, network.span_uS, network.floor_uS, num_devices)
+    weights = xbar.weights_from_targets(targets_uS, jnp.exp(layer.log_gain))
+    return xbar.Reading(weights, jnp.zeros_like(weights))
+
+  return tuple(map(exact, theta.layers, network.num_devices))
+
+
 def time_average(spikes: jax.Array, readout: jax.Array) -> jax.Array:
   """Returns sum_t c_t z_t, with the constant 1 of the bias as last column.
 

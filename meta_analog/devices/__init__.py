@@ -38,3 +38,9 @@ def make(name: str, params: Any, max_pulses: int) -> base.Device:
   if name not in FAMILIES:
     raise ValueError(f'device = {name!r}: must be one of {sorted(FAMILIES)}')
   return FAMILIES[name].make(params, max_pulses)
+
+
+def default_params() -> dict[str, dict[str, float]]:
+  """Returns the default parameters of every family, by name, for a config."""
+  return {name: dict(family.params()._asdict())
+          for name, family in FAMILIES.items()}

@@ -1,0 +1,133 @@
+"""Sinusoids in performance mode: ideal devices, updates of two bits.
+
+    python launch/main.py --config configs/perf.py
+
+The same network on ideal devices that start from random weights and are then
+meta-trained. A new task is learned from 20 samples by one write of the output
+layer, in which every weight moves by -1, 0 or +1 steps of a learned size.
+"""
+
+import ml_collections
+
+from meta_analog import devices
+
+# Each variant changes these fields and no others.
+VARIANTS = {
+    # The whole job in a minute, to see that it runs: no result.
+    'tiny': {
+        'network.hidden_sizes': (8, 8),
+        'network.num_time_steps': 20,
+        'training.num_steps': 6,
+        'training.tasks_per_step': 8,
+        'training.checkpoint_every': 3,
+        'training.log_every': 2,
+        'evaluation.num_tasks': 20,
+        'evaluation.num_chips': 4,
+        'evaluation.ordinary_steps': 20,
+    },
+    # Four adaptation events, each measured on the array it corrects.
+    'four_events': {
+        'adapt.num_events': 4,
+    },
+}
+
+
+def get_config(argument: str = '') -> ml_collections.ConfigDict:
+  """Returns the locked config.
+
+  Args:
+    argument: comma-separated names of VARIANTS, applied in that order.
+
+  Returns:
+    A locked `ConfigDict`.
+
+  Raises:
+    ValueError: if a variant is unknown.
+  """
+  c = ml_collections.ConfigDict()
+  c.name = 'perf'
+  c.variant = argument
+  c.seed = 0
+  c.device = 'ideal'
+  c.device_params = devices.default_params()
+
+  c.task = ml_collections.ConfigDict()
+  c.task.name = 'sinusoid'
+  c.task.support_size = 20
+  c.task.query_size = 20
+  c.task.amplitude_min = 0.1
+  c.task.amplitude_max = 5.0
+  c.task.phase_max = 3.141592653589793
+  c.task.x_max = 5.0
+
+  c.network = ml_collections.ConfigDict()
+  c.network.hidden_sizes = (40, 40)
+  c.network.num_time_steps = 100
+  c.network.dt_ms = 1.0
+  c.network.tau_mem_ms = 10.0
+  c.network.tau_out_ms = 1.0
+  c.network.threshold = 1.0
+  c.network.reset = 'soft'  # or 'hard', 'none'
+  c.network.surrogate = 'fast_sigmoid'  # or 'arctan', 'triangle'
+  c.network.surrogate_slope = 1.0
+  c.network.readout_start = 0  # first time step of the averaged output
+
+  c.crossbar = ml_collections.ConfigDict()
+  c.crossbar.hidden_devices = 1  # per polarity
+  c.crossbar.output_devices = 1
+  c.crossbar.span_uS = 10.0  # largest programmed difference of a pair
+  c.crossbar.floor_uS = 0.0
+  c.crossbar.fresh_read_share = 0.0
+  c.crossbar.drift_compensation = 'none'  # or 'clock'
+
+  c.adapt = ml_collections.ConfigDict()
+  c.adapt.layers = 'output'  # or 'all'
+  c.adapt.order = 'second'  # or 'first'
+  c.adapt.rule = 'ridge'  # or 'delta'
+  c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
+  c.adapt.update_bits = 2  # levels -1, 0, +1
+  c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
+  c.adapt.num_events = 1
+  c.adapt.event_interval_s = 10.0
+  c.adapt.t_read_s = 100.0
+  c.adapt.t_prog_s = 101.0
+
+  c.init = ml_collections.ConfigDict()
+  c.init.weight_std = (3.0, 3.0, 0.02)  # first, later hidden, output layer
+  c.init.weight_max = (9.0, 9.0, 20.0)  # weight of the full span
+  c.init.rate = 1.0
+  c.init.threshold = 0.5
+  c.init.penalty = 1e-3
+  c.init.harm = 1e-3
+
+  c.training = ml_collections.ConfigDict()
+  c.training.num_steps = 2000
+  c.training.tasks_per_step = 32
+  c.training.tasks_per_chip = 4
+  c.training.chips_per_chunk = 1
+  c.training.learning_rate = 3e-3
+  c.training.warmup_fraction = 0.03
+  c.training.clip_norm = 1.0
+  c.training.noise_start = 0.0  # ideal devices have no noise
+  c.training.noise_full = 0.0
+  c.training.t_query_s = 151.0
+  c.training.rate_min_Hz = 5.0
+  c.training.rate_max_Hz = 200.0
+  c.training.rate_penalty = 0.1
+  c.training.checkpoint_every = 500
+  c.training.log_every = 10
+
+  c.evaluation = ml_collections.ConfigDict()
+  c.evaluation.num_tasks = 1000
+  c.evaluation.num_chips = 100
+  c.evaluation.t_test_s = 251.0
+  c.evaluation.after_s = (151.0, 251.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
+  c.evaluation.noise_scale = 1.0
+  c.evaluation.ordinary_steps = 200  # of ordinary training, for one figure
+
+  for name in filter(None, argument.split(',')):
+    if name not in VARIANTS:
+      raise ValueError(f'config argument {name!r}: must be one of '
+                       f'{", ".join(VARIANTS)}')
+    c.update_from_flattened_dict(VARIANTS[name])
+  return c.lock()

@@ -1,0 +1,269 @@
+"""Meta-testing: fresh chips, held-out tasks, and the numbers drawn from them.
+
+Axes: B task, C chip, D date (time of a test), N sample, O output.
+"""
+
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from meta_analog import base
+from meta_analog import learner as learner_lib
+from meta_analog import losses
+from meta_analog import maml
+from meta_analog import plasticity
+from meta_analog import settings
+from meta_analog import training
+
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
+
+
+def run(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    params: hk.Params,
+    key: jax.Array,
+) -> dict[str, np.ndarray]:
+  """Returns predictions on held-out tasks, in the layout of evaluation.npz.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    key: of the test stream; chip i uses fold_in(key, i).
+
+  Returns:
+    support_x, support_y, query_x, query_y [B, N, .]; query_before [B, N, O];
+    query_after [B, D, N, O]; after_s [D]; loss_all_steps [B, D]; pulses,
+    devices [B]; rate_Hz [B, L]; task_index, chip_index [B]; latent_* [B].
+  """
+  c = config.evaluation
+  tasks_per_chip = c.num_tasks // c.num_chips
+
+  def one_chip(params, key, scale):
+    key_tasks, key_chip = jax.random.split(key)
+    episodes = jax.vmap(setup.task.sample)(
+        jax.random.split(key_tasks, tasks_per_chip))
+    out = setup.networks.evaluate.apply(params, key_chip, episodes, scale)
+    all_steps = jax.vmap(jax.vmap(
+        losses.squared_error_all_steps, in_axes=(0, None)))(
+            out['after_info']['trace'], episodes.query.y)
+    write = out['support_info']['write']
+    rates = [jnp.mean(rate[:, 0], axis=-1)
+             for rate in out['after_info']['rate_Hz']]
+    result = {
+        'support_x': episodes.support.x, 'support_y': episodes.support.y,
+        'query_x': episodes.query.x, 'query_y': episodes.query.y,
+        'query_before': out['before'], 'query_after': out['after'],
+        'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
+        'pulses': jnp.sum(write['pulses'], axis=1),
+        'devices': jnp.sum(write['devices'], axis=1)}
+    return result | {f'latent_{name}': value for name, value
+                     in episodes.latent._asdict().items()}
+
+  results = jax.jit(lambda params, key: training.sharded_map(
+      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)))(
+          params, key)
+  merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
+            for name, value in results.items()}
+  return merged | {
+      'after_s': np.asarray(setup.after_s),
+      'task_index': np.arange(c.num_tasks),
+      'chip_index': np.repeat(np.arange(c.num_chips), tasks_per_chip)}
+
+
+def summarize(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    results: dict[str, np.ndarray],
+) -> dict[str, Any]:
+  """Returns the part of summary.json that the test decides.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    results: of `run`.
+
+  Returns:
+    The fields of the summary from 'metric' to 'firing_rate_hz'.
+  """
+  chips = results['chip_index']
+  target = results['query_y']
+  date = setup.after_s.index(config.evaluation.t_test_s)
+  score = lambda outputs: task_scores(setup.task.metric, outputs, target)
+  by_time = {
+      f'{time_s:g}': interval(score(results['query_after'][:, i]), chips)
+      for i, time_s in enumerate(setup.after_s)}
+  num_devices = 2 * sum(
+      layer.u.size * count for layer, count in zip(
+          _shapes(setup).layers, setup.network.num_devices))
+  return {
+      'metric': setup.task.metric,
+      'num_tasks': config.evaluation.num_tasks,
+      'num_chips': config.evaluation.num_chips,
+      'support_size': config.task.support_size,
+      'before': interval(score(results['query_before']), chips),
+      'after': by_time[f'{config.evaluation.t_test_s:g}'],
+      'after_by_time_s': by_time,
+      'after_all_steps': interval(results['loss_all_steps'][:, date], chips),
+      'write': {
+          'events': config.adapt.num_events,
+          'pulses_per_task': float(np.mean(results['pulses'])),
+          'devices_written_per_task': float(np.mean(results['devices'])),
+          'devices_total': int(num_devices)},
+      'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
+  }
+
+
+def task_scores(
+    metric: str, outputs: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+  """Returns the score of each task, [B]: mean squared error or accuracy."""
+  if metric == 'mse':
+    return np.mean(np.sum(np.square(outputs - targets), axis=-1), axis=-1)
+  hits = np.argmax(outputs, axis=-1) == np.argmax(targets, axis=-1)
+  return np.mean(hits, axis=-1)
+
+
+def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+  """Returns the mean and the half width of its 95 % interval.
+
+  Tasks on one chip share its errors, so chips, not tasks, are the independent
+  draws: 1.96 times the standard error of the chips' means.
+
+  Args:
+    scores: [B].
+    groups: [B], the chip of each task; all chips have the same number.
+
+  Returns:
+    {'mean', 'ci95'}; ci95 is None for a single chip.
+  """
+  means = scores.reshape(len(np.unique(groups)), -1).mean(axis=1)
+  half = None
+  if len(means) > 1:
+    half = float(1.96 * means.std(ddof=1) / np.sqrt(len(means)))
+  return {'mean': float(np.mean(scores)), 'ci95': half}
+
+
+def baselines(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    params: hk.Params,
+    results: dict[str, np.ndarray],
+    key: jax.Array,
+) -> dict[str, dict[str, float]]:
+  """Returns what simpler or unlimited predictors reach on the same tasks.
+
+  'float_ridge' is the same network with exact weights and neither noise nor
+  drift, whose output layer is solved by ridge regression in float; its penalty
+  is chosen on tasks of a stream of its own.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    results: of `run`.
+    key: of the validation stream.
+
+  Returns:
+    {name: {'mean', 'ci95'}}.
+  """
+  episodes = base.Episode(
+      base.Samples(results['support_x'], results['support_y']),
+      base.Samples(results['query_x'], results['query_y']), None)
+  rows = {name: np.asarray(value)
+          for name, value in setup.task.baselines(episodes).items()}
+  validation = jax.vmap(setup.task.sample)(
+      jax.random.split(key, config.evaluation.num_tasks))
+  fit = jax.jit(lambda episodes, penalty: float_ridge(
+      setup, params, episodes, penalty))
+  score = lambda episodes, penalty: task_scores(
+      setup.task.metric, np.asarray(fit(episodes, penalty)),
+      np.asarray(episodes.query.y))
+  order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
+  best = min(PENALTIES, key=lambda p: order(score(validation, p)))
+  rows['float_ridge'] = score(episodes._replace(latent=None), best)
+  return {name: interval(value, results['chip_index'])
+          for name, value in rows.items()}
+
+
+def float_ridge(
+    setup: settings.Setup, params: hk.Params, episodes: Any,
+    penalty: jax.Array
+) -> jax.Array:
+  """Returns query predictions of the network in float with a ridge head.
+
+  Args:
+    setup: what a config names.
+    params: trained meta-parameters.
+    episodes: arrays with a leading axis B.
+    penalty: of the ridge.
+
+  Returns:
+    [B, N, O].
+  """
+  theta = setup.networks.theta.apply(params)
+  readings = learner_lib.exact_readings(theta, setup.network)
+  present = lambda x: learner_lib.present(
+      jax.random.key(0), setup.network, readings, x)
+
+  def one_task(pair):
+    support, query = pair
+    seen = present(support.x)
+    delta_w = plasticity.ridge(
+        seen.features, support.y - seen.outputs, penalty)
+    tested = present(query.x)
+    return tested.outputs + tested.features @ delta_w
+
+  return jax.lax.map(one_task, (episodes.support, episodes.query))
+
+
+def program_one_chip(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    params: hk.Params,
+    key: jax.Array,
+) -> dict[str, np.ndarray]:
+  """Returns one chip in the layout of chip.npz.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    key: consumed.
+
+  Returns:
+    For each layer i: layer_i_target_uS and layer_i_programmed_uS [P, D, I, O]
+    (conductance T0 after programming), layer_i_gain_per_uS, and after one
+    adaptation to a held-out task layer_i_adapted_uS and layer_i_num_pulses.
+  """
+  def chips(params, key):
+    key_chip, key_task, key_adapt = jax.random.split(key, 3)
+    theta = setup.networks.theta.apply(params)
+    learner = setup.make_learner(jnp.float32(config.evaluation.noise_scale))
+    chip = learner.init(key_chip, theta)
+    support = setup.task.sample(key_task).support
+    adapted, _ = maml.adapt(
+        learner, key_adapt, chip, support, setup.schedule,
+        num_events=config.adapt.num_events)
+    return chip, adapted
+
+  chip, adapted = jax.jit(chips)(params, key)
+  out = {}
+  for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
+    out |= {f'layer_{i}_target_uS': before.model.g_uS,
+            f'layer_{i}_programmed_uS': before.devices.g_uS,
+            f'layer_{i}_adapted_uS': after.devices.g_uS,
+            f'layer_{i}_num_pulses': after.devices.num_pulses,
+            f'layer_{i}_gain_per_uS': before.gain_per_uS}
+  return {name: np.asarray(value) for name, value in out.items()}
+
+
+def _shapes(setup):
+  params = jax.eval_shape(
+      setup.networks.theta.init, jax.ShapeDtypeStruct((), jax.random.key(0).dtype))
+  return jax.eval_shape(setup.networks.theta.apply, params)

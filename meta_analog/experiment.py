@@ -1,0 +1,226 @@
+"""One run from a config to a summary: train, test, draw, report."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import rich.console
+
+from meta_analog import checkpoints
+from meta_analog import evaluation
+from meta_analog import metrics
+from meta_analog import report
+from meta_analog import settings
+from meta_analog import showcase
+from meta_analog import training
+
+MODES = ('train', 'evaluate')
+
+
+def run(
+    config: ml_collections.ConfigDict, workdir: str, mode: str = 'train'
+) -> dict[str, Any]:
+  """Runs one config in one folder and returns its summary.
+
+  Args:
+    config: see `settings.check`.
+    workdir: folder of the run; made where it is not there.
+    mode: 'train' trains, tests and draws, or goes on where a run of the same
+      config stopped, or prints the summary of a finished one. 'evaluate' tests
+      a trained run again and writes evaluation.json.
+
+  Returns:
+    What summary.json, or evaluation.json, holds.
+
+  Raises:
+    settings.InputError: if the config, the folder or the mode cannot be.
+  """
+  if mode not in MODES:
+    raise settings.InputError(f'mode = {mode!r}: must be one of {MODES}')
+  settings.check(config)
+  console = rich.console.Console(highlight=False, soft_wrap=True)
+  folder = pathlib.Path(workdir)
+  if mode == 'evaluate':
+    return _evaluate(config, folder, console)
+  _open_folder(config, folder)
+  finished = folder / 'summary.json'
+  if finished.is_file():
+    summary = json.loads(finished.read_text())
+    console.print(f'{folder} is finished; this is its summary.')
+    console.print(report.table(summary))
+    return summary
+  return _train(config, folder, console)
+
+
+def use_all_cores() -> None:
+  """Makes every CPU core a device of jax, before jax is first used."""
+  flags = os.environ.get('XLA_FLAGS', '')
+  if 'xla_force_host_platform_device_count' not in flags:
+    jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+
+
+def _train(config, folder, console):
+  """Trains, tests, draws; returns the summary."""
+  setup = settings.build(config)
+  trainer = training.make(config, setup)
+  key_init, key_train, key_test, key_validation, key_chip, key_figures = (
+      jax.random.split(jax.random.key(config.seed), 6))
+  report.header(console, config, folder)
+  state = jax.jit(trainer.init)(key_init)
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  if saved.latest() is not None:
+    state = saved.restore(saved.latest(), state)
+    console.print(f'Going on from step {int(state.step)}.')
+  state, timing = _train_loop(config, folder, console, trainer, saved, state,
+                              key_train)
+  saved.close()
+  console.print(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
+                f'{config.evaluation.num_chips} fresh chips.')
+  results = evaluation.run(config, setup, state.params, key_test)
+  summary = {'config': config.name, 'variant': config.variant,
+             'task': config.task.name, 'device': config.device,
+             'seed': config.seed}
+  summary |= evaluation.summarize(config, setup, results)
+  summary['baselines'] = evaluation.baselines(
+      config, setup, state.params, results, key_validation)
+  summary['baselines'] |= report.measured_elsewhere(config, folder)
+  chip = evaluation.program_one_chip(config, setup, state.params, key_chip)
+  np.savez_compressed(folder / 'evaluation.npz', **results)
+  np.savez_compressed(folder / 'chip.npz', **chip)
+  console.print('Drawing figures.')
+  summary['update_size'] = showcase.draw_all(
+      config, setup, state.params, folder, summary, chip, key_figures)
+  summary['training'] = timing | _environment()
+  _write_json(folder / 'summary.json', summary)
+  console.print(report.table(summary))
+  console.print(f'Written to {folder}: summary.json, figures, chip.npz, '
+                'evaluation.npz, metrics.jsonl, checkpoints.')
+  return summary
+
+
+def _train_loop(config, folder, console, trainer, saved, state, key):
+  """Takes the remaining steps; returns the state and what it took."""
+  c = config.training
+  start = int(state.step)
+  log = metrics.Metrics(folder, first_step=start)
+  progress = metrics.Progress(console, c.num_steps, start, 'Meta-training')
+  began, steady = time.monotonic(), None
+  try:
+    for step in range(start + 1, c.num_steps + 1):
+      state, info = trainer.update(state, key)
+      if step % c.log_every == 0 or step in (start + 1, c.num_steps):
+        values = training.host(info)
+        if not np.isfinite(values['loss']):
+          raise FloatingPointError(
+              f'the loss is {values["loss"]} at step {step}; a smaller '
+              'training.learning_rate may help')
+        if steady is None:
+          steady, steady_step = time.monotonic(), step
+        rate = (step - steady_step) / max(time.monotonic() - steady, 1e-9)
+        values['tasks_per_s'] = rate * c.tasks_per_step
+        log.write(step, values)
+        progress.update(step, f'loss {values["query_loss"]:.3f}  '
+                              f'{rate * c.tasks_per_step:.0f} tasks/s')
+        if min(values['rate_Hz']) == 0:
+          console.print(f'Warning: at step {step} a hidden layer is silent.')
+      else:
+        progress.update(step)
+      if step % c.checkpoint_every == 0 or step == c.num_steps:
+        saved.save(step, state)
+  finally:
+    progress.close()
+    log.close()
+  wall_s = time.monotonic() - began
+  tasks = (c.num_steps - start) * c.tasks_per_step
+  return state, {'steps': c.num_steps, 'tasks_per_step': c.tasks_per_step,
+                 'wall_s': wall_s, 'tasks_per_s': tasks / wall_s}
+
+
+def _evaluate(config, folder, console):
+  """Tests a trained run again; returns and writes evaluation.json."""
+  if not (folder / 'config.json').is_file():
+    raise settings.InputError(f'{folder} holds no run: no config.json there')
+  setup = settings.build(config)
+  trainer = training.make(config, setup)
+  keys = jax.random.split(jax.random.key(config.seed), 6)
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  if saved.latest() is None:
+    raise settings.InputError(f'{folder} holds no checkpoint to evaluate')
+  try:
+    state = saved.restore(saved.latest(), jax.jit(trainer.init)(keys[0]))
+  except ValueError as error:
+    raise settings.InputError(
+        f'{folder} holds a network of another shape: '
+        f'{str(error).splitlines()[0]}') from None
+  console.print(f'Testing {folder} (step {int(state.step)}) on '
+                f'{config.evaluation.num_tasks} tasks, '
+                f'{config.evaluation.num_chips} fresh chips.')
+  results = evaluation.run(config, setup, state.params, keys[2])
+  summary = {'config': config.name, 'variant': config.variant,
+             'task': config.task.name, 'device': config.device,
+             'seed': config.seed}
+  summary |= evaluation.summarize(config, setup, results)
+  summary['baselines'] = evaluation.baselines(
+      config, setup, state.params, results, keys[3])
+  _write_json(folder / 'evaluation.json', summary)
+  console.print(report.table(summary))
+  console.print(f'Written to {folder / "evaluation.json"}.')
+  return summary
+
+
+def _open_folder(config, folder):
+  """Makes the folder and writes config.json, or checks that it is the same."""
+  if folder.exists() and not folder.is_dir():
+    raise settings.InputError(f'workdir {folder} is a file: name a folder')
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / '.writable'
+    probe.touch()
+    probe.unlink()
+  except OSError as error:
+    raise settings.InputError(
+        f'workdir {folder} cannot be written: {error.strerror}') from None
+  path = folder / 'config.json'
+  now = json.loads(config.to_json_best_effort())
+  if not path.is_file():
+    _write_json(path, now)
+    return
+  differing = sorted(_differences(json.loads(path.read_text()), now))
+  if differing:
+    raise settings.InputError(
+        f'workdir {folder} holds a run of another config: '
+        f'{", ".join(differing)} differ; choose another --workdir')
+
+
+def _differences(a, b, prefix=''):
+  """Yields the dotted names of the fields in which two configs differ."""
+  for name in {*a, *b}:
+    x, y = a.get(name), b.get(name)
+    if isinstance(x, dict) and isinstance(y, dict):
+      yield from _differences(x, y, f'{prefix}{name}.')
+    elif x != y:
+      yield f'{prefix}{name}'
+
+
+def _environment():
+  """Returns what a number may depend on."""
+  commit = subprocess.run(
+      ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
+      capture_output=True, text=True, check=False).stdout.strip()
+  return {'jax': jax.__version__, 'python': sys.version.split()[0],
+          'platform': jax.default_backend(), 'devices': jax.device_count(),
+          'commit': commit or None}
+
+
+def _write_json(path, value):
+  """Writes a JSON file whole or not at all."""
+  partial = path.with_suffix('.partial')
+  partial.write_text(json.dumps(value, indent=2) + '\n')
+  os.replace(partial, path)

@@ -1,0 +1,96 @@
+"""What a run says on the terminal, and what it knows of other runs."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import rich.console
+import rich.table
+
+RECORDED = pathlib.Path(__file__).parent / 'recorded.json'
+
+
+def header(
+    console: rich.console.Console, config: ml_collections.ConfigDict,
+    folder: pathlib.Path
+) -> None:
+  """Says what is about to happen."""
+  sizes = '-'.join(str(n) for n in config.network.hidden_sizes)
+  devices = jax.devices()
+  console.print(
+      f'{config.name}{f":{config.variant}" if config.variant else ""}: '
+      f'{config.task.name}, hidden layers {sizes}, device {config.device}, '
+      f'on {len(devices)} x {devices[0].device_kind}, into {folder}')
+
+
+def table(summary: dict[str, Any]) -> rich.table.Table:
+  """Returns the closing table of a summary."""
+  out = rich.table.Table(
+      title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
+            f'{summary["num_chips"]} chips, query {summary["metric"]}')
+  out.add_column('case')
+  out.add_column(summary['metric'], justify='right')
+  out.add_column('95 %', justify='right')
+  row = lambda name, x: out.add_row(name, f'{x["mean"]:.4f}', _half(x))
+  row('before adaptation', summary['before'])
+  row('after adaptation', summary['after'])
+  out.add_section()
+  for time_s, value in summary['after_by_time_s'].items():
+    row(f'after, at {_duration(float(time_s))}', value)
+  row('after, over all time steps', summary['after_all_steps'])
+  out.add_section()
+  for name, value in summary.get('baselines', {}).items():
+    row(f'baseline {name}', value)
+  out.add_section()
+  write = summary['write']
+  out.add_row('pulses per task', f'{write["pulses_per_task"]:.1f}', '')
+  out.add_row('devices written', f'{write["devices_written_per_task"]:.1f}',
+              f'of {write["devices_total"]}')
+  rates = ', '.join(f'{rate:.0f}' for rate in summary['firing_rate_hz'])
+  out.add_row('firing rates', rates, 'Hz')
+  return out
+
+
+def measured_elsewhere(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> dict[str, dict[str, Any]]:
+  """Returns baseline rows of other variants of this config.
+
+  A finished run of a variant beside this one (runs/pcm_single_pulse beside
+  runs/pcm) speaks for itself; where there is none, the recorded result of one
+  stands in, with the command and the commit that gave it.
+
+  Args:
+    config: of this run.
+    folder: of this run.
+
+  Returns:
+    {variant: {'mean', 'ci95', 'source', ...}}.
+  """
+  rows = {}
+  if RECORDED.is_file():
+    rows |= json.loads(RECORDED.read_text()).get(config.name, {})
+  for path in sorted(folder.absolute().parent.glob('*/summary.json')):
+    other = json.loads(path.read_text())
+    same = all(other.get(name) == value for name, value in (
+        ('config', config.name), ('task', config.task.name),
+        ('support_size', config.task.support_size)))
+    variant = other.get('variant')
+    if same and variant and 'tiny' not in variant and variant != config.variant:
+      rows[variant] = other['after'] | {'source': str(path.parent.name)}
+  rows.pop(config.variant, None)
+  return rows
+
+
+def _half(value):
+  return '' if value.get('ci95') is None else f'± {value["ci95"]:.4f}'
+
+
+def _duration(time_s):
+  """Returns a time of the chip's clock in words."""
+  for unit, size in (('years', 31536000), ('days', 86400), ('hours', 3600)):
+    if time_s >= size:
+      return f'{time_s / size:g} {unit if time_s > size else unit[:-1]}'
+  return f'{time_s:g} s'

@@ -1,0 +1,26 @@
+"""The config of a finished run as a config file, so that fields override it."""
+
+import json
+import pathlib
+
+import ml_collections
+
+
+def get_config(workdir: str) -> ml_collections.ConfigDict:
+  """Returns the locked config that a run left in its folder.
+
+  Args:
+    workdir: folder of the run.
+
+  Returns:
+    A locked `ConfigDict`.
+  """
+  values = json.loads((pathlib.Path(workdir) / 'config.json').read_text())
+  return ml_collections.ConfigDict(_tuples(values)).lock()
+
+
+def _tuples(value):
+  """Returns the value with lists, which JSON has, as tuples, as configs have."""
+  if isinstance(value, dict):
+    return {name: _tuples(x) for name, x in value.items()}
+  return tuple(value) if isinstance(value, list) else value

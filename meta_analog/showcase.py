@@ -1,0 +1,147 @@
+"""What the figures show: computed here, drawn in `figures`."""
+
+import pathlib
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from meta_analog import figures
+from meta_analog import learner as learner_lib
+from meta_analog import metrics
+from meta_analog import settings
+
+NUM_CURVES = 6
+ORDINARY_RATE = 1e-3  # the customary learning rate of Adam
+ORDINARY_SAMPLES = 20
+
+
+def draw_all(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    params: hk.Params,
+    folder: pathlib.Path,
+    summary: dict[str, Any],
+    chip: dict[str, np.ndarray],
+    key: jax.Array,
+) -> dict[str, float]:
+  """Draws every figure of a run.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    folder: of the run, with metrics.jsonl.
+    summary: of the run so far.
+    chip: of chip.npz.
+    key: consumed.
+
+  Returns:
+    {'meta_median', 'ordinary_median', 'ratio'}: sizes of weight updates.
+  """
+  key_curves, key_updates = jax.random.split(key)
+  target = folder / 'figures'
+  lines = metrics.read(folder / 'metrics.jsonl')
+  floor = summary['baselines'].get('predict_mean', {}).get('mean')
+  figures.training_curve(target / 'training.png', lines, floor)
+  if setup.task.dense is not None:
+    figures.adaptation(target / 'adaptation.png',
+                       **curves(config, setup, params, key_curves))
+  figures.conductances(target / 'conductances.png', chip)
+  figures.loss_over_time(target / 'loss_over_time.png', summary,
+                         settings.last_write_s(config))
+  meta = meta_updates(chip)
+  ordinary = ordinary_updates(config, setup, key_updates)
+  if not meta.size or not ordinary.size:
+    return {'meta_median': None, 'ordinary_median': None, 'ratio': None}
+  figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
+  return {'meta_median': float(np.median(meta)),
+          'ordinary_median': float(np.median(ordinary)),
+          'ratio': float(np.median(meta) / np.median(ordinary))}
+
+
+def curves(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    params: hk.Params,
+    key: jax.Array,
+) -> dict[str, np.ndarray]:
+  """Returns the arguments of `figures.adaptation` for a few held-out tasks.
+
+  Each task is on a chip of its own, tested at evaluation.t_test_s.
+  """
+  date = setup.after_s.index(config.evaluation.t_test_s)
+
+  def one_task(key):
+    key_task, key_chip = jax.random.split(key)
+    episode = setup.task.dense(setup.task.sample(key_task))
+    batch = jax.tree.map(lambda x: x[None], episode)
+    out = setup.networks.evaluate.apply(
+        params, key_chip, batch, jnp.float32(config.evaluation.noise_scale))
+    return {'x': episode.query.x[:, 0], 'truth': episode.query.y[:, 0],
+            'before': out['before'][0, :, 0],
+            'after': out['after'][0, date, :, 0],
+            'support_x': episode.support.x[:, 0],
+            'support_y': episode.support.y[:, 0]}
+
+  keys = jax.random.split(key, NUM_CURVES)
+  tasks = jax.jit(lambda keys: jax.lax.map(one_task, keys))(keys)
+  return {name: np.asarray(value) for name, value in tasks.items()}
+
+
+def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:
+  """Returns the sizes of an adaptation's weight changes, output layer."""
+  last = max(int(name.split('_')[1]) for name in chip)
+  change_uS = (chip[f'layer_{last}_adapted_uS']
+               - chip[f'layer_{last}_programmed_uS']).sum(axis=1)
+  delta = chip[f'layer_{last}_gain_per_uS'] * (change_uS[0] - change_uS[1])
+  return np.abs(delta[delta != 0])
+
+
+def ordinary_updates(
+    config: ml_collections.ConfigDict, setup: settings.Setup, key: jax.Array
+) -> np.ndarray:
+  """Returns the sizes of the weight changes of ordinary training.
+
+  The same network from its random start, on exact weights, trained on one task
+  by Adam at its customary rate of 1e-3, all layers, a fresh batch of samples at
+  every step.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    key: consumed.
+
+  Returns:
+    Sizes of the output layer's changes per step, zeros left out, flat.
+  """
+  key_params, key_task, key_steps = jax.random.split(key, 3)
+  task = setup.task.sample(key_task)
+  theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
+  weights = [r.weights for r in learner_lib.exact_readings(theta, setup.network)]
+  optimizer = optax.adam(ORDINARY_RATE)
+
+  def loss(weights, x, y):
+    readings = tuple(learner_lib.xbar.Reading(w, jnp.zeros_like(w))
+                     for w in weights)
+    seen = learner_lib.present(
+        jax.random.key(0), setup.network, readings, x)
+    return setup.loss_fn(seen.outputs, y)
+
+  def step(carry, key):
+    weights, state = carry
+    pool = setup.task.dense(task).query if setup.task.dense else task.support
+    rows = jax.random.randint(key, (ORDINARY_SAMPLES,), 0, len(pool.x))
+    gradient = jax.grad(loss)(weights, pool.x[rows], pool.y[rows])
+    updates, state = optimizer.update(gradient, state)
+    return (optax.apply_updates(weights, updates), state), updates[-1]
+
+  keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
+  _, deltas = jax.jit(lambda w, k: jax.lax.scan(
+      step, (w, optimizer.init(w)), k))(weights, keys)
+  deltas = np.abs(np.asarray(deltas)).ravel()
+  return deltas[deltas > 0]

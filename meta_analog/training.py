@@ -1,0 +1,207 @@
+"""Meta-training: state, noise schedule, one sharded step.
+
+The meta-batch is num_chips x tasks_per_chip. Chips are grouped into chunks that
+fit the cache; chunks are spread over a mesh of all devices that jax sees. Every
+key comes from the global index of its chip, and the gradients of all chunks
+are gathered and summed in one order, so the result does not depend on how many
+devices share the work.
+"""
+
+from typing import Any, Callable, NamedTuple
+
+import haiku as hk
+import jax
+from jax.sharding import AxisType
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from meta_analog import settings
+
+SHARD = 'shard'
+
+
+class TrainState(NamedTuple):
+  """All that a training step changes."""
+
+  params: hk.Params
+  opt_state: optax.OptState
+  step: jax.Array  # steps taken so far
+
+
+class Trainer(NamedTuple):
+  """Meta-training as functions.
+
+  Attributes:
+    init: `key -> TrainState`.
+    update: `(TrainState, key) -> (TrainState, metrics)`, compiled. The key is
+      that of the whole run; step s uses fold_in(key, s).
+  """
+
+  init: Callable[[jax.Array], TrainState]
+  update: Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, Any]]]
+
+
+def noise_scale(
+    step: jax.Array, num_steps: int, start: float, full: float
+) -> jax.Array:
+  """Returns the noise of a step: 0, then rising linearly, then 1.
+
+  A net dropped into full noise from random weights can fall silent, so it
+  first learns without, then with more and more of it.
+
+  Args:
+    step: 0 .. num_steps - 1.
+    num_steps: in the whole training.
+    start: fraction of the training that sees no noise.
+    full: fraction from which the noise is full; equal to start: a jump.
+
+  Returns:
+    Scalar from 0 to 1.
+  """
+  done = step / num_steps
+  return jnp.clip((done - start) / max(full - start, 1e-9), 0.0, 1.0)
+
+
+def make(
+    config: ml_collections.ConfigDict, setup: settings.Setup
+) -> Trainer:
+  """Returns the trainer.
+
+  Args:
+    config: checked.
+    setup: what it names.
+
+  Returns:
+    A `Trainer`.
+  """
+  c = config.training
+  num_chips = c.tasks_per_step // c.tasks_per_chip
+  warmup = int(c.warmup_fraction * c.num_steps)
+  schedule = optax.warmup_cosine_decay_schedule(
+      0.0 if warmup else c.learning_rate, c.learning_rate, warmup,
+      max(c.num_steps, warmup + 1), 0.01 * c.learning_rate)
+  optimizer = optax.chain(
+      optax.clip_by_global_norm(c.clip_norm), optax.adam(schedule))
+
+  def init(key):
+    key_params, key_task = jax.random.split(key)
+    episodes = _episodes(setup, key_task, c.tasks_per_chip)
+    params = setup.networks.loss.init(key_params, episodes, 1.0)
+    state = TrainState(params, optimizer.init(params), jnp.int32(0))
+    # Where the step leaves its result, so that it compiles once.
+    return jax.device_put(state, NamedSharding(_mesh(), PartitionSpec()))
+
+  def chip_gradient(params, key, scale):
+    key_tasks, key_chip = jax.random.split(key)
+    episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
+    loss_fn = lambda params: setup.networks.loss.apply(
+        params, key_chip, episodes, scale)
+    (loss, info), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    return gradient, {'loss': loss, **info}
+
+  @jax.jit
+  def update(state, key):
+    scale = noise_scale(state.step, c.num_steps, c.noise_start, c.noise_full)
+    gradient, info = sharded_sum(
+        chip_gradient, num_chips, c.chips_per_chunk,
+        state.params, jax.random.fold_in(key, state.step), scale)
+    gradient, info = jax.tree.map(lambda x: x / num_chips, (gradient, info))
+    updates, opt_state = optimizer.update(
+        gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    info |= {'gradient_norm': optax.global_norm(gradient),
+             'noise_scale': scale, 'learning_rate': schedule(state.step)}
+    return TrainState(params, opt_state, state.step + 1), info
+
+  return Trainer(init, update)
+
+
+def sharded_sum(
+    fn: Callable[..., Any],
+    num_chips: int,
+    chips_per_chunk: int,
+    params: Any,
+    key: jax.Array,
+    scale: jax.Array,
+) -> Any:
+  """Returns the sum over chips of fn(params, key of the chip, scale).
+
+  Args:
+    fn: for one chip.
+    num_chips: number of chips; the last chunk is padded where it must be.
+    chips_per_chunk: chips that are computed together.
+    params: replicated.
+    key: chip i gets fold_in(key, i).
+    scale: replicated.
+
+  Returns:
+    The summed pytree, the same to the last bit for any number of devices.
+  """
+  num_chunks = -(-num_chips // chips_per_chunk)
+
+  def one_chunk(params, chunk, key, scale):
+    def one_chip(i):
+      index = chunk * chips_per_chunk + i
+      result = fn(params, jax.random.fold_in(key, index), scale)
+      return jax.tree.map(lambda x: jnp.where(index < num_chips, x, 0.0), result)
+
+    results = jax.vmap(one_chip)(jnp.arange(chips_per_chunk))
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), results)
+
+  chunks = _over_devices(one_chunk, num_chunks, params, key, scale)
+  return jax.tree.map(lambda x: jnp.sum(x, axis=0), chunks)
+
+
+def sharded_map(
+    fn: Callable[..., Any],
+    num_chips: int,
+    params: Any,
+    key: jax.Array,
+    scale: jax.Array,
+) -> Any:
+  """Returns fn(params, key of the chip, scale) of every chip, axis 0 the chip.
+
+  The arguments are those of `sharded_sum`.
+  """
+  one_chip = lambda params, index, key, scale: fn(
+      params, jax.random.fold_in(key, index), scale)
+  return _over_devices(one_chip, num_chips, params, key, scale)
+
+
+def _over_devices(fn, num_items, params, key, scale):
+  """Returns fn(params, i, key, scale) for all i, gathered in order of i."""
+  mesh = _mesh()
+  padded = -(-num_items // mesh.size) * mesh.size
+
+  def one_shard(indices, params, key_data, scale):
+    key = jax.random.wrap_key_data(key_data)
+    items = jax.lax.map(lambda i: fn(params, i, key, scale), indices)
+    return jax.lax.all_gather(items, SHARD, tiled=True)
+
+  replicated = PartitionSpec()
+  items = jax.shard_map(
+      one_shard, mesh=mesh,
+      in_specs=(PartitionSpec(SHARD), replicated, replicated, replicated),
+      out_specs=replicated, check_vma=False,
+  )(jnp.arange(padded), params, jax.random.key_data(key), scale)
+  return jax.tree.map(lambda x: x[:num_items], items)
+
+
+def _mesh():
+  """Returns the mesh of all devices that jax sees."""
+  return jax.make_mesh((jax.device_count(),), (SHARD,),
+                       axis_types=(AxisType.Auto,))
+
+
+def host(tree: Any) -> Any:
+  """Returns a pytree of NumPy arrays, or of floats for scalars."""
+  arrays = jax.tree.map(np.asarray, jax.device_get(tree))
+  return jax.tree.map(lambda x: x.item() if x.ndim == 0 else x, arrays)
+
+
+def _episodes(setup, key, num_tasks):
+  return jax.vmap(setup.task.sample)(jax.random.split(key, num_tasks))

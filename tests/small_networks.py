@@ -1,0 +1,84 @@
+"""A small learner, 1-8-8-1 over 20 time steps, for the tests of the assembly."""
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import learner as learner_lib
+from meta_analog import lif
+from meta_analog import maml
+from meta_analog import rules
+from meta_analog.devices import ideal
+from meta_analog.devices import pcm
+
+SIZES = (1, 8, 8, 1)
+NUM_STEPS = 20
+START = 5
+DECAY = 0.9
+READOUT_DECAY = 0.8
+SCHEDULE = maml.Schedule(support_s=100.0, interval_s=10.0, query_s=151.0)
+
+
+def pcm_pair(params=pcm.PCMParams(), max_pulses=7):
+  """Returns the noisy device and the controller's noise-free one."""
+  return (pcm.make(params, max_pulses=max_pulses),
+          pcm.make(params._replace(noise_scale=0.0), max_pulses=max_pulses))
+
+
+def ideal_pair(step_uS=0.1):
+  """Returns the ideal device twice."""
+  device = ideal.make(ideal.IdealParams(step_uS=step_uS))
+  return device, device
+
+
+def network(
+    num_devices=(1, 1, 2), fresh_share=0.5, unroll_fn=lif.unroll,
+    compensation=jnp.ones_like):
+  """Returns the fixed part of the small net."""
+  return learner_lib.Network(
+      unroll_fn=unroll_fn,
+      neuron=lif.Neuron(decay=jnp.float32(DECAY)),
+      readout=lif.readout_weights(
+          NUM_STEPS, jnp.float32(READOUT_DECAY), start=START),
+      readout_decay=jnp.float32(READOUT_DECAY),
+      dt_ms=1.0,
+      num_devices=num_devices,
+      span_uS=10.0,
+      floor_uS=0.1,
+      fresh_share=fresh_share,
+      compensation=compensation)
+
+
+def make(devices, net=None, *, keep_trace=False, **rule):
+  """Returns a learner; rule overrides the nearest delta rule of 4 bits."""
+  settings = {'rule': 'delta', 'encoding': 'nearest', 'update_bits': 4}
+  return learner_lib.make(
+      *devices, net or network(), rules.make(**{**settings, **rule}),
+      write_delay_s=1.0, reference_delay_s=50.0, keep_trace=keep_trace)
+
+
+def theta(seed=0, sizes=SIZES, gain=0.4, rate=0.5, threshold=0.5):
+  """Returns meta-parameters with lively hidden layers."""
+  keys = jax.random.split(jax.random.key(seed), len(sizes) - 1)
+  layers = tuple(
+      learner_lib.LayerParams(
+          u=jax.random.normal(key, (num_inputs + 1, num_outputs)),
+          log_gain=jnp.log(jnp.float32(gain)))
+      for key, num_inputs, num_outputs in zip(
+          keys, sizes[:-1], sizes[1:], strict=True))
+  num_layers = len(layers)
+  return learner_lib.Theta(layers, rules.RuleParams(
+      log_rate=jnp.log(jnp.full(num_layers, rate)),
+      log_threshold=jnp.log(jnp.full(num_layers, threshold)),
+      log_penalty=jnp.log(jnp.float32(0.01)),
+      log_harm=jnp.log(jnp.float32(0.01))))
+
+
+def gradient(fn, *args, **kwargs):
+  """Returns jax.grad(fn)(*args) without the key-reuse checker.
+
+  The partial evaluation of a batched `lax.scan` over keys may repeat a draw
+  from the same key in its two halves. It is the same draw, but the checker
+  calls it a reuse. All values are computed with the checker on.
+  """
+  with jax.debug_key_reuse(False):
+    return jax.jit(jax.grad(fn, **kwargs))(*args)
