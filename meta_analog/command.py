@@ -60,9 +60,11 @@ def workdir() -> str:
 
 def _with_saved_config(argv):
   """Returns argv, with the config of the run where evaluate names none."""
-  given = lambda name: any(
-      arg.lstrip('-').split('=')[0] == name for arg in argv[1:])
-  if not _evaluates(argv) or given('config'):
+  config = _value(argv, 'config')
+  if config is not None and not os.path.isfile(config.partition(':')[0]):
+    raise settings.InputError(
+        f'--config={config}: there is no file {config.partition(":")[0]}')
+  if _value(argv, 'mode') != 'evaluate' or config is not None:
     return argv
   folder = _value(argv, 'workdir')
   if folder is None:
@@ -71,10 +73,6 @@ def _with_saved_config(argv):
     raise settings.InputError(f'{folder} holds no run: no config.json there')
   file = pathlib.Path(saved_config.__file__)
   return [argv[0], f'--config={file}:{folder}', *argv[1:]]
-
-
-def _evaluates(argv):
-  return _value(argv, 'mode') == 'evaluate'
 
 
 def _value(argv, name):
@@ -88,6 +86,12 @@ def _value(argv, name):
 
 def _refuse(error):
   """Prints one line and exits with the code of bad input."""
-  text = ' '.join(str(error).split()) or type(error).__name__
+  text = str(error)
+  if 'Traceback' in text:  # of a config file; its last line says what is wrong
+    text = text.strip().splitlines()[-1].partition('Error: ')[2] or text
+  if isinstance(error, AttributeError) or 'Did you mean' in text:
+    text = f'no such config field: {text.strip(chr(34))}'
+  text = ' '.join(text.replace(chr(92) + 'n', ' ').split())
+  text = text.replace(chr(92), '') or type(error).__name__
   print(f'error: {text}', file=sys.stderr)
   sys.exit(BAD_INPUT)

@@ -153,13 +153,14 @@ def read(
     A `Reading`.
   """
   mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
-  noise = jax.random.normal(key, mean_uS.shape)
-  g_uS = mean_uS + jnp.sqrt(1.0 - fresh_share) * sigma_uS * noise
-  variance = _sum_devices(jnp.square(sigma_uS), minus=1.0) * fresh_share
-  return Reading(
-      weights=weights_from_targets(g_uS, crossbar.gain_per_uS),
-      variance=jnp.square(crossbar.gain_per_uS) * variance,
-  )
+  mean = _sum_devices(mean_uS, minus=-1.0)
+  # The sum of independent Gaussian devices is one Gaussian: one draw a weight.
+  variance = _sum_devices(jnp.square(sigma_uS), minus=1.0)
+  frozen = safe_sqrt((1.0 - fresh_share) * variance)
+  noise = jax.random.normal(key, mean.shape)
+  gain = crossbar.gain_per_uS
+  return Reading(weights=gain * (mean + frozen * noise),
+                 variance=jnp.square(gain) * fresh_share * variance)
 
 
 def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:

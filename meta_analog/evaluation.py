@@ -4,8 +4,8 @@ Axes: B task, C chip, D date (time of a test), N sample, O output.
 """
 
 from typing import Any
+from typing import Callable
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -14,32 +14,28 @@ import numpy as np
 from meta_analog import base
 from meta_analog import learner as learner_lib
 from meta_analog import losses
-from meta_analog import maml
 from meta_analog import plasticity
+from meta_analog import networks
 from meta_analog import settings
 from meta_analog import training
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 
 
-def run(
-    config: ml_collections.ConfigDict,
-    setup: settings.Setup,
-    params: hk.Params,
-    key: jax.Array,
-) -> dict[str, np.ndarray]:
-  """Returns predictions on held-out tasks, in the layout of evaluation.npz.
+def compile_test(
+    config: ml_collections.ConfigDict, setup: settings.Setup,
+    params: networks.Params, key: jax.Array
+) -> Callable[[networks.Params, jax.Array], Any]:
+  """Returns the compiled test of `run`, for it can be compiled ahead.
 
   Args:
     config: checked.
     setup: what it names.
-    params: trained meta-parameters.
-    key: of the test stream; chip i uses fold_in(key, i).
+    params: meta-parameters, for their shapes.
+    key: for its type.
 
   Returns:
-    support_x, support_y, query_x, query_y [B, N, .]; query_before [B, N, O];
-    query_after [B, D, N, O]; after_s [D]; loss_all_steps [B, D]; pulses,
-    devices [B]; rate_Hz [B, L]; task_index, chip_index [B]; latent_* [B].
+    A function of params and key.
   """
   c = config.evaluation
   tasks_per_chip = c.num_tasks // c.num_chips
@@ -62,18 +58,53 @@ def run(
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
         'pulses': jnp.sum(write['pulses'], axis=1),
         'devices': jnp.sum(write['devices'], axis=1)}
-    return result | {f'latent_{name}': value for name, value
-                     in episodes.latent._asdict().items()}
+    result |= {f'latent_{name}': value for name, value
+               in episodes.latent._asdict().items()}
+    adapted = jax.tree.map(lambda x: x[0], out['adapted'])
+    return result, _chip_arrays(out['chip'], adapted)
 
-  results = jax.jit(lambda params, key: training.sharded_map(
-      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)))(
-          params, key)
+  test = jax.jit(lambda params, key: training.sharded_map(
+      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)))
+  return test.lower(params, key).compile()
+
+
+def run(
+    config: ml_collections.ConfigDict,
+    setup: settings.Setup,
+    params: networks.Params,
+    key: jax.Array,
+    compiled: Callable[[networks.Params, jax.Array], Any] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Returns predictions on held-out tasks, and one of the chips.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    key: of the test stream; chip i uses fold_in(key, i).
+    compiled: of `compile_test`, where that was done ahead.
+
+  Returns:
+    The layout of evaluation.npz: support_x, support_y, query_x, query_y
+    [B, N, .]; query_before [B, N, O]; query_after [B, D, N, O]; after_s [D];
+    loss_all_steps [B, D]; pulses, devices [B]; rate_Hz [B, L]; task_index,
+    chip_index [B]; latent_* [B].
+    The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
+    and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
+    after programming), layer_i_gain_per_uS, and after adaptation to its first
+    task layer_i_adapted_uS and layer_i_num_pulses.
+  """
+  c = config.evaluation
+  test = compiled or compile_test(config, setup, params, key)
+  results, chips = test(params, key)
   merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
             for name, value in results.items()}
-  return merged | {
+  merged |= {
       'after_s': np.asarray(setup.after_s),
       'task_index': np.arange(c.num_tasks),
-      'chip_index': np.repeat(np.arange(c.num_chips), tasks_per_chip)}
+      'chip_index': np.repeat(np.arange(c.num_chips),
+                              c.num_tasks // c.num_chips)}
+  return merged, {name: np.asarray(value)[0] for name, value in chips.items()}
 
 
 def summarize(
@@ -152,7 +183,7 @@ def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
 def baselines(
     config: ml_collections.ConfigDict,
     setup: settings.Setup,
-    params: hk.Params,
+    params: networks.Params,
     results: dict[str, np.ndarray],
     key: jax.Array,
 ) -> dict[str, dict[str, float]]:
@@ -192,7 +223,7 @@ def baselines(
 
 
 def float_ridge(
-    setup: settings.Setup, params: hk.Params, episodes: Any,
+    setup: settings.Setup, params: networks.Params, episodes: Any,
     penalty: jax.Array
 ) -> jax.Array:
   """Returns query predictions of the network in float with a ridge head.
@@ -222,37 +253,8 @@ def float_ridge(
   return jax.lax.map(one_task, (episodes.support, episodes.query))
 
 
-def program_one_chip(
-    config: ml_collections.ConfigDict,
-    setup: settings.Setup,
-    params: hk.Params,
-    key: jax.Array,
-) -> dict[str, np.ndarray]:
-  """Returns one chip in the layout of chip.npz.
-
-  Args:
-    config: checked.
-    setup: what it names.
-    params: trained meta-parameters.
-    key: consumed.
-
-  Returns:
-    For each layer i: layer_i_target_uS and layer_i_programmed_uS [P, D, I, O]
-    (conductance T0 after programming), layer_i_gain_per_uS, and after one
-    adaptation to a held-out task layer_i_adapted_uS and layer_i_num_pulses.
-  """
-  def chips(params, key):
-    key_chip, key_task, key_adapt = jax.random.split(key, 3)
-    theta = setup.networks.theta.apply(params)
-    learner = setup.make_learner(jnp.float32(config.evaluation.noise_scale))
-    chip = learner.init(key_chip, theta)
-    support = setup.task.sample(key_task).support
-    adapted, _ = maml.adapt(
-        learner, key_adapt, chip, support, setup.schedule,
-        num_events=config.adapt.num_events)
-    return chip, adapted
-
-  chip, adapted = jax.jit(chips)(params, key)
+def _chip_arrays(chip, adapted):
+  """Returns one chip in the layout of chip.npz."""
   out = {}
   for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
     out |= {f'layer_{i}_target_uS': before.model.g_uS,
@@ -260,7 +262,7 @@ def program_one_chip(
             f'layer_{i}_adapted_uS': after.devices.g_uS,
             f'layer_{i}_num_pulses': after.devices.num_pulses,
             f'layer_{i}_gain_per_uS': before.gain_per_uS}
-  return {name: np.asarray(value) for name, value in out.items()}
+  return out
 
 
 def _shapes(setup):

@@ -1,5 +1,6 @@
 """One run from a config to a summary: train, test, draw, report."""
 
+from concurrent import futures
 import json
 import os
 import pathlib
@@ -70,20 +71,26 @@ def _train(config, folder, console):
   """Trains, tests, draws; returns the summary."""
   setup = settings.build(config)
   trainer = training.make(config, setup)
-  key_init, key_train, key_test, key_validation, key_chip, key_figures = (
-      jax.random.split(jax.random.key(config.seed), 6))
+  key_init, key_train, key_test, key_validation, key_figures = (
+      jax.random.split(jax.random.key(config.seed), 5))
   report.header(console, config, folder)
   state = jax.jit(trainer.init)(key_init)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   if saved.latest() is not None:
     state = saved.restore(saved.latest(), state)
     console.print(f'Going on from step {int(state.step)}.')
-  state, timing = _train_loop(config, folder, console, trainer, saved, state,
-                              key_train)
-  saved.close()
+  with futures.ThreadPoolExecutor(1) as pool:
+    # The test compiles while training does: both take long, each on one core.
+    test = pool.submit(
+        evaluation.compile_test, config, setup, state.params, key_test)
+    state, timing = _train_loop(config, folder, console, trainer, saved, state,
+                                key_train)
+    saved.close()
+    test = test.result()
   console.print(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
                 f'{config.evaluation.num_chips} fresh chips.')
-  results = evaluation.run(config, setup, state.params, key_test)
+  results, chip = evaluation.run(
+      config, setup, state.params, key_test, test)
   summary = {'config': config.name, 'variant': config.variant,
              'task': config.task.name, 'device': config.device,
              'seed': config.seed}
@@ -91,12 +98,11 @@ def _train(config, folder, console):
   summary['baselines'] = evaluation.baselines(
       config, setup, state.params, results, key_validation)
   summary['baselines'] |= report.measured_elsewhere(config, folder)
-  chip = evaluation.program_one_chip(config, setup, state.params, key_chip)
   np.savez_compressed(folder / 'evaluation.npz', **results)
   np.savez_compressed(folder / 'chip.npz', **chip)
   console.print('Drawing figures.')
   summary['update_size'] = showcase.draw_all(
-      config, setup, state.params, folder, summary, chip, key_figures)
+      config, setup, folder, summary, results, chip, key_figures)
   summary['training'] = timing | _environment()
   _write_json(folder / 'summary.json', summary)
   console.print(report.table(summary))
@@ -149,7 +155,7 @@ def _evaluate(config, folder, console):
     raise settings.InputError(f'{folder} holds no run: no config.json there')
   setup = settings.build(config)
   trainer = training.make(config, setup)
-  keys = jax.random.split(jax.random.key(config.seed), 6)
+  keys = jax.random.split(jax.random.key(config.seed), 5)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   if saved.latest() is None:
     raise settings.InputError(f'{folder} holds no checkpoint to evaluate')
@@ -162,7 +168,7 @@ def _evaluate(config, folder, console):
   console.print(f'Testing {folder} (step {int(state.step)}) on '
                 f'{config.evaluation.num_tasks} tasks, '
                 f'{config.evaluation.num_chips} fresh chips.')
-  results = evaluation.run(config, setup, state.params, keys[2])
+  results, _ = evaluation.run(config, setup, state.params, keys[2])
   summary = {'config': config.name, 'variant': config.variant,
              'task': config.task.name, 'device': config.device,
              'seed': config.seed}

@@ -44,17 +44,20 @@ def training_curve(
 
 
 def adaptation(
-    path: pathlib.Path, x: np.ndarray, truth: np.ndarray, before: np.ndarray,
-    after: np.ndarray, support_x: np.ndarray, support_y: np.ndarray
+    path: pathlib.Path, x: np.ndarray, before: np.ndarray, after: np.ndarray,
+    truth_x: np.ndarray, truth: np.ndarray, target: np.ndarray,
+    support_x: np.ndarray, support_y: np.ndarray
 ) -> None:
   """Draws held-out tasks: support set, truth, before and after adaptation.
 
   Args:
     path: of the picture.
-    x: [B, N], inputs in order.
-    truth: [B, N].
-    before: [B, N].
-    after: [B, N].
+    x: [B, N], query inputs in order.
+    before: [B, N], predictions on them before adaptation.
+    after: [B, N], and after.
+    truth_x: [B, M], dense inputs.
+    truth: [B, M], the task's function there.
+    target: [B, N], the task's function at x.
     support_x: [B, K].
     support_y: [B, K].
   """
@@ -66,13 +69,13 @@ def adaptation(
   for axis in axes.flat[len(x):]:
     axis.set_visible(False)
   for i, axis in enumerate(axes.flat[:len(x)]):
-    axis.plot(x[i], truth[i], color=TRUTH, lw=1.5, label='truth')
-    axis.plot(x[i], before[i], color=BEFORE, lw=1.2, label='before')
-    axis.plot(x[i], after[i], color=AFTER, lw=1.5, label='after')
+    axis.plot(truth_x[i], truth[i], color=TRUTH, lw=1.2, label='truth')
     axis.plot(support_x[i], support_y[i], 'o', color=TRUTH, ms=3.5,
               label='support set')
-    error = np.mean(np.square(after[i] - truth[i]))
-    axis.set_title(f'mean squared error {error:.3f}', fontsize=9)
+    axis.plot(x[i], before[i], '.-', color=BEFORE, lw=0.8, label='before')
+    axis.plot(x[i], after[i], '.-', color=AFTER, lw=1.2, label='after')
+    error = np.mean(np.square(after[i] - target[i]))
+    axis.set_title(f'query mean squared error {error:.3f}', fontsize=9)
   axes[0, 0].legend(frameon=False, fontsize=7)
   figure.supxlabel('input')
   figure.supylabel('output')

@@ -128,7 +128,8 @@ def evaluate(
     num_events: adaptation events per task, static.
 
   Returns:
-    'before' [B, N, O], 'after' [B, D, N, O], and the learner's infos:
+    'before' [B, N, O], 'after' [B, D, N, O], the chip as programmed 'chip' and
+    as adapted to each task 'adapted' (axis B), and the learner's infos:
     'before_info', 'after_info', 'support_info'.
   """
   key_chip, key_tasks = jax.random.split(key)
@@ -145,8 +146,9 @@ def evaluate(
     after, after_info = jax.lax.map(
         lambda k_t: learner.predict(k_t[0], adapted, x, k_t[1]),
         (keys, after_s))
-    return {'before': before, 'after': after, 'before_info': before_info,
-            'after_info': after_info, 'support_info': support_info}
+    return {'before': before, 'after': after, 'adapted': adapted,
+            'before_info': before_info, 'after_info': after_info,
+            'support_info': support_info}
 
   keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
-  return jax.vmap(one_task)(keys, episodes)
+  return {'chip': chip, **jax.vmap(one_task)(keys, episodes)}

@@ -78,9 +78,9 @@ class Progress:
       done: steps done before.
       what: a short word for the steps.
     """
-    self._console, self._total, self._start = console, total, done
+    self._console, self._total = console, total
     self._what = what
-    self._began = self._last = time.monotonic()
+    self._last, self._first = time.monotonic(), None
     self._bar = None
     if console.is_terminal:
       self._bar = rich.progress.Progress(
@@ -107,10 +107,16 @@ class Progress:
     now = time.monotonic()
     if note and (now - self._last >= LINE_EVERY_S or step == self._total):
       self._last = now
-      rate = (step - self._start) / max(now - self._began, 1e-9)
-      left = (self._total - step) / max(rate, 1e-9)
-      self._console.print(f'{self._what}: step {step}/{self._total}, {note}, '
-                          f'{left:.0f} s left')
+      self._console.print(f'{self._what}: step {step}/{self._total}, {note}'
+                          f'{self._left(step, now)}')
+
+  def _left(self, step, now):
+    """Returns the time left in words, from the steps since the first."""
+    if self._first is None:  # the first step compiles: it says nothing
+      self._first = (step, now)
+      return ''
+    rate = (step - self._first[0]) / max(now - self._first[1], 1e-9)
+    return f', {(self._total - step) / max(rate, 1e-9):.0f} s left'
 
   def close(self) -> None:
     """Ends the bar."""

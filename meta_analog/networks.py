@@ -20,6 +20,9 @@ from meta_analog import maml
 from meta_analog import rules
 
 
+Params = hk.Params  # a pytree of arrays by module and name
+
+
 class CrossbarLinear(hk.Module):
   """A linear layer with a bias whose weights are read from a crossbar.
 

@@ -3,7 +3,6 @@
 import pathlib
 from typing import Any
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -23,9 +22,9 @@ ORDINARY_SAMPLES = 20
 def draw_all(
     config: ml_collections.ConfigDict,
     setup: settings.Setup,
-    params: hk.Params,
     folder: pathlib.Path,
     summary: dict[str, Any],
+    results: dict[str, np.ndarray],
     chip: dict[str, np.ndarray],
     key: jax.Array,
 ) -> dict[str, float]:
@@ -34,28 +33,27 @@ def draw_all(
   Args:
     config: checked.
     setup: what it names.
-    params: trained meta-parameters.
     folder: of the run, with metrics.jsonl.
     summary: of the run so far.
+    results: of evaluation.npz.
     chip: of chip.npz.
     key: consumed.
 
   Returns:
     {'meta_median', 'ordinary_median', 'ratio'}: sizes of weight updates.
   """
-  key_curves, key_updates = jax.random.split(key)
   target = folder / 'figures'
   lines = metrics.read(folder / 'metrics.jsonl')
   floor = summary['baselines'].get('predict_mean', {}).get('mean')
   figures.training_curve(target / 'training.png', lines, floor)
   if setup.task.dense is not None:
     figures.adaptation(target / 'adaptation.png',
-                       **curves(config, setup, params, key_curves))
+                       **curves(config, setup, results))
   figures.conductances(target / 'conductances.png', chip)
   figures.loss_over_time(target / 'loss_over_time.png', summary,
                          settings.last_write_s(config))
   meta = meta_updates(chip)
-  ordinary = ordinary_updates(config, setup, key_updates)
+  ordinary = ordinary_updates(config, setup, key)
   if not meta.size or not ordinary.size:
     return {'meta_median': None, 'ordinary_median': None, 'ratio': None}
   figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
@@ -65,32 +63,32 @@ def draw_all(
 
 
 def curves(
-    config: ml_collections.ConfigDict,
-    setup: settings.Setup,
-    params: hk.Params,
-    key: jax.Array,
+    config: ml_collections.ConfigDict, setup: settings.Setup,
+    results: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """Returns the arguments of `figures.adaptation` for a few held-out tasks.
+  """Returns the arguments of `figures.adaptation` for a few tested tasks.
 
-  Each task is on a chip of its own, tested at evaluation.t_test_s.
+  They are spread evenly over the chips, tested at evaluation.t_test_s.
   """
   date = setup.after_s.index(config.evaluation.t_test_s)
-
-  def one_task(key):
-    key_task, key_chip = jax.random.split(key)
-    episode = setup.task.dense(setup.task.sample(key_task))
-    batch = jax.tree.map(lambda x: x[None], episode)
-    out = setup.networks.evaluate.apply(
-        params, key_chip, batch, jnp.float32(config.evaluation.noise_scale))
-    return {'x': episode.query.x[:, 0], 'truth': episode.query.y[:, 0],
-            'before': out['before'][0, :, 0],
-            'after': out['after'][0, date, :, 0],
-            'support_x': episode.support.x[:, 0],
-            'support_y': episode.support.y[:, 0]}
-
-  keys = jax.random.split(key, NUM_CURVES)
-  tasks = jax.jit(lambda keys: jax.lax.map(one_task, keys))(keys)
-  return {name: np.asarray(value) for name, value in tasks.items()}
+  num_tasks = len(results['query_x'])
+  rows = np.linspace(0, num_tasks - 1, min(NUM_CURVES, num_tasks)).astype(int)
+  latent = {name.removeprefix('latent_'): value[rows]
+            for name, value in results.items() if name.startswith('latent_')}
+  episode = setup.task.sample(jax.random.key(0))
+  dense = [setup.task.dense(episode._replace(latent=type(episode.latent)(
+      **{name: value[i] for name, value in latent.items()}))).query
+           for i in range(len(rows))]
+  order = np.argsort(results['query_x'][rows, :, 0], axis=1)
+  take = lambda values: np.take_along_axis(values[..., 0], order, axis=1)
+  return {'x': take(results['query_x'][rows]),
+          'before': take(results['query_before'][rows]),
+          'after': take(results['query_after'][rows, date]),
+          'truth_x': np.stack([samples.x[:, 0] for samples in dense]),
+          'truth': np.stack([samples.y[:, 0] for samples in dense]),
+          'target': take(results['query_y'][rows]),
+          'support_x': results['support_x'][rows, :, 0],
+          'support_y': results['support_y'][rows, :, 0]}
 
 
 def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:

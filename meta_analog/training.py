@@ -9,7 +9,6 @@ devices share the work.
 
 from typing import Any, Callable, NamedTuple
 
-import haiku as hk
 import jax
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
@@ -19,6 +18,7 @@ import ml_collections
 import numpy as np
 import optax
 
+from meta_analog import networks
 from meta_analog import settings
 
 SHARD = 'shard'
@@ -27,7 +27,7 @@ SHARD = 'shard'
 class TrainState(NamedTuple):
   """All that a training step changes."""
 
-  params: hk.Params
+  params: networks.Params
   opt_state: optax.OptState
   step: jax.Array  # steps taken so far
 
@@ -147,7 +147,8 @@ def sharded_sum(
     def one_chip(i):
       index = chunk * chips_per_chunk + i
       result = fn(params, jax.random.fold_in(key, index), scale)
-      return jax.tree.map(lambda x: jnp.where(index < num_chips, x, 0.0), result)
+      keep = lambda x: jnp.where(index < num_chips, x, 0.0)
+      return jax.tree.map(keep, result)
 
     results = jax.vmap(one_chip)(jnp.arange(chips_per_chunk))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), results)

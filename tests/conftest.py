@@ -14,4 +14,5 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     'random', deadline=None, max_examples=15,
     suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'default'))
+hypothesis.settings.load_profile(
+    os.environ.get('HYPOTHESIS_PROFILE', 'default'))

@@ -146,9 +146,11 @@ def test_descent_finds_the_best_levels_of_orthogonal_features(seed):
 
 
 def test_descent_passes_no_gradient():
-  features, error, levels, start = level_problem(0)
+  features, error, levels, start = map(jnp.asarray, level_problem(0))
+
   def chosen(levels, error):
     index = plasticity.descend_levels(features, error, levels, start, 0.1)
     return jnp.sum(index.astype(jnp.float32))
+
   for g in jax.grad(chosen, argnums=(0, 1))(levels, error):
     assert not g.any()

@@ -79,8 +79,8 @@ def test_prior_mean_is_a_cosine_for_the_default_ranges():
 def test_prior_mean_is_the_mean_over_the_family():
   params = sinusoid.SinusoidParams(1.0, 2.0, 1.5)
   x = np.array([-1.0, 0.3, 2.0], np.float32)
-  amplitude, phase = np.meshgrid(np.linspace(1.0, 2.0, 201),
-                                 np.linspace(0.0, 1.5, 201))
+  middles = (np.arange(200) + 0.5) / 200
+  amplitude, phase = np.meshgrid(1.0 + middles, 1.5 * middles)
   expected = [np.mean(amplitude * np.sin(one + phase)) for one in x]
   np.testing.assert_allclose(
       sinusoid.prior_mean(params, x), expected, atol=1e-4)
@@ -103,10 +103,13 @@ def test_best_linear_step_beats_hand_made_steps(episodes):
       [np.sin(5.0 * np.asarray(x)), np.cos(5.0 * np.asarray(x))], axis=-1)
   support, query = features(episodes.support.x), features(episodes.query.x)
   step = np.mean(support * np.asarray(episodes.support.y), axis=1)
-  for rate in (1.5, 1.8, 2.0):
-    outputs = np.einsum('bnf,bf->bn', query, rate * step)
-    loss = np.mean((outputs - np.asarray(episodes.query.y)[..., 0]) ** 2)
-    assert loss >= best - 1e-5
+  gram = np.mean(support[..., :, None] * support[..., None, :], axis=1)
+  for start in (np.zeros(2), np.array([0.0, 1.62])):  # 0, or the prior mean
+    for rate in (1.4, 1.6, 1.8, 2.0):
+      weights = start + rate * (step - gram @ start)
+      outputs = np.einsum('bnf,bf->bn', query, weights)
+      loss = np.mean((outputs - np.asarray(episodes.query.y)[..., 0]) ** 2)
+      assert loss >= best - 1e-5
 
 
 def test_an_episode_is_made_again_by_its_key():

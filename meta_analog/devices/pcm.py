@@ -106,12 +106,12 @@ def make(
   p = params
 
   def program(key, target_uS, time_s):
-    key_error, key_nu, key_step = jax.random.split(key, 3)
     shape = target_uS.shape
-    sigma_uS = p.noise_scale * program_sigma_uS(p, target_uS)
-    g_uS = target_uS + sigma_uS * jax.random.normal(key_error, shape)
-    nu = p.nu_mean + p.noise_scale * p.nu_std * jax.random.normal(key_nu, shape)
-    step = 1.0 + p.noise_scale * p.step_std * jax.random.normal(key_step, shape)
+    error, spread_nu, spread_step = (
+        p.noise_scale * jax.random.normal(key, (3,) + shape))
+    g_uS = target_uS + program_sigma_uS(p, target_uS) * error
+    nu = p.nu_mean + p.nu_std * spread_nu
+    step = 1.0 + p.step_std * spread_step
     return PCMState(
         g_uS=quantize.saturate(g_uS, p.g_min_uS, p.g_max_uS),
         pulse_memory=jnp.full(shape, p.pulse_memory_after_program),

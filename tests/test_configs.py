@@ -1,0 +1,55 @@
+"""Every config loads and takes a step; what differs between them is stated."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import pcm
+from configs import perf
+from meta_analog import settings
+from meta_analog import training
+
+DIFFERENT = {
+    'name', 'device', 'crossbar.hidden_devices', 'crossbar.output_devices',
+    'crossbar.floor_uS', 'crossbar.fresh_read_share',
+    'crossbar.drift_compensation', 'adapt.encoding', 'adapt.update_bits',
+    'training.noise_full',
+}
+CASES = [(pcm, name) for name in ('', *pcm.VARIANTS) if name != 'tiny'] + [
+    (perf, name) for name in ('', *perf.VARIANTS) if name != 'tiny']
+
+
+def _flat(config, prefix=''):
+  for name, value in config.items():
+    if hasattr(value, 'items'):
+      yield from _flat(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}', value
+
+
+def test_the_two_configs_differ_only_where_stated():
+  a, b = dict(_flat(pcm.get_config())), dict(_flat(perf.get_config()))
+  assert a.keys() == b.keys()
+  assert {name for name in a if a[name] != b[name]} <= DIFFERENT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'module, variant', CASES,
+    ids=[f'{m.__name__.split(".")[-1]}:{v}' for m, v in CASES])
+def test_a_config_takes_a_step_that_changes_its_parameters(module, variant):
+  config = module.get_config(f'{variant},tiny')
+  with config.unlocked():
+    config.training.warmup_fraction = 0.0
+    config.training.tasks_per_step = config.training.tasks_per_chip
+  setup = settings.build(config)
+  trainer = training.make(config, setup)
+  state = jax.jit(trainer.init)(jax.random.key(config.seed))
+  state = state._replace(step=jnp.int32(3))  # in full noise
+  new, info = trainer.update(state, jax.random.key(1))
+  assert np.isfinite(info['loss']) and np.isfinite(info['gradient_norm'])
+  moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.params,
+                       new.params)
+  assert sum(jax.tree.leaves(moved)) >= 4
+  assert int(new.step) == 4

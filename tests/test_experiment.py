@@ -1,0 +1,160 @@
+"""Whole tiny runs: what they leave behind, and what a second command does."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
+           'update_sizes')
+pytestmark = pytest.mark.slow
+
+
+def _launch(*arguments, config='pcm.py:tiny'):
+  command = [sys.executable, str(ROOT / 'launch/main.py')]
+  if config:
+    command += ['--config', str(ROOT / 'configs' / config)]
+  return subprocess.run([*command, *arguments], capture_output=True, text=True,
+                        check=False, timeout=600)
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('runs') / 'pcm_tiny'
+  done = _launch('--workdir', str(workdir))
+  assert done.returncode == 0, done.stderr
+  return workdir, done
+
+
+def test_a_run_leaves_all_its_files(finished):
+  workdir, _ = finished
+  for name in ('config.json', 'summary.json', 'metrics.jsonl', 'chip.npz',
+               'evaluation.npz', 'checkpoints', 'tensorboard'):
+    assert (workdir / name).exists(), name
+  for name in FIGURES:
+    assert (workdir / 'figures' / f'{name}.png').stat().st_size > 5000, name
+
+
+def test_the_summary_has_the_promised_fields(finished):
+  summary = json.loads((finished[0] / 'summary.json').read_text())
+  assert summary['config'] == 'pcm' and summary['metric'] == 'mse'
+  assert summary['num_tasks'] == 20 and summary['num_chips'] == 4
+  for name in ('before', 'after', 'after_all_steps'):
+    assert summary[name]['mean'] > 0 and summary[name]['ci95'] > 0
+  assert set(summary['after_by_time_s']) == {
+      '151', '251', '3600', '86400', '2592000', '31536000'}
+  assert summary['after'] == summary['after_by_time_s']['251']
+  assert {'predict_mean', 'best_linear_step', 'float_ridge'} <= set(
+      summary['baselines'])
+  assert len(summary['firing_rate_hz']) == 2
+  assert summary['write']['events'] == 1
+  assert {'steps', 'tasks_per_step', 'wall_s', 'tasks_per_s'} <= set(
+      summary['training'])
+
+
+def test_the_summary_can_be_computed_again_from_evaluation_npz(finished):
+  summary = json.loads((finished[0] / 'summary.json').read_text())
+  data = np.load(finished[0] / 'evaluation.npz')
+  date = list(data['after_s']).index(251.0)
+  error = np.square(data['query_after'][:, date] - data['query_y']).mean((1, 2))
+  assert np.isclose(error.mean(), summary['after']['mean'], rtol=1e-5)
+  chips = np.array([error[data['chip_index'] == c].mean() for c in range(4)])
+  half = 1.96 * chips.std(ddof=1) / 2
+  assert np.isclose(half, summary['after']['ci95'], rtol=1e-4)
+  amplitude, phase = data['latent_amplitude'], data['latent_phase']
+  y = amplitude[:, None] * np.sin(5 * data['query_x'][..., 0] + phase[:, None])
+  assert np.allclose(y, data['query_y'][..., 0], atol=1e-4)
+
+
+def test_the_programmed_chip_is_in_range_and_counts_its_pulses(finished):
+  chip = np.load(finished[0] / 'chip.npz')
+  for i in range(3):
+    target = chip[f'layer_{i}_target_uS']
+    assert target.shape[0] == 2
+    assert target.min() >= 0.1 and target.max() <= 12.0
+    assert chip[f'layer_{i}_programmed_uS'].shape == target.shape
+  for i in range(2):  # hidden layers are not written
+    assert not chip[f'layer_{i}_num_pulses'].any()
+    assert np.array_equal(chip[f'layer_{i}_programmed_uS'],
+                          chip[f'layer_{i}_adapted_uS'])
+
+
+def test_metrics_have_a_rising_integer_step(finished):
+  lines = [json.loads(line) for line in
+           (finished[0] / 'metrics.jsonl').read_text().splitlines()]
+  steps = [line['step'] for line in lines]
+  assert all(isinstance(step, int) for step in steps)
+  assert steps == sorted(set(steps)) and steps[-1] == 6
+  assert all(np.isfinite(line['loss']) for line in lines)
+
+
+def test_the_same_command_on_a_finished_run_prints_its_summary(finished):
+  workdir, _ = finished
+  before = (workdir / 'summary.json').read_bytes()
+  again = _launch('--workdir', str(workdir))
+  assert again.returncode == 0 and 'after adaptation' in again.stdout
+  assert (workdir / 'summary.json').read_bytes() == before
+
+
+def test_another_config_in_the_same_workdir_is_refused(finished):
+  workdir, _ = finished
+  before = (workdir / 'config.json').read_bytes()
+  other = _launch('--workdir', str(workdir), '--config.seed=5')
+  assert other.returncode == 2 and 'seed' in other.stderr
+  assert len(other.stderr.splitlines()) == 1
+  assert (workdir / 'config.json').read_bytes() == before
+
+
+def test_evaluate_needs_only_the_workdir_and_repeats_the_summary(finished):
+  workdir, _ = finished
+  before = (workdir / 'summary.json').read_bytes()
+  again = _launch('--mode=evaluate', '--workdir', str(workdir), config=None)
+  assert again.returncode == 0, again.stderr
+  summary = json.loads(before)
+  evaluation = json.loads((workdir / 'evaluation.json').read_text())
+  for name in ('before', 'after', 'after_by_time_s', 'write'):
+    assert evaluation[name] == summary[name]
+  assert (workdir / 'summary.json').read_bytes() == before
+
+
+def test_evaluate_takes_overrides(finished):
+  workdir, _ = finished
+  again = _launch(
+      '--mode=evaluate', '--workdir', str(workdir),
+      '--config.evaluation.noise_scale=0', '--config.evaluation.num_tasks=8',
+      config=None)
+  assert again.returncode == 0, again.stderr
+  evaluation = json.loads((workdir / 'evaluation.json').read_text())
+  assert evaluation['num_tasks'] == 8
+
+
+@pytest.mark.parametrize('arguments, config, word', [
+    (('--config.training.num_step=3',), 'pcm.py:tiny', 'num_steps'),
+    (('--config.training.num_steps=many',), 'pcm.py:tiny', 'num_steps'),
+    (('--config.training.num_steps=-1',), 'pcm.py:tiny', 'num_steps'),
+    (('--mode=guess',), 'pcm.py:tiny', 'mode'),
+    ((), 'pcm.py:huge', 'huge'),
+    ((), 'nothing.py', 'nothing.py'),
+    (('--mode=evaluate', '--workdir=nowhere'), None, 'nowhere'),
+    (('stray',), 'pcm.py:tiny', 'stray'),
+])
+def test_bad_input_gets_one_line_and_exit_code_2(
+    arguments, config, word, tmp_path):
+  if not any('--workdir' in argument for argument in arguments):
+    arguments += (f'--workdir={tmp_path / "run"}',)
+  done = _launch(*arguments, config=config)
+  assert done.returncode == 2
+  assert len(done.stderr.splitlines()) == 1 and word in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+  file = tmp_path / 'file'
+  file.write_text('precious')
+  done = _launch('--workdir', str(file))
+  assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+  assert file.read_text() == 'precious'

@@ -1,0 +1,97 @@
+"""Bad values are refused in one line that names the field and the way out."""
+
+import pytest
+
+from configs import pcm
+from configs import perf
+from meta_analog import settings
+
+BAD = {
+    'seed': -1,
+    'device': 'flash',
+    'device_params.pcm.nu_std': -0.01,
+    'device_params.pcm.t0_s': -1.0,
+    'device_params.pcm.c3_uS': float('nan'),
+    'device_params.pcm.g_min_uS': 13.0,
+    'device_params.ideal.noise_scale': -1.0,
+    'task.name': 'cosine',
+    'task.support_size': 0,
+    'task.query_size': 0,
+    'task.amplitude_min': 6.0,
+    'network.hidden_sizes': (40, 0),
+    'network.num_time_steps': 0,
+    'network.tau_mem_ms': 0.0,
+    'network.surrogate': 'relu',
+    'network.reset': 'sometimes',
+    'network.readout_start': 100,
+    'crossbar.hidden_devices': 0,
+    'crossbar.span_uS': 13.0,
+    'crossbar.floor_uS': 0.01,
+    'crossbar.fresh_read_share': 1.5,
+    'crossbar.drift_compensation': 'magic',
+    'adapt.update_bits': 0,
+    'adapt.rule': 'hebb',
+    'adapt.encoding': 'analog',
+    'adapt.layers': 'first',
+    'adapt.order': 'third',
+    'adapt.num_events': 0,
+    'adapt.num_steps': 0,
+    'adapt.t_read_s': -1.0,
+    'adapt.t_prog_s': 99.0,
+    'init.weight_std': (1.0, -1.0, 1.0),
+    'training.num_steps': -5,
+    'training.tasks_per_step': 0,
+    'training.tasks_per_chip': 5,
+    'training.learning_rate': 0.0,
+    'training.t_query_s': 50.0,
+    'training.rate_min_Hz': 500.0,
+    'evaluation.num_tasks': 7,
+    'evaluation.t_test_s': 100.5,
+    'evaluation.after_s': (151.0, -1.0),
+    'evaluation.noise_scale': -0.5,
+}
+
+
+@pytest.mark.parametrize('field', sorted(BAD))
+def test_a_value_that_cannot_be_is_refused_by_name(field):
+  config = pcm.get_config()
+  config.update_from_flattened_dict({field: BAD[field]})
+  with pytest.raises(settings.InputError) as error:
+    settings.check(config)
+  message = str(error.value)
+  assert field.split('.')[-1] in message
+  assert '\n' not in message
+
+
+@pytest.mark.parametrize('changes', [
+    {'adapt.encoding': 'threshold'},  # one pulse, but update_bits is not 2
+    {'adapt.layers': 'all'},  # with ridge
+    {'adapt.num_events': 3, 'adapt.event_interval_s': 0.5},
+])
+def test_a_combination_that_cannot_be_is_refused(changes):
+  config = pcm.get_config()
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(settings.InputError):
+    settings.check(config)
+
+
+@pytest.mark.parametrize('module', [pcm, perf])
+def test_every_config_and_variant_is_accepted(module):
+  for variant in ('', *module.VARIANTS):
+    settings.check(module.get_config(variant))
+
+
+def test_an_unknown_variant_is_refused_with_the_known_ones():
+  with pytest.raises(ValueError, match='tiny'):
+    pcm.get_config('huge')
+
+
+def test_variants_combine():
+  config = pcm.get_config('single_pulse,tiny')
+  assert config.adapt.encoding == 'threshold'
+  assert config.training.num_steps == pcm.VARIANTS['tiny']['training.num_steps']
+
+
+def test_a_config_is_locked():
+  with pytest.raises((AttributeError, KeyError)):
+    pcm.get_config().training.num_step = 3
