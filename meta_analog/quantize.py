@@ -150,10 +150,11 @@ def staircase_level(
   stairs = jax.lax.stop_gradient(stairs)
   low, high = stairs[:-1], stairs[1:]
   middles = 0.5 * (low + high)
-  first = jnp.maximum(0.0, threshold) * high[:1]
+  first = (jnp.maximum(0.0, threshold) * high[0])[None]
   edges = jnp.concatenate([first, jnp.maximum(middles[1:], first)])
-  hard = jnp.sum((x > edges).astype(x.dtype), axis=0)
-  soft = jnp.sum(saturate((x - low) / (high - low), 0.0, 1.0), axis=0)
+  each = x[None]  # beside the axis of the stairs
+  hard = jnp.sum((each > edges).astype(x.dtype), axis=0)
+  soft = jnp.sum(saturate((each - low) / (high - low), 0.0, 1.0), axis=0)
   u = jax.lax.stop_gradient(x / high[0]) - threshold
   gate = u / (1.0 + jnp.abs(u))
   return straight_through(hard, soft + gate)

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from meta_analog import base
 from meta_analog import quantize
 
-MAX_PULSES = None  # closed form: any number of pulses costs the same
 BIDIRECTIONAL = True
 
 

@@ -192,7 +192,8 @@ def _set_pulse(p, state, num_pulses, i, key, max_pulses):
   delta_uS = mean_uS + sigma_uS * jax.random.normal(key, state.g_uS.shape)
   share = _count_gradient(num_pulses, i, max_pulses)
   g_uS = state.g_uS + jnp.where(active, delta_uS, 0.0)
-  g_uS = g_uS + share * jax.lax.stop_gradient(mean_uS)
+  room_uS = jnp.clip(state.g_uS + mean_uS, p.g_min_uS, p.g_max_uS) - state.g_uS
+  g_uS = g_uS + share * jax.lax.stop_gradient(room_uS)
   limited = quantize.saturate(g_uS, p.g_min_uS, p.g_max_uS)
   return state._replace(
       g_uS=jnp.where(active, limited, g_uS),
