@@ -4,7 +4,9 @@ Each is a NamedTuple of pure functions. A file that receives one never asks
 which one it is: `crossbar` sees only a `Device`, `maml` only a `Learner`.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
 
 import jax
 

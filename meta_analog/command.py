@@ -1,9 +1,9 @@
 """The command line: flags in, one clear line and exit code 2 for a mistake."""
 
+from collections.abc import Callable
 import os
 import pathlib
 import sys
-from typing import Callable
 
 from absl import flags
 from ml_collections import config_flags

@@ -14,7 +14,8 @@ Axes: P polarity (plus, minus), D device, I in (bias included, last), O out,
 N sample, T time step, K pulse.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 import chex
 import jax

@@ -3,27 +3,27 @@
 Axes: B task, C chip, D date (time of a test), N sample, O output.
 """
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from meta_analog import assembly
 from meta_analog import base
 from meta_analog import learner as learner_lib
 from meta_analog import losses
-from meta_analog import plasticity
 from meta_analog import networks
-from meta_analog import settings
+from meta_analog import plasticity
 from meta_analog import training
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 
 
 def compile_test(
-    config: ml_collections.ConfigDict, setup: settings.Setup,
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
     params: networks.Params, key: jax.Array
 ) -> Callable[[networks.Params, jax.Array], Any]:
   """Returns the compiled test of `run`, for it can be compiled ahead.
@@ -70,7 +70,7 @@ def compile_test(
 
 def run(
     config: ml_collections.ConfigDict,
-    setup: settings.Setup,
+    setup: assembly.Setup,
     params: networks.Params,
     key: jax.Array,
     compiled: Callable[[networks.Params, jax.Array], Any] | None = None,
@@ -109,7 +109,7 @@ def run(
 
 def summarize(
     config: ml_collections.ConfigDict,
-    setup: settings.Setup,
+    setup: assembly.Setup,
     results: dict[str, np.ndarray],
 ) -> dict[str, Any]:
   """Returns the part of summary.json that the test decides.
@@ -182,7 +182,7 @@ def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
 
 def baselines(
     config: ml_collections.ConfigDict,
-    setup: settings.Setup,
+    setup: assembly.Setup,
     params: networks.Params,
     results: dict[str, np.ndarray],
     key: jax.Array,
@@ -223,7 +223,7 @@ def baselines(
 
 
 def float_ridge(
-    setup: settings.Setup, params: networks.Params, episodes: Any,
+    setup: assembly.Setup, params: networks.Params, episodes: Any,
     penalty: jax.Array
 ) -> jax.Array:
   """Returns query predictions of the network in float with a ridge head.
@@ -266,6 +266,5 @@ def _chip_arrays(chip, adapted):
 
 
 def _shapes(setup):
-  params = jax.eval_shape(
-      setup.networks.theta.init, jax.ShapeDtypeStruct((), jax.random.key(0).dtype))
+  params = jax.eval_shape(setup.networks.theta.init, jax.random.key(0))
   return jax.eval_shape(setup.networks.theta.apply, params)

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 import rich.console
 
+from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import evaluation
 from meta_analog import metrics
@@ -69,7 +70,7 @@ def use_all_cores() -> None:
 
 def _train(config, folder, console):
   """Trains, tests, draws; returns the summary."""
-  setup = settings.build(config)
+  setup = assembly.build(config)
   trainer = training.make(config, setup)
   key_init, key_train, key_test, key_validation, key_figures = (
       jax.random.split(jax.random.key(config.seed), 5))
@@ -153,7 +154,7 @@ def _evaluate(config, folder, console):
   """Tests a trained run again; returns and writes evaluation.json."""
   if not (folder / 'config.json').is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
-  setup = settings.build(config)
+  setup = assembly.build(config)
   trainer = training.make(config, setup)
   keys = jax.random.split(jax.random.key(config.seed), 5)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')

@@ -167,9 +167,9 @@ def update_sizes(
     weights = np.full(len(values), 1 / len(values))
     axis.hist(values, bins, weights=weights, color=color, alpha=0.7,
               label=f'{label}: median {np.median(values):.2g}')
+  ratio = np.median(meta) / np.median(ordinary)
   axis.set(xscale='log', xlabel='size of a weight change, output layer',
-           ylabel='share of changes',
-           title=f'ratio of medians: {np.median(meta) / np.median(ordinary):.0f}')
+           ylabel='share of changes', title=f'ratio of medians: {ratio:.0f}')
   axis.legend(frameon=False, fontsize=8)
   _save(figure, path)
 

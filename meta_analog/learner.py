@@ -13,7 +13,8 @@ Axes: T time step, N sample, I in (without bias), H hidden, F feature (with
 bias), O out, L layer.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -148,8 +149,9 @@ def make(
     written = (range(len(chip.crossbars)) if rule.all_layers
                else [len(chip.crossbars) - 1])
     if rule.all_layers:
+      fixed = (jax.lax.stop_gradient if rule.first_order else lambda x: x)
       wanted = _all_layers_delta(
-          key_run, network, readings, support, chip.rule)
+          key_run, network, fixed(readings), support, chip.rule)
     else:
       wanted = [rule.delta_fn(seen.features, error, chip.rule)]
     if rule.first_order:

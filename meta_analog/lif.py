@@ -20,8 +20,9 @@ through z too. Source: Neftci, Mostafa & Zenke, 2019, eq. 4-8
 Axes: T time step, N sample, H neuron; `...` any.
 """
 
+from collections.abc import Callable
 import functools
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import chex
 import jax

@@ -11,7 +11,9 @@ for first order.
 Axes: B task on the chip, N sample, O output, D date (time of a test).
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -5,7 +5,9 @@ functions for a Haiku net of your own. `make` joins a learner with its
 meta-parameters into the transforms that the launcher trains through.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
 
 import haiku as hk
 import jax
@@ -18,7 +20,6 @@ from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
 from meta_analog import rules
-
 
 Params = hk.Params  # a pytree of arrays by module and name
 

@@ -8,8 +8,9 @@ A rule is two pure functions, joined by the learner:
 Axes: N sample, F feature (bias included), O output, K level, P polarity.
 """
 
+from collections.abc import Callable
 import functools
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

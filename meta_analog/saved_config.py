@@ -20,7 +20,7 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 def _tuples(value):
-  """Returns the value with lists, which JSON has, as tuples, as configs have."""
+  """Returns the value with the lists of JSON as the tuples of configs."""
   if isinstance(value, dict):
     return {name: _tuples(x) for name, x in value.items()}
   return tuple(value) if isinstance(value, list) else value

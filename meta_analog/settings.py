@@ -1,23 +1,15 @@
-"""What people write: checked here, and turned into the things it names.
+"""What people write: checked here, before anything is made of it.
 
 Everything that enters from a config passes `check` first, so that a mistake
 ends in one line that names the field, its value and what is allowed.
 """
 
-import functools
 import math
-from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import ml_collections
 
-from meta_analog import base
 from meta_analog import devices
-from meta_analog import learner as learner_lib
 from meta_analog import lif
-from meta_analog import losses
-from meta_analog import maml
-from meta_analog import networks
 from meta_analog import quantize
 from meta_analog import rules
 from meta_analog import tasks
@@ -85,19 +77,6 @@ class InputError(ValueError):
   """What a person wrote cannot be; the message says what to change."""
 
 
-class Setup(NamedTuple):
-  """What a config names."""
-
-  task: base.Task
-  networks: networks.Networks
-  make_learner: Any  # (noise_scale, keep_trace) -> Learner
-  network: learner_lib.Network
-  parameters: Any  # () -> networks.MetaParameters, inside a transform
-  schedule: maml.Schedule
-  loss_fn: maml.LossFn
-  after_s: tuple[float, ...]  # times of the tests after adaptation
-
-
 def check(config: ml_collections.ConfigDict) -> None:
   """Raises InputError, in one line, at the first value that cannot be.
 
@@ -159,71 +138,8 @@ def _check(config):
         f'({config.evaluation.num_chips})')
   _check_times(config)
   _check_device(config)
-  _make_rule(config)
+  make_rule(config)
   tasks.make(config.task.name, config.task.to_dict())
-
-
-def build(config: ml_collections.ConfigDict) -> Setup:
-  """Returns the things that a checked config names.
-
-  Args:
-    config: see `check`, which is called first.
-
-  Returns:
-    A `Setup`.
-
-  Raises:
-    InputError: see `check`.
-  """
-  check(config)
-  task = tasks.make(config.task.name, config.task.to_dict())
-  sizes = (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
-  network, rule = _make_network(config, len(sizes) - 1), _make_rule(config)
-  schedule = maml.Schedule(
-      support_s=config.adapt.t_read_s, interval_s=config.adapt.event_interval_s,
-      query_s=config.training.t_query_s)
-  write_delay_s = config.adapt.t_prog_s - config.adapt.t_read_s
-  num_devices = max(network.num_devices)
-  if not rule.all_layers:
-    num_devices = network.num_devices[-1]
-  max_pulses = -(-rule.num_levels // num_devices)
-  if rule.all_layers:
-    max_pulses = -(-rule.num_levels // min(network.num_devices))
-
-  def make_learner(noise_scale, keep_trace=False):
-    def device(scale):
-      values = dict(config.device_params[config.device])
-      values['noise_scale'] = scale * values['noise_scale']
-      params = devices.FAMILIES[config.device].params(**values)
-      return devices.make(config.device, params, max_pulses)
-
-    return learner_lib.make(
-        device(noise_scale), device(0.0), network, rule,
-        write_delay_s=write_delay_s,
-        reference_delay_s=config.training.t_query_s - last_write_s(config),
-        keep_trace=keep_trace)
-
-  hidden = len(sizes) - 3
-  per_layer = lambda values: (
-      values[:1] + values[1:2] * hidden + values[2:])
-  initial = networks.InitialValues(
-      weight_std=per_layer(config.init.weight_std),
-      weight_max=per_layer(config.init.weight_max),
-      rate=config.init.rate, threshold=config.init.threshold,
-      penalty=config.init.penalty, harm=config.init.harm)
-  parameters = lambda: networks.MetaParameters(sizes, network, initial)
-  loss_fn = (losses.squared_error if task.metric == 'mse'
-             else losses.softmax_cross_entropy)
-  after_s = tuple(sorted({*config.evaluation.after_s,
-                          config.evaluation.t_test_s}))
-  transforms = networks.make(
-      make_learner, parameters, schedule, loss_fn,
-      num_events=config.adapt.num_events,
-      rate_band_Hz=(config.training.rate_min_Hz, config.training.rate_max_Hz),
-      rate_penalty=config.training.rate_penalty,
-      before_s=config.evaluation.t_test_s, after_s=after_s)
-  return Setup(task, transforms, make_learner, network, parameters, schedule,
-               loss_fn, after_s)
 
 
 def last_write_s(config: ml_collections.ConfigDict) -> float:
@@ -232,39 +148,12 @@ def last_write_s(config: ml_collections.ConfigDict) -> float:
           + (config.adapt.num_events - 1) * config.adapt.event_interval_s)
 
 
-def _make_network(config, num_layers):
-  """Returns the learner's Network."""
-  c = config.network
-  surrogate = functools.partial(
-      lif.SURROGATES[c.surrogate], slope=c.surrogate_slope)
-  twice = config.adapt.layers == 'all' and config.adapt.order == 'second'
-  if c.reset == 'soft' and not twice:
-    unroll_fn = functools.partial(lif.unroll_fused, surrogate=surrogate)
-  else:
-    unroll_fn = functools.partial(
-        lif.unroll, surrogate=surrogate, reset=c.reset)
-  decay = lif.decay_from_tau(c.tau_out_ms, c.dt_ms)
-  crossbar = config.crossbar
-  params = config.device_params[config.device]
-  if crossbar.drift_compensation == 'clock' and 'nu_mean' in params:
-    compensation = lambda age_s: (
-        (jnp.maximum(age_s, 1e-3) / params.t0_s) ** params.nu_mean)
-  else:
-    compensation = lambda age_s: 1.0
-  return learner_lib.Network(
-      unroll_fn=unroll_fn,
-      neuron=lif.Neuron(lif.decay_from_tau(c.tau_mem_ms, c.dt_ms), c.threshold),
-      readout=lif.readout_weights(
-          c.num_time_steps, decay, start=c.readout_start),
-      readout_decay=decay, dt_ms=c.dt_ms,
-      num_devices=((crossbar.hidden_devices,) * (num_layers - 1)
-                   + (crossbar.output_devices,)),
-      span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
-      fresh_share=crossbar.fresh_read_share, compensation=compensation)
+def make_rule(config: ml_collections.ConfigDict) -> rules.Rule:
+  """Returns the rule of adaptation that a config names.
 
-
-def _make_rule(config):
-  """Returns the rule of adaptation."""
+  Raises:
+    ValueError: if a name is unknown or a combination has no meaning.
+  """
   c = config.adapt
   quantize.max_level(c.update_bits)
   return rules.make(

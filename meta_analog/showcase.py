@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 import optax
 
+from meta_analog import assembly
 from meta_analog import figures
 from meta_analog import learner as learner_lib
 from meta_analog import metrics
@@ -21,7 +22,7 @@ ORDINARY_SAMPLES = 20
 
 def draw_all(
     config: ml_collections.ConfigDict,
-    setup: settings.Setup,
+    setup: assembly.Setup,
     folder: pathlib.Path,
     summary: dict[str, Any],
     results: dict[str, np.ndarray],
@@ -63,7 +64,7 @@ def draw_all(
 
 
 def curves(
-    config: ml_collections.ConfigDict, setup: settings.Setup,
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
     results: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
   """Returns the arguments of `figures.adaptation` for a few tested tasks.
@@ -101,7 +102,7 @@ def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def ordinary_updates(
-    config: ml_collections.ConfigDict, setup: settings.Setup, key: jax.Array
+    config: ml_collections.ConfigDict, setup: assembly.Setup, key: jax.Array
 ) -> np.ndarray:
   """Returns the sizes of the weight changes of ordinary training.
 
@@ -120,7 +121,8 @@ def ordinary_updates(
   key_params, key_task, key_steps = jax.random.split(key, 3)
   task = setup.task.sample(key_task)
   theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
-  weights = [r.weights for r in learner_lib.exact_readings(theta, setup.network)]
+  readings = learner_lib.exact_readings(theta, setup.network)
+  weights = [reading.weights for reading in readings]
   optimizer = optax.adam(ORDINARY_RATE)
 
   def loss(weights, x, y):

@@ -7,19 +7,21 @@ are gathered and summed in one order, so the result does not depend on how many
 devices share the work.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 
+from meta_analog import assembly
 from meta_analog import networks
-from meta_analog import settings
 
 SHARD = 'shard'
 
@@ -67,7 +69,7 @@ def noise_scale(
 
 
 def make(
-    config: ml_collections.ConfigDict, setup: settings.Setup
+    config: ml_collections.ConfigDict, setup: assembly.Setup
 ) -> Trainer:
   """Returns the trainer.
 

@@ -1,4 +1,4 @@
-"""A small learner, 1-8-8-1 over 20 time steps, for the tests of the assembly."""
+"""A small learner, 1-8-8-1 over 20 time steps, for tests of the assembly."""
 
 import jax
 import jax.numpy as jnp

@@ -7,7 +7,7 @@ import pytest
 
 from configs import pcm
 from configs import perf
-from meta_analog import settings
+from meta_analog import assembly
 from meta_analog import training
 
 DIFFERENT = {
@@ -43,7 +43,7 @@ def test_a_config_takes_a_step_that_changes_its_parameters(module, variant):
   with config.unlocked():
     config.training.warmup_fraction = 0.0
     config.training.tasks_per_step = config.training.tasks_per_chip
-  setup = settings.build(config)
+  setup = assembly.build(config)
   trainer = training.make(config, setup)
   state = jax.jit(trainer.init)(jax.random.key(config.seed))
   state = state._replace(step=jnp.int32(3))  # in full noise

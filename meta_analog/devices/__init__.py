@@ -1,6 +1,7 @@
 """Memory technologies, one per file, all with the contract of base.Device."""
 
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 from meta_analog import base
 from meta_analog.devices import ideal

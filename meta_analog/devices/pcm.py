@@ -21,8 +21,8 @@ public implementation that reproduces its figure (srnn-pcm, xbar.py). It has no
 device-to-device spread: `nu_std` and `step_std` add it, and 0 recovers it.
 
 Programming to a target stands for an iterative procedure and draws its error
-from the statistical model of Joshi et al., 2020 (doi:10.1038/s41467-020-16108-9,
-coefficients at 25 uS as in aihwkit):
+from the statistical model of Joshi et al., 2020, with the coefficients at 25 uS
+as in aihwkit (doi:10.1038/s41467-020-16108-9):
 
     sigma(g) = 0.26348 + 0.0786 g - 0.001877 g^2  uS
 
