@@ -135,7 +135,8 @@ def loss_over_time(
       axis.annotate(name.replace('_', ' '), fontsize=7, color=TRUTH,
                     xy=(age_s[0], summary['baselines'][name]['mean']),
                     xytext=(0, 2), textcoords='offset points')
-  axis.set(xscale='log', xlabel='time since adaptation (s)',
+  axis.set(xscale='log', xlim=(age_s[0] / 2, age_s[-1] * 3),
+           xlabel='time since adaptation (s)',
            ylabel=f'query {summary["metric"]}')
   if summary['metric'] == 'mse':
     axis.set_yscale('log')

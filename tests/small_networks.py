@@ -1,5 +1,7 @@
 """A small learner, 1-8-8-1 over 20 time steps, for tests of the assembly."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -18,12 +20,14 @@ READOUT_DECAY = 0.8
 SCHEDULE = maml.Schedule(support_s=100.0, interval_s=10.0, query_s=151.0)
 
 
+@functools.cache
 def pcm_pair(params=pcm.PCMParams(), max_pulses=7):
   """Returns the noisy device and the controller's noise-free one."""
   return (pcm.make(params, max_pulses=max_pulses),
           pcm.make(params._replace(noise_scale=0.0), max_pulses=max_pulses))
 
 
+@functools.cache
 def ideal_pair(step_uS=0.1):
   """Returns the ideal device twice."""
   device = ideal.make(ideal.IdealParams(step_uS=step_uS))
@@ -71,14 +75,3 @@ def theta(seed=0, sizes=SIZES, gain=0.4, rate=0.5, threshold=0.5):
       log_threshold=jnp.log(jnp.full(num_layers, threshold)),
       log_penalty=jnp.log(jnp.float32(0.01)),
       log_harm=jnp.log(jnp.float32(0.01))))
-
-
-def gradient(fn, *args, **kwargs):
-  """Returns jax.grad(fn)(*args) without the key-reuse checker.
-
-  The partial evaluation of a batched `lax.scan` over keys may repeat a draw
-  from the same key in its two halves. It is the same draw, but the checker
-  calls it a reuse. All values are computed with the checker on.
-  """
-  with jax.debug_key_reuse(False):
-    return jax.jit(jax.grad(fn, **kwargs))(*args)

@@ -28,6 +28,11 @@ def uniform(seed, shape, low, high):
       jax.random.key(seed), shape, minval=low, maxval=high)
 
 
+# Compiled once for each technology and shape; a `Device` is static.
+write = jax.jit(xbar.pulse, static_argnums=(1, 2))
+table = jax.jit(xbar.staircases, static_argnums=(0, 2))
+
+
 @functools.partial(jax.jit, static_argnames=('num_devices',))
 def targets(u, num_devices):
   return xbar.targets_from_parameters(u, SPAN_uS, FLOOR_uS, num_devices)
@@ -130,7 +135,7 @@ def test_pulses_write_only_the_devices_they_reach(num_devices):
   pair = small.pcm_pair()
   crossbar = program(pair, uniform(0, SHAPE, -0.5, 0.5), num_devices)
   n = jnp.round(uniform(1, SHAPE, -4.49, 4.49))
-  new = xbar.pulse(jax.random.key(2), *pair, crossbar, n, T_READ_S)
+  new = write(jax.random.key(2), *pair, crossbar, n, T_READ_S)
   counts = np.asarray(xbar.pulses_per_device(n, num_devices))
   assert (counts == 0).any() and (counts > 0).any()
   np.testing.assert_array_equal(new.devices.num_pulses, counts)
@@ -277,7 +282,7 @@ def test_safe_sqrt_is_the_root_and_flat_at_zero():
 def test_staircases_rise_from_zero(num_devices):
   pair = small.pcm_pair()
   crossbar = program(pair, uniform(0, SHAPE, -1.0, 1.0), num_devices)
-  stairs = np.asarray(xbar.staircases(
+  stairs = np.asarray(table(
       pair[1], crossbar, 7, T_READ_S, jnp.float32(151.0)))
   assert stairs.shape == (2, 8) + SHAPE
   assert not stairs[:, 0].any()
@@ -292,7 +297,7 @@ def test_staircases_equal_the_recursion_of_the_mean_pulse(num_devices):
   pair = small.pcm_pair(params)
   u = uniform(0, (2, 2), -1.0, 1.0)
   crossbar = program(pair, u, num_devices)
-  stairs = np.asarray(xbar.staircases(
+  stairs = np.asarray(table(
       pair[1], crossbar, 5, T_READ_S, jnp.float32(151.0)))
   start_uS = np.asarray(targets(u, num_devices))
   for p, k, i, o in np.ndindex(2, 6, 2, 2):
@@ -309,7 +314,7 @@ def test_staircases_equal_the_recursion_of_the_mean_pulse(num_devices):
 def test_staircase_of_the_ideal_device_is_a_ruler():
   device = ideal.make(ideal.IdealParams(step_uS=0.5))
   crossbar = program((device, device), uniform(0, SHAPE, -1.0, 1.0), 2)
-  stairs = xbar.staircases(device, crossbar, 3, T_READ_S, T_READ_S)
+  stairs = table(device, crossbar, 3, T_READ_S, T_READ_S)
   for k in range(4):
     np.testing.assert_allclose(
         stairs[:, k], 0.5 * GAIN * k, rtol=1e-3, atol=1e-4)
@@ -321,7 +326,7 @@ def test_staircases_do_not_see_the_chip():
                    for seed in (1, 2))
   assert not np.array_equal(first.devices.g_uS, second.devices.g_uS)
   np.testing.assert_array_equal(*(
-      xbar.staircases(pair[1], crossbar, 3, T_READ_S, T_READ_S + 50.0)
+      table(pair[1], crossbar, 3, T_READ_S, T_READ_S + 50.0)
       for crossbar in (first, second)))
 
 
@@ -364,8 +369,8 @@ def test_pulse_noise_of_devices_is_independent(wide):
       jax.random.key(0), *pair, targets_uS, GAIN, T_PROG_S)
   steps = []
   for seed, n in ((1, 2.0), (2, -2.0)):
-    new = xbar.pulse(jax.random.key(seed), *pair, crossbar,
-                     jnp.full((64, 64), n), T_READ_S)
+    new = write(jax.random.key(seed), *pair, crossbar,
+                jnp.full((64, 64), n), T_READ_S)
     polarity = 0 if n > 0 else 1
     start_uS = crossbar.devices.g_uS[polarity]
     steps.append(new.devices.g_uS[polarity] - start_uS)

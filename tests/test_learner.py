@@ -208,7 +208,7 @@ def test_gradient_of_the_output_layer_equals_finite_differences():
     return jnp.sum(jnp.square(outputs))
 
   u = theta.layers[-1].u
-  found, total = np.asarray(small.gradient(total, u)), jax.jit(total)
+  found, total = np.asarray(jax.jit(jax.grad(total))(u)), jax.jit(total)
   step = 1e-2
   for i in range(u.shape[0]):
     change = jnp.zeros_like(u).at[i].set(step)
@@ -225,17 +225,17 @@ def query_loss(theta, learner, samples, chip_key=0):
   return jnp.mean(jnp.square(outputs - samples.y))
 
 
-def value_and_norms(learner):
+def value_and_gradient(learner):
   """Returns the query loss and its gradient with respect to theta."""
   loss = lambda theta: query_loss(theta, learner, support())
-  return float(jax.jit(loss)(small.theta())), small.gradient(
-      loss, small.theta())
+  value, gradient = jax.jit(jax.value_and_grad(loss))(small.theta())
+  return float(value), gradient
 
 
 @pytest.fixture(scope='module')
 def all_layers():
   """Returns {first_order: (loss, gradient)} with every layer written."""
-  return {first_order: value_and_norms(jitted(
+  return {first_order: value_and_gradient(jitted(
       'ideal', layers='all', first_order=first_order))
           for first_order in (False, True)}
 
@@ -258,7 +258,7 @@ def test_learned_rates_get_a_gradient_only_at_second_order(all_layers):
 
 
 def test_first_order_changes_the_gradient_of_one_layer_not_the_value():
-  second, first = (value_and_norms(jitted('ideal', first_order=flag))
+  second, first = (value_and_gradient(jitted('ideal', first_order=flag))
                    for flag in (False, True))
   assert second[0] == first[0]
   assert not equal(second[1], first[1])
@@ -298,8 +298,8 @@ def test_gradient_at_silent_hidden_layers_is_finite():
   theta = theta._replace(layers=tuple(
       layer._replace(u=-0.5 * jnp.ones_like(layer.u))
       for layer in theta.layers))
-  gradient = small.gradient(
-      lambda theta: query_loss(theta, learner, support()), theta)
+  gradient = jax.jit(jax.grad(query_loss), static_argnums=1)(
+      theta, learner, support())
   assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradient))
 
 
@@ -307,20 +307,19 @@ def test_gradient_at_silent_hidden_layers_is_finite():
 
 
 @pytest.fixture
-def wide_presentation():
-  """Returns (currents of both hidden layers, readings) of silent layers.
+def wide_presentation(monkeypatch):
+  """Returns a function to (hidden currents, readings, exact weights).
 
-  The weights are 0, so all that is seen is noise: fresh in the currents when
-  the share is 1, frozen in the readings when it is 0.
+  The layers have 32 neurons and every spike is replaced by 1, so that all
+  layers see the same inputs at every step and only the noise differs.
   """
-  def present(fresh_share, seed=1):
-    seen = []
+  def present(fresh_share):
+    seen, readings, read = [], [], xbar.read
+
     def unroll(currents, neuron):
       seen.append(np.asarray(currents))
       return jnp.ones_like(lif.unroll(currents, neuron))
 
-    readings = []
-    read = xbar.read
     def recording_read(*args):
       readings.append(read(*args))
       return readings[-1]
@@ -328,16 +327,11 @@ def wide_presentation():
     network = small.network(
         (1, 1, 1), fresh_share=fresh_share, unroll_fn=unroll)
     device = small.pcm_pair(small.pcm.PCMParams(m3=0.0))[0]
-    ideal = small.ideal_pair()[0]
-    del ideal
     learner = small.make((device, device), network)
-    learner_lib.xbar.read = recording_read
-    try:
-      theta = small.theta(sizes=(32, 32, 32, 32))
-      chip = learner.init(jax.random.key(0), theta)
-      learner.predict(jax.random.key(seed), chip, jnp.ones((4, 32)), T_READ_S)
-    finally:
-      learner_lib.xbar.read = read
+    monkeypatch.setattr(xbar, 'read', recording_read)
+    chip = learner.init(
+        jax.random.key(0), small.theta(sizes=(32, 32, 32, 32)))
+    learner.predict(jax.random.key(1), chip, jnp.ones((4, 32)), T_READ_S)
     exact = [read(jax.random.key(0), device, crossbar, T_READ_S, 1.0).weights
              for crossbar in chip.crossbars]
     return seen, readings, exact
