@@ -42,7 +42,7 @@ VARIANTS = {
         'adapt.layers': 'all',
         'adapt.rule': 'delta',
         'adapt.encoding': 'nearest',
-        'init.rate': 1.0,
+        'init.rate': 3.0,
         'training.num_steps': 400,
     },
     # The same without second derivatives.
@@ -51,7 +51,7 @@ VARIANTS = {
         'adapt.order': 'first',
         'adapt.rule': 'delta',
         'adapt.encoding': 'nearest',
-        'init.rate': 1.0,
+        'init.rate': 3.0,
         'training.num_steps': 400,
     },
     # One device per polarity everywhere.

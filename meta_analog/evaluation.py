@@ -64,7 +64,8 @@ def compile_test(
     return result, _chip_arrays(out['chip'], adapted)
 
   test = jax.jit(lambda params, key: training.sharded_map(
-      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)))
+      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)),
+                 compiler_options=training.compiler_options(config))
   return test.lower(params, key).compile()
 
 
@@ -207,11 +208,13 @@ def baselines(
       base.Samples(results['support_x'], results['support_y']),
       base.Samples(results['query_x'], results['query_y']), None)
   rows = {name: np.asarray(value)
-          for name, value in setup.task.baselines(episodes).items()}
-  validation = jax.vmap(setup.task.sample)(
+          for name, value in jax.jit(
+              setup.task.baselines)(episodes).items()}
+  validation = jax.jit(jax.vmap(setup.task.sample))(
       jax.random.split(key, config.evaluation.num_tasks))
-  fit = jax.jit(lambda episodes, penalty: float_ridge(
-      setup, params, episodes, penalty))
+  fit = jax.jit(
+      lambda episodes, penalty: float_ridge(setup, params, episodes, penalty),
+      compiler_options=training.compiler_options(config))
   score = lambda episodes, penalty: task_scores(
       setup.task.metric, np.asarray(fit(episodes, penalty)),
       np.asarray(episodes.query.y))

@@ -14,6 +14,7 @@ from meta_analog import figures
 from meta_analog import learner as learner_lib
 from meta_analog import metrics
 from meta_analog import settings
+from meta_analog import training
 
 NUM_CURVES = 6
 ORDINARY_RATE = 1e-3  # the customary learning rate of Adam
@@ -120,7 +121,8 @@ def ordinary_updates(
   """
   key_params, key_task, key_steps = jax.random.split(key, 3)
   task = setup.task.sample(key_task)
-  theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
+  theta = jax.jit(lambda key: setup.networks.theta.apply(
+      setup.networks.theta.init(key)))(key_params)
   readings = learner_lib.exact_readings(theta, setup.network)
   weights = [reading.weights for reading in readings]
   optimizer = optax.adam(ORDINARY_RATE)
@@ -141,7 +143,9 @@ def ordinary_updates(
     return (optax.apply_updates(weights, updates), state), updates[-1]
 
   keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
-  _, deltas = jax.jit(lambda w, k: jax.lax.scan(
-      step, (w, optimizer.init(w)), k))(weights, keys)
+  train = jax.jit(
+      lambda w, k: jax.lax.scan(step, (w, optimizer.init(w)), k)[1],
+      compiler_options=training.compiler_options(config))
+  deltas = train(weights, keys)
   deltas = np.abs(np.asarray(deltas)).ravel()
   return deltas[deltas > 0]

@@ -2,6 +2,10 @@
 
 import os
 
+# Tests compile much and compute little.
+os.environ['XLA_FLAGS'] = (os.environ.get('XLA_FLAGS', '')
+                           + ' --xla_backend_optimization_level=0')
+
 import hypothesis
 import jax
 

@@ -42,6 +42,13 @@ def weights_of(theta, network):
           for layer, n in zip(theta.layers, network.num_devices, strict=True)]
 
 
+def named(rule, encoding):
+  """Returns settings that differ from the default, to compile that once."""
+  if (rule, encoding) == ('delta', 'nearest'):
+    return {}
+  return {'rule': rule, 'encoding': encoding}
+
+
 def equal(a, b):
   """Returns whether two pytrees agree bit for bit."""
   return all(np.array_equal(x, y) for x, y in zip(
@@ -75,13 +82,13 @@ def test_mean_of_the_trace_is_the_prediction():
       atol=1e-4)
 
 
-@pytest.mark.parametrize('device', sorted(DEVICES))
-@pytest.mark.parametrize('rule', ['delta', 'ridge'])
-@pytest.mark.parametrize('encoding', ['nearest', 'descent'])
+@pytest.mark.parametrize('device, rule, encoding', [
+    ('ideal', 'ridge', 'nearest'), ('pcm', 'delta', 'nearest'),
+    ('pcm', 'ridge', 'descent')])
 def test_update_without_error_changes_nothing_bit_for_bit(
     device, rule, encoding):
   # The target is what this very presentation puts out, so no error is left.
-  learner = jitted(device, rule=rule, encoding=encoding)
+  learner = jitted(device, **named(rule, encoding))
   chip = learner.init(jax.random.key(0), small.theta())
   samples = support()
   seen = outputs_of_update(jax.random.key(1), device, chip, samples)
@@ -132,7 +139,7 @@ def test_clock_of_a_device_changes_only_where_it_is_pulsed():
     ('delta', 'nearest'), ('ridge', 'nearest'), ('ridge', 'descent')])
 def test_order_of_the_support_set_does_not_matter_to_adaptation(
     rule, encoding):
-  learner = jitted('ideal', rule=rule, encoding=encoding)
+  learner = jitted('ideal', **named(rule, encoding))
   chip, samples = learner.init(jax.random.key(0), small.theta()), support()
   order = np.array([3, 1, 5, 0, 4, 2])
   shuffled = base.Samples(samples.x[order], samples.y[order])
@@ -147,7 +154,7 @@ def test_order_of_the_support_set_does_not_matter_to_adaptation(
 @pytest.mark.parametrize('rule, encoding', [
     ('delta', 'nearest'), ('ridge', 'nearest'), ('ridge', 'descent')])
 def test_adaptation_lowers_the_support_error(rule, encoding):
-  learner = jitted('ideal', rule=rule, encoding=encoding)
+  learner = jitted('ideal', **named(rule, encoding))
   chip, samples = learner.init(jax.random.key(0), small.theta()), support()
   new, _ = learner.update(jax.random.key(1), chip, samples, T_READ_S)
   before, after = (
