@@ -32,10 +32,12 @@ VARIANTS = {
         'adapt.update_bits': 2,
         'init.rate': 1.0,
         'init.threshold': 0.1,
+        'training.num_steps': 800,
     },
     # Three corrective events, each measured on the array it corrects.
     'three_events': {
         'adapt.num_events': 3,
+        'training.num_steps': 600,
     },
     # MAML over all layers: every crossbar is written, by its own gradient.
     'all_layers': {
@@ -135,7 +137,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.harm = 1e-3
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 2000
+  c.training.num_steps = 1500
   c.training.tasks_per_step = 32
   c.training.tasks_per_chip = 4
   c.training.chips_per_chunk = 1

@@ -28,6 +28,7 @@ VARIANTS = {
     # Four adaptation events, each measured on the array it corrects.
     'four_events': {
         'adapt.num_events': 4,
+        'training.num_steps': 600,
     },
 }
 
@@ -101,7 +102,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.harm = 1e-3
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 2000
+  c.training.num_steps = 1200
   c.training.tasks_per_step = 32
   c.training.tasks_per_chip = 4
   c.training.chips_per_chunk = 1
