@@ -134,7 +134,7 @@ def best_linear_step(
     return jnp.linalg.solve(rows.T @ rows, rows.T @ target.reshape(-1))
 
   def predict(w, matrix):
-    moved = w + (moment - gram @ w) @ matrix.T  # [B, 2]
+    moved = w[None] + (moment - gram @ w) @ matrix.T  # [B, 2]
     return jnp.einsum('bni,bi->bn', query, moved)
 
   def fit_step(w):
