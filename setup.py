@@ -39,6 +39,6 @@ setuptools.setup(
             'ruff>=0.8',
             'scipy>=1.12',
         ],
-        'tracking': ['wandb>=0.17'],
+        'tracking': ['tensorboard>=2.16'],  # to look at tensorboard/
     },
 )

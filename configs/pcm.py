@@ -32,12 +32,12 @@ VARIANTS = {
         'adapt.update_bits': 2,
         'init.rate': 1.0,
         'init.threshold': 0.1,
-        'training.num_steps': 800,
+        'training.num_steps': 500,
     },
     # Three corrective events, each measured on the array it corrects.
     'three_events': {
         'adapt.num_events': 3,
-        'training.num_steps': 600,
+        'training.num_steps': 400,
     },
     # MAML over all layers: every crossbar is written, by its own gradient.
     'all_layers': {

@@ -52,8 +52,6 @@ def build(config: ml_collections.ConfigDict) -> Setup:
       support_s=config.adapt.t_read_s, interval_s=config.adapt.event_interval_s,
       query_s=config.training.t_query_s)
   write_delay_s = config.adapt.t_prog_s - config.adapt.t_read_s
-  reference_delay_s = (
-      config.training.t_query_s - settings.last_write_s(config))
   written = network.num_devices if rule.all_layers else network.num_devices[-1:]
   max_pulses = -(-rule.num_levels // min(written))
 
@@ -67,7 +65,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
     return learner_lib.make(
         device(noise_scale), device(0.0), network, rule,
         write_delay_s=write_delay_s,
-        reference_delay_s=reference_delay_s,
+        reference_s=config.training.t_query_s,
         keep_trace=keep_trace)
 
   hidden = len(sizes) - 3

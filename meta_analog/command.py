@@ -31,6 +31,9 @@ def start(argv: list[str], main: Callable[[list[str]], None]) -> None:
     argv: of the process.
     main: called with the arguments that are no flags, of which there are none.
   """
+  if {'--help', '-h', '-help'} & set(argv[1:]):
+    print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.get_help()}')
+    sys.exit(0)
   try:
     rest = flags.FLAGS(_with_saved_config(argv))
     if len(rest) > 1:

@@ -60,7 +60,7 @@ def targets_from_parameters(
   """
   chex.assert_rank(u, 2)
   d = jnp.tanh(u)
-  pair = floor_uS + span_uS * jnp.stack([jax.nn.relu(d), jax.nn.relu(-d)])
+  pair = floor_uS + span_uS * jnp.stack([_positive(d), _positive(-d)])
   return jnp.repeat(pair[:, None], num_devices, axis=1)
 
 
@@ -279,11 +279,7 @@ def pulses_per_device(num_pulses: jax.Array, num_devices: int) -> jax.Array:
 
 
 def _positive(n):
-  """Returns max(n, 0), differentiated as n / 2 at 0.
-
-  At n = 0 one more pulse goes to either side: half the gradient to each makes
-  the derivative of the pair the mean of both.
-  """
+  """Returns max(n, 0), differentiated as n / 2 at 0: half to each polarity."""
   return jnp.where(n == 0, 0.5 * n, jax.nn.relu(n))
 
 

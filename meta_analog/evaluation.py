@@ -39,6 +39,7 @@ def compile_test(
   """
   c = config.evaluation
   tasks_per_chip = c.num_tasks // c.num_chips
+  date = setup.after_s.index(c.t_test_s)
 
   def one_chip(params, key, scale):
     key_tasks, key_chip = jax.random.split(key)
@@ -49,15 +50,17 @@ def compile_test(
         losses.squared_error_all_steps, in_axes=(0, None)))(
             out['after_info']['trace'], episodes.query.y)
     write = out['support_info']['write']
-    rates = [jnp.mean(rate[:, 0], axis=-1)
+    rates = [jnp.mean(rate[:, date], axis=-1)
              for rate in out['after_info']['rate_Hz']]
+    written = sum(jnp.sum(crossbar.devices.num_pulses > 0, axis=(1, 2, 3, 4))
+                  for crossbar in out['adapted'].crossbars)
     result = {
         'support_x': episodes.support.x, 'support_y': episodes.support.y,
         'query_x': episodes.query.x, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
         'pulses': jnp.sum(write['pulses'], axis=1),
-        'devices': jnp.sum(write['devices'], axis=1)}
+        'devices': written.astype(jnp.float32)}
     result |= {f'latent_{name}': value for name, value
                in episodes.latent._asdict().items()}
     adapted = jax.tree.map(lambda x: x[0], out['adapted'])
@@ -128,7 +131,7 @@ def summarize(
   date = setup.after_s.index(config.evaluation.t_test_s)
   score = lambda outputs: task_scores(setup.task.metric, outputs, target)
   by_time = {
-      f'{time_s:g}': interval(score(results['query_after'][:, i]), chips)
+      f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
       for i, time_s in enumerate(setup.after_s)}
   num_devices = 2 * sum(
       layer.u.size * count for layer, count in zip(
@@ -139,7 +142,7 @@ def summarize(
       'num_chips': config.evaluation.num_chips,
       'support_size': config.task.support_size,
       'before': interval(score(results['query_before']), chips),
-      'after': by_time[f'{config.evaluation.t_test_s:g}'],
+      'after': by_time[f'{config.evaluation.t_test_s:.12g}'],
       'after_by_time_s': by_time,
       'after_all_steps': interval(results['loss_all_steps'][:, date], chips),
       'write': {

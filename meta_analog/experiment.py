@@ -65,7 +65,17 @@ def use_all_cores() -> None:
   """Makes every CPU core a device of jax, before jax is first used."""
   flags = os.environ.get('XLA_FLAGS', '')
   if 'xla_force_host_platform_device_count' not in flags:
-    jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+    jax.config.update('jax_num_cpu_devices', _num_cores())
+
+
+def _num_cores():
+  """Returns the cores that this process may use, by affinity and by quota."""
+  cores = len(os.sched_getaffinity(0))
+  try:  # a container's share of the machine, in microseconds of a period
+    quota, period = pathlib.Path('/sys/fs/cgroup/cpu.max').read_text().split()
+    return max(1, min(cores, int(quota) // int(period)))
+  except (OSError, ValueError):  # no such limit, or 'max'
+    return cores
 
 
 def _train(config, folder, console):
@@ -124,10 +134,7 @@ def _train_loop(config, folder, console, trainer, saved, state, key):
       state, info = trainer.update(state, key)
       if step % c.log_every == 0 or step in (start + 1, c.num_steps):
         values = training.host(info)
-        if not np.isfinite(values['loss']):
-          raise FloatingPointError(
-              f'the loss is {values["loss"]} at step {step}; a smaller '
-              'training.learning_rate may help')
+        _check_finite(step, info)
         if steady is None:
           steady, steady_step = time.monotonic(), step
         rate = (step - steady_step) / max(time.monotonic() - steady, 1e-9)
@@ -140,6 +147,7 @@ def _train_loop(config, folder, console, trainer, saved, state, key):
       else:
         progress.update(step)
       if step % c.checkpoint_every == 0 or step == c.num_steps:
+        _check_finite(step, info)
         saved.save(step, state)
   finally:
     progress.close()
@@ -150,10 +158,19 @@ def _train_loop(config, folder, console, trainer, saved, state, key):
                  'wall_s': wall_s, 'tasks_per_s': tasks / wall_s}
 
 
+def _check_finite(step, info):
+  """Raises FloatingPointError where the loss or the gradient is no number."""
+  for name in ('loss', 'gradient_norm'):
+    if not np.isfinite(info[name]):
+      raise FloatingPointError(f'{name} is {info[name]} at step {step}; a '
+                               'smaller training.learning_rate may help')
+
+
 def _evaluate(config, folder, console):
   """Tests a trained run again; returns and writes evaluation.json."""
   if not (folder / 'config.json').is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
+  _check_writable(folder)
   setup = assembly.build(config)
   trainer = training.make(config, setup)
   keys = jax.random.split(jax.random.key(config.seed), 5)
@@ -184,9 +201,31 @@ def _evaluate(config, folder, console):
 
 def _open_folder(config, folder):
   """Makes the folder and writes config.json, or checks that it is the same."""
-  if folder.exists() and not folder.is_dir():
-    raise settings.InputError(f'workdir {folder} is a file: name a folder')
+  _check_writable(folder)
+  path = folder / 'config.json'
+  now = json.loads(config.to_json_best_effort())
+  begun = (folder / 'checkpoints').is_dir() or any(
+      (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
+  if not begun:
+    _write_json(path, now)
+    return
   try:
+    differing = sorted(_differences(json.loads(path.read_text()), now))
+  except (OSError, ValueError, TypeError):
+    raise settings.InputError(
+        f'workdir {folder} holds other files and no config.json of a run; '
+        'choose another --workdir') from None
+  if differing:
+    raise settings.InputError(
+        f'workdir {folder} holds a run of another config: '
+        f'{", ".join(differing)} differ; choose another --workdir')
+
+
+def _check_writable(folder):
+  """Makes the folder, or raises InputError where nothing can be written."""
+  try:
+    if folder.exists() and not folder.is_dir():
+      raise settings.InputError(f'workdir {folder} is a file: name a folder')
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / '.writable'
     probe.touch()
@@ -194,16 +233,6 @@ def _open_folder(config, folder):
   except OSError as error:
     raise settings.InputError(
         f'workdir {folder} cannot be written: {error.strerror}') from None
-  path = folder / 'config.json'
-  now = json.loads(config.to_json_best_effort())
-  if not path.is_file():
-    _write_json(path, now)
-    return
-  differing = sorted(_differences(json.loads(path.read_text()), now))
-  if differing:
-    raise settings.InputError(
-        f'workdir {folder} holds a run of another config: '
-        f'{", ".join(differing)} differ; choose another --workdir')
 
 
 def _differences(a, b, prefix=''):
@@ -218,9 +247,12 @@ def _differences(a, b, prefix=''):
 
 def _environment():
   """Returns what a number may depend on."""
-  commit = subprocess.run(
-      ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
-      capture_output=True, text=True, check=False).stdout.strip()
+  try:
+    commit = subprocess.run(
+        ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
+        capture_output=True, text=True, check=False).stdout.strip()
+  except OSError:  # no git on this machine
+    commit = ''
   return {'jax': jax.__version__, 'python': sys.version.split()[0],
           'platform': jax.default_backend(), 'devices': jax.device_count(),
           'commit': commit or None}

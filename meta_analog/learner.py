@@ -92,7 +92,7 @@ def make(
     rule: rules.Rule,
     *,
     write_delay_s: float,
-    reference_delay_s: float,
+    reference_s: float,
     keep_trace: bool = False,
 ) -> base.Learner:
   """Returns the learner.
@@ -103,8 +103,8 @@ def make(
     network: see `Network`.
     rule: see `rules.Rule`.
     write_delay_s: from the presentation of a support set to the write.
-    reference_delay_s: from the write to the time that predictions are wanted
-      for, which the controller's table is made for.
+    reference_s: chip time that predictions are wanted for, after the last
+      write; the controller's table is made for it.
     keep_trace: whether predict's info holds 'trace' [T, N, O], the output at
       every time step.
 
@@ -145,25 +145,25 @@ def make(
     key_read, key_run, key_write = jax.random.split(key, 3)
     readings = read_all(key_read, chip, time_s)
     seen = present(key_run, network, readings, support.x)
-    error = support.y - seen.outputs
+    fixed = jax.lax.stop_gradient if rule.first_order else lambda x: x
+    features, error = fixed((seen.features, support.y - seen.outputs))
     written = (range(len(chip.crossbars)) if rule.all_layers
                else [len(chip.crossbars) - 1])
     if rule.all_layers:
-      fixed = (jax.lax.stop_gradient if rule.first_order else lambda x: x)
+      # The same presentation once more, and so the same noise.
       wanted = _all_layers_delta(
-          key_run, network, fixed(readings), support, chip.rule)
+          jax.random.clone(key_run), network, fixed(readings), support,
+          chip.rule)
     else:
-      wanted = [rule.delta_fn(seen.features, error, chip.rule)]
-    if rule.first_order:
-      wanted = jax.lax.stop_gradient(wanted)
+      wanted = [rule.delta_fn(features, error, chip.rule)]
     write_s = time_s + write_delay_s
     crossbars, pulses = list(chip.crossbars), []
     for i, delta_w in zip(written, wanted):
       stairs = xbar.staircases(model, crossbars[i], rule.num_levels, write_s,
-                               write_s + reference_delay_s)
-      factor = network.compensation(write_s + reference_delay_s)
+                               reference_s)
+      factor = network.compensation(reference_s)
       num_pulses = rule.encode_fn(
-          delta_w, factor * stairs, chip.rule, i, seen.features, error)
+          delta_w, factor * stairs, chip.rule, i, features, error)
       crossbars[i] = xbar.pulse(
           jax.random.fold_in(key_write, i), device, model, crossbars[i],
           num_pulses, write_s)

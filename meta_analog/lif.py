@@ -130,10 +130,12 @@ def step(
   if reset not in RESETS:
     raise ValueError(f'reset = {reset!r}: must be one of {RESETS}')
   v = state.v * (1.0 - state.z) if reset == 'hard' else state.v
-  v = neuron.decay * v + (1.0 - neuron.decay) * current
+  decay = jnp.broadcast_to(neuron.decay, v.shape)
+  threshold = jnp.broadcast_to(neuron.threshold, v.shape)
+  v = decay * v + (1.0 - decay) * current
   if reset == 'soft':
-    v = v - neuron.threshold * state.z
-  return LIFState(v=v, z=spike(v - neuron.threshold, surrogate))
+    v = v - threshold * state.z
+  return LIFState(v=v, z=spike(v - threshold, surrogate))
 
 
 def unroll(
@@ -212,7 +214,7 @@ def _fused_forward(surrogate, currents, decay, threshold):
 
   start = (jnp.zeros_like(currents[0]), jnp.zeros_like(currents))
   _, v = jax.lax.fori_loop(0, currents.shape[0], body, start)
-  spikes = (v > threshold).astype(v.dtype)
+  spikes = (v > threshold[None]).astype(v.dtype)
   return spikes, (v, currents, decay, threshold)
 
 
@@ -240,13 +242,13 @@ def _fused_backward(surrogate, residuals, spikes_bar):
   start = (jnp.zeros_like(v[0]), jnp.zeros_like(v))
   _, v_bars = jax.lax.fori_loop(0, num_steps, body, start)
   v_before = jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])
-  z_before = (v_before > threshold).astype(v.dtype)
+  z_before = (v_before > threshold[None]).astype(v.dtype)
   v_next = jnp.concatenate([v_bars[1:], jnp.zeros_like(v[:1])])
-  z_bars = spikes_bar - threshold * v_next
+  z_bars = spikes_bar - threshold[None] * v_next
   decay_bar = jnp.sum(v_bars * (v_before - currents), axis=0)
-  threshold_bar = -jnp.sum(z_bars * slope(v - threshold), axis=0)
+  threshold_bar = -jnp.sum(z_bars * slope(v - threshold[None]), axis=0)
   threshold_bar = threshold_bar - jnp.sum(v_bars * z_before, axis=0)
-  return (1.0 - decay) * v_bars, decay_bar, threshold_bar
+  return (1.0 - decay[None]) * v_bars, decay_bar, threshold_bar
 
 
 def _row(array, t):

@@ -54,12 +54,12 @@ def adapt(
     The new chip, and the learner's info with a leading axis of events.
   """
   def body(chip, event):
-    key, index = event
-    time_s = schedule.support_s + index * schedule.interval_s
-    return learner.update(key, chip, support, time_s)
+    # Not a scan over split keys: batched, the checker calls that a reuse.
+    key_event = jax.random.fold_in(key, event)
+    time_s = schedule.support_s + event * schedule.interval_s
+    return learner.update(key_event, chip, support, time_s)
 
-  events = (jax.random.split(key, num_events),
-            jnp.arange(num_events, dtype=jnp.float32))
+  events = jnp.arange(num_events)
   return jax.lax.scan(body, chip, events, unroll=num_events == 1)
 
 
@@ -144,10 +144,10 @@ def evaluate(
     adapted, support_info = adapt(
         learner, key_adapt, chip, episode.support, schedule,
         num_events=num_events)
-    keys = jax.random.split(key_after, after_s.shape[0])
     after, after_info = jax.lax.map(
-        lambda k_t: learner.predict(k_t[0], adapted, x, k_t[1]),
-        (keys, after_s))
+        lambda i_t: learner.predict(
+            jax.random.fold_in(key_after, i_t[0]), adapted, x, i_t[1]),
+        (jnp.arange(after_s.shape[0]), after_s))
     return {'before': before, 'after': after, 'adapted': adapted,
             'before_info': before_info, 'after_info': after_info,
             'support_info': support_info}

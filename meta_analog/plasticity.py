@@ -114,7 +114,7 @@ def descend_levels(
     f, options = features[:, i], levels[:, i]  # [N], [L, O]
     now = jnp.take_along_axis(options, index[i][None], axis=0)[0]  # [O]
     slope = f @ residual / num_samples + power[i] * now
-    objective = power[i] * jnp.square(options) - 2.0 * slope * options
+    objective = power[i] * jnp.square(options) - 2.0 * slope[None] * options
     best = jnp.argmin(objective + cost[:, i], axis=0)
     new = jnp.take_along_axis(options, best[None], axis=0)[0]
     residual = residual - f[:, None] * (new - now)[None]

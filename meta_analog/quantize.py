@@ -125,6 +125,21 @@ def threshold_pulse(x: jax.Array, threshold: jax.Array) -> jax.Array:
   return sign * straight_through((u > 0).astype(x.dtype), soft)
 
 
+def rising(stairs: jax.Array) -> jax.Array:
+  """Returns which stairs can be taken: those before the first that is flat.
+
+  Args:
+    stairs: [K + 1, ...], stairs[0] = 0.
+
+  Returns:
+    Booleans [K + 1, ...]; the first is true.
+  """
+  height = stairs[1:] - stairs[:-1]
+  rises = height > 1e-4 * jnp.max(jnp.abs(height), axis=0, keepdims=True)
+  reached = jnp.cumprod(rises.astype(jnp.int32), axis=0) > 0
+  return jnp.concatenate([jnp.ones_like(reached[:1]), reached])
+
+
 def staircase_level(
     x: jax.Array, stairs: jax.Array, threshold: jax.Array
 ) -> jax.Array:
@@ -141,20 +156,24 @@ def staircase_level(
 
   Args:
     x: non-negative where a step is wanted, shape [...].
-    stairs: shape [K + 1, ...], stairs[0] = 0, strictly rising along axis 0.
+    stairs: shape [K + 1, ...], stairs[0] = 0. From the first stair on that
+      does not rise (a device at its bound) none is taken.
     threshold: scalar or broadcastable to x.
 
   Returns:
     Whole numbers 0..K as floats, shape [...].
   """
   stairs = jax.lax.stop_gradient(stairs)
+  real = rising(stairs)[1:]
   low, high = stairs[:-1], stairs[1:]
+  height = jnp.where(real, high - low, 1.0)
   middles = 0.5 * (low + high)
   first = (jnp.maximum(0.0, threshold) * high[0])[None]
   edges = jnp.concatenate([first, jnp.maximum(middles[1:], first)])
   each = x[None]  # beside the axis of the stairs
-  hard = jnp.sum((each > edges).astype(x.dtype), axis=0)
-  soft = jnp.sum(saturate((each - low) / (high - low), 0.0, 1.0), axis=0)
-  u = jax.lax.stop_gradient(x / high[0]) - threshold
+  hard = jnp.sum((real & (each > edges)).astype(x.dtype), axis=0)
+  parts = saturate((each - low) / height, 0.0, 1.0)
+  soft = jnp.sum(jnp.where(real, parts, 0.0), axis=0)
+  u = jax.lax.stop_gradient(x) / height[0] - threshold
   gate = u / (1.0 + jnp.abs(u))
   return straight_through(hard, soft + gate)

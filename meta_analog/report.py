@@ -73,13 +73,18 @@ def measured_elsewhere(
   if RECORDED.is_file():
     rows |= json.loads(RECORDED.read_text()).get(config.name, {})
   for path in sorted(folder.absolute().parent.glob('*/summary.json')):
-    other = json.loads(path.read_text())
+    try:
+      other = json.loads(path.read_text())
+      variant, row = other['variant'], dict(other['after'])
+    except (OSError, ValueError, KeyError, TypeError):
+      continue  # not a run of ours
     same = all(other.get(name) == value for name, value in (
         ('config', config.name), ('task', config.task.name),
-        ('support_size', config.task.support_size)))
-    variant = other.get('variant')
+        ('device', config.device), ('seed', config.seed),
+        ('support_size', config.task.support_size),
+        ('num_tasks', config.evaluation.num_tasks)))
     if same and variant and 'tiny' not in variant and variant != config.variant:
-      rows[variant] = other['after'] | {'source': str(path.parent.name)}
+      rows[variant] = row | {'source': path.parent.name}
   rows.pop(config.variant, None)
   return rows
 

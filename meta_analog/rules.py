@@ -3,7 +3,7 @@
 A rule is two pure functions, joined by the learner:
 
     delta_fn   (features, error, params) -> delta_w, in the digital periphery
-    encode_fn  (delta_w, stairs, features, error, params) -> num_pulses
+    encode_fn  (delta_w, stairs, params, layer, features, error) -> num_pulses
 
 Axes: N sample, F feature (bias included), O output, K level, P polarity.
 """
@@ -20,12 +20,13 @@ from meta_analog import quantize
 
 
 class RuleParams(NamedTuple):
-  """Learned settings of a rule; all act through exp, so they stay positive."""
+  """Settings of a rule, learned but for the last; all act through exp."""
 
   log_rate: jax.Array  # [L], learning rate of each layer, delta rule
   log_threshold: jax.Array  # [L], see the encoders
   log_penalty: jax.Array  # scalar, ridge penalty
-  log_harm: jax.Array  # scalar, weight of the write noise in 'descent'
+  log_harm: jax.Array  # scalar, weight of the write noise in 'descent'; it
+  # only enters a choice among levels and so gets no gradient
 
 
 class Rule(NamedTuple):
@@ -36,7 +37,9 @@ class Rule(NamedTuple):
     encode_fn: pulses [F, O] for a wanted change, given a layer index.
     num_levels: K, most pulses of one weight in one event, static.
     all_layers: whether hidden layers are written too.
-    first_order: whether the wanted change is a constant to the meta-gradient.
+    first_order: whether the support set's features, errors and gradients are
+      constants to the meta-gradient; the rule's settings are learned all the
+      same.
   """
 
   delta_fn: Callable[..., jax.Array]
@@ -108,7 +111,8 @@ def encode_sign(
 ) -> jax.Array:
   """Returns one pulse in the direction of delta_w: the grid of one bit."""
   del params, layer, features, error
-  return quantize.round_to_level(delta_w / stairs[0, 1], bits=1)
+  unit = jnp.maximum(jnp.max(stairs[0, 1]), 1e-9)
+  return quantize.round_to_level(delta_w / unit, bits=1)
 
 
 def encode_descent(
@@ -141,7 +145,10 @@ def encode_descent(
   count = jnp.abs(jnp.arange(-num_levels, num_levels + 1))[:, None, None]
   power = jnp.mean(jnp.square(features), axis=0)[:, None]  # [F, 1]
   harm = jnp.exp(params.log_harm) * power * jnp.square(stairs[0, 1])
-  cost = jnp.exp(params.log_penalty) * jnp.square(levels) + harm * count
+  cost = jnp.exp(params.log_penalty) * jnp.square(levels) + harm[None] * count
+  real = jax.vmap(quantize.rising)(stairs)
+  real = jnp.concatenate([real[1, :0:-1], real[0]])
+  cost = jnp.where(real, cost, jnp.inf)
   start = jax.lax.stop_gradient(nearest).astype(jnp.int32) + num_levels
   best = plasticity.descend_levels(
       features, error, levels, start, cost, num_sweeps=num_sweeps)
@@ -161,7 +168,7 @@ def make(
     update_bits: 1 to 8; at most `quantize.max_level` pulses of either sign.
     num_steps: batch steps of the delta rule in the periphery.
     layers: 'output' or 'all'.
-    first_order: stop the gradient of the wanted change.
+    first_order: see `Rule`.
 
   Returns:
     A `Rule`.

@@ -70,7 +70,8 @@ RANGES = {
     'evaluation.ordinary_steps': (1, INF, True),
 }
 # Parameters of a device that may be negative; all others are at least 0.
-SIGNED = ('m1', 'm2', 'm3', 'program_p0_uS', 'program_p1', 'program_p2_per_uS')
+SIGNED = ('m1', 'program_p1', 'program_p2_per_uS')
+POSITIVE = ('memory_pulses', 't0_s', 'step_uS', 'g_max_uS')  # must not be 0
 
 
 class InputError(ValueError):
@@ -90,6 +91,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     _check(config)
   except ValueError as error:
     raise InputError(str(error)) from None
+  except (AttributeError, KeyError) as error:
+    raise InputError(f'this config lacks a field: {error}') from None
+  except TypeError as error:
+    raise InputError(f'a field has the wrong type: {error}') from None
 
 
 def _check(config):
@@ -100,7 +105,9 @@ def _check(config):
   for name, params in config.device_params.items():
     for field, value in params.items():
       if field not in SIGNED:
-        _check_range(f'device_params.{name}.{field}', value, 0, INF, True)
+        top = 1 if field == 'pulse_memory_after_program' else INF
+        _check_range(f'device_params.{name}.{field}', value, 0, top,
+                     field not in POSITIVE)
       elif not math.isfinite(value):
         raise ValueError(f'config.device_params.{name}.{field} = {value}: '
                          'must be finite')
@@ -116,7 +123,8 @@ def _check(config):
                      'numbers, each at least 1')
   for field in ('weight_std', 'weight_max'):
     values = config.init[field]
-    if len(values) != 3 or any(not value > 0 for value in values):
+    if len(values) != 3 or any(
+        not 0 < value < INF for value in values):
       raise ValueError(f'config.init.{field} = {values}: must be three '
                        'positive numbers (first, later hidden, output layer)')
   _check_order(config, 'task.amplitude_min', 'task.amplitude_max')

@@ -122,12 +122,12 @@ def make(
     )
 
   def pulse(key, state, num_pulses, time_s):
-    def body(state, i_key):
-      return _set_pulse(p, state, num_pulses, *i_key, max_pulses), None
+    def body(state, i):
+      # Not a scan over split keys: batched, the checker calls that a reuse.
+      key_i = jax.random.fold_in(key, i)
+      return _set_pulse(p, state, num_pulses, i, key_i, max_pulses), None
 
-    keys = jax.random.split(key, max_pulses)
-    count = jnp.arange(max_pulses, dtype=jnp.float32)
-    new = jax.lax.scan(body, state, (count, keys))[0]
+    new = jax.lax.scan(body, state, jnp.arange(max_pulses))[0]
     touched = jax.lax.stop_gradient(num_pulses) > 0
     return new._replace(time_s=jnp.where(touched, time_s, state.time_s))
 
