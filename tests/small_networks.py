@@ -57,7 +57,7 @@ def make(devices, net=None, *, keep_trace=False, **rule):
   settings = {'rule': 'delta', 'encoding': 'nearest', 'update_bits': 4}
   return learner_lib.make(
       *devices, net or network(), rules.make(**{**settings, **rule}),
-      write_delay_s=1.0, reference_delay_s=50.0, keep_trace=keep_trace)
+      write_delay_s=1.0, reference_s=151.0, keep_trace=keep_trace)
 
 
 def theta(seed=0, sizes=SIZES, gain=0.4, rate=0.5, threshold=0.5):

@@ -8,6 +8,9 @@ import numpy as np
 import oracles_network as oracles
 import pytest
 
+from meta_analog import crossbar
+from meta_analog import devices
+from meta_analog import quantize
 from meta_analog import rules
 
 SHAPE = (4, 2)  # F, O
@@ -191,3 +194,29 @@ def test_senseless_settings_raise_with_their_name(changed, words):
   settings = {'rule': 'delta', 'encoding': 'nearest', 'update_bits': 3}
   with pytest.raises(ValueError, match=words):
     rules.make(**{**settings, **changed})
+
+
+@pytest.mark.parametrize('bits', range(1, 9))
+@pytest.mark.parametrize('family', ['ideal', 'pcm'])
+def test_every_grid_gives_finite_pulses_even_where_devices_saturate(
+    family, bits):
+  top = quantize.max_level(bits)
+  params = devices.FAMILIES[family].params(noise_scale=0.0)
+  device = devices.make(family, params, top)
+  targets = jnp.full((2, 1, 3, 1), 9.0)  # close to the end of the range
+  state = crossbar.program(
+      jax.random.key(0), device, device, targets, 1.0, jnp.float32(0.0))
+  stairs = crossbar.staircases(device, state, top, 101.0, 151.0)
+  rule = rules.make(rule='ridge', encoding='nearest', update_bits=bits)
+  settings = rules.RuleParams(*(jnp.zeros((1,)),) * 2, jnp.zeros(()),
+                              jnp.zeros(()))
+
+  def total(delta_w):
+    pulses = rule.encode_fn(delta_w, stairs, settings, 0)
+    return jnp.sum(pulses), pulses
+
+  delta_w = jnp.array([[100.0], [-100.0], [0.0]])
+  gradient, pulses = jax.grad(total, has_aux=True)(delta_w)
+  assert bool(jnp.all(jnp.isfinite(gradient)))
+  assert bool(jnp.all(jnp.abs(pulses) <= top))
+  assert bool(jnp.all(pulses == jnp.round(pulses)))

@@ -13,6 +13,10 @@ BAD = {
     'device_params.pcm.t0_s': -1.0,
     'device_params.pcm.c3_uS': float('nan'),
     'device_params.pcm.g_min_uS': 13.0,
+    'device_params.pcm.memory_pulses': 0.0,
+    'device_params.pcm.m2': -0.1,
+    'device_params.pcm.pulse_memory_after_program': 5.0,
+    'device_params.ideal.step_uS': 0.0,
     'device_params.ideal.noise_scale': -1.0,
     'task.name': 'cosine',
     'task.support_size': 0,
@@ -79,6 +83,24 @@ def test_a_combination_that_cannot_be_is_refused(changes):
 def test_every_config_and_variant_is_accepted(module):
   for variant in ('', *module.VARIANTS):
     settings.check(module.get_config(variant))
+
+
+@pytest.mark.parametrize('change', [
+    {'init.weight_std': ('a', 1.0, 2.0)}, {'evaluation.after_s': ('x',)}])
+def test_a_word_among_numbers_is_refused_in_one_line(change):
+  config = pcm.get_config()
+  config.update_from_flattened_dict(change)
+  with pytest.raises(settings.InputError) as error:
+    settings.check(config)
+  assert '\n' not in str(error.value)
+
+
+def test_a_config_that_lacks_a_field_is_refused_by_its_name():
+  config = pcm.get_config().copy_and_resolve_references()
+  with config.unlocked():
+    del config.adapt.num_events
+  with pytest.raises(settings.InputError, match='num_events'):
+    settings.check(config)
 
 
 def test_an_unknown_variant_is_refused_with_the_known_ones():
