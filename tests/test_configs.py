@@ -14,7 +14,7 @@ DIFFERENT = {
     'name', 'device', 'crossbar.hidden_devices', 'crossbar.output_devices',
     'crossbar.floor_uS', 'crossbar.fresh_read_share',
     'crossbar.drift_compensation', 'adapt.encoding', 'adapt.update_bits',
-    'training.noise_full',
+    'training.noise_full', 'training.num_steps',
 }
 CASES = [(pcm, name) for name in ('', *pcm.VARIANTS) if name != 'tiny'] + [
     (perf, name) for name in ('', *perf.VARIANTS) if name != 'tiny']
