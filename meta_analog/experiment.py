@@ -171,18 +171,14 @@ def _evaluate(config, folder, console):
   if not (folder / 'config.json').is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
   _check_writable(folder)
+  _check_same_network(config, folder)
   setup = assembly.build(config)
   trainer = training.make(config, setup)
   keys = jax.random.split(jax.random.key(config.seed), 5)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   if saved.latest() is None:
     raise settings.InputError(f'{folder} holds no checkpoint to evaluate')
-  try:
-    state = saved.restore(saved.latest(), jax.jit(trainer.init)(keys[0]))
-  except ValueError as error:
-    raise settings.InputError(
-        f'{folder} holds a network of another shape: '
-        f'{str(error).splitlines()[0]}') from None
+  state = saved.restore(saved.latest(), jax.jit(trainer.init)(keys[0]))
   console.print(f'Testing {folder} (step {int(state.step)}) on '
                 f'{config.evaluation.num_tasks} tasks, '
                 f'{config.evaluation.num_chips} fresh chips.')
@@ -219,6 +215,20 @@ def _open_folder(config, folder):
     raise settings.InputError(
         f'workdir {folder} holds a run of another config: '
         f'{", ".join(differing)} differ; choose another --workdir')
+
+
+def _check_same_network(config, folder):
+  """Raises InputError where the run's parameters cannot fit this config."""
+  try:
+    run = json.loads((folder / 'config.json').read_text())
+    sizes, task = run['network']['hidden_sizes'], run['task']['name']
+  except (OSError, ValueError, KeyError, TypeError):
+    raise settings.InputError(
+        f'{folder}/config.json is not the config of a run') from None
+  if sizes != list(config.network.hidden_sizes) or task != config.task.name:
+    raise settings.InputError(
+        f'{folder} holds a net with hidden layers {sizes} for {task}: '
+        'network.hidden_sizes and task.name cannot be changed')
 
 
 def _check_writable(folder):

@@ -14,8 +14,14 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
 
   Returns:
     A locked `ConfigDict`.
+
+  Raises:
+    ValueError: if the file is something else.
   """
-  values = json.loads((pathlib.Path(workdir) / 'config.json').read_text())
+  path = pathlib.Path(workdir) / 'config.json'
+  values = json.loads(path.read_text())
+  if not isinstance(values, dict) or 'network' not in values:
+    raise ValueError(f'{path} is not the config of a run')
   return ml_collections.ConfigDict(_tuples(values)).lock()
 
 

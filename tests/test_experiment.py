@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -158,3 +159,20 @@ def test_a_workdir_that_is_a_file_is_refused(tmp_path):
   done = _launch('--workdir', str(file))
   assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
   assert file.read_text() == 'precious'
+
+
+def test_a_run_that_stopped_goes_on_and_ends_the_same(finished, tmp_path):
+  workdir = tmp_path / 'stopped'
+  shutil.copytree(finished[0], workdir)
+  (workdir / 'summary.json').unlink()
+  shutil.rmtree(workdir / 'checkpoints' / '6')
+  again = _launch('--workdir', str(workdir))
+  assert again.returncode == 0, again.stderr
+  assert 'Going on from step 3' in again.stdout
+  first, second = (json.loads((folder / 'summary.json').read_text())
+                   for folder in (finished[0], workdir))
+  del first['training'], second['training']
+  assert first == second
+  steps = [json.loads(line)['step'] for line in
+           (workdir / 'metrics.jsonl').read_text().splitlines()]
+  assert steps == sorted(set(steps)) and steps[-1] == 6
