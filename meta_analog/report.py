@@ -69,9 +69,11 @@ def measured_elsewhere(
   Returns:
     {variant: {'mean', 'ci95', 'source', ...}}.
   """
-  rows = {}
-  if RECORDED.is_file():
-    rows |= json.loads(RECORDED.read_text()).get(config.name, {})
+  if 'tiny' in config.variant:
+    return {}  # another net: nothing to compare with
+  recorded = json.loads(RECORDED.read_text()).get(config.name, {})
+  rows = {name: row for name, row in recorded.items()
+          if row['support_size'] == config.task.support_size}
   for path in sorted(folder.absolute().parent.glob('*/summary.json')):
     try:
       other = json.loads(path.read_text())
