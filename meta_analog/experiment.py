@@ -102,12 +102,7 @@ def _train(config, folder, console):
                 f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(
       config, setup, state.params, key_test, test)
-  summary = {'config': config.name, 'variant': config.variant,
-             'task': config.task.name, 'device': config.device,
-             'seed': config.seed}
-  summary |= evaluation.summarize(config, setup, results)
-  summary['baselines'] = evaluation.baselines(
-      config, setup, state.params, results, key_validation)
+  summary = _summarize(config, setup, state, results, key_validation)
   summary['baselines'] |= report.measured_elsewhere(config, folder)
   np.savez_compressed(folder / 'evaluation.npz', **results)
   np.savez_compressed(folder / 'chip.npz', **chip)
@@ -158,6 +153,17 @@ def _train_loop(config, folder, console, trainer, saved, state, key):
                  'wall_s': wall_s, 'tasks_per_s': tasks / wall_s}
 
 
+def _summarize(config, setup, state, results, key_validation):
+  """Returns what a training and a later evaluation both say of a test."""
+  summary = {'config': config.name, 'variant': config.variant,
+             'task': config.task.name, 'device': config.device,
+             'seed': config.seed}
+  summary |= evaluation.summarize(config, setup, results)
+  summary['baselines'] = evaluation.baselines(
+      config, setup, state.params, results, key_validation)
+  return summary
+
+
 def _check_finite(step, info):
   """Raises FloatingPointError where the loss or the gradient is no number."""
   for name in ('loss', 'gradient_norm'):
@@ -183,12 +189,7 @@ def _evaluate(config, folder, console):
                 f'{config.evaluation.num_tasks} tasks, '
                 f'{config.evaluation.num_chips} fresh chips.')
   results, _ = evaluation.run(config, setup, state.params, keys[2])
-  summary = {'config': config.name, 'variant': config.variant,
-             'task': config.task.name, 'device': config.device,
-             'seed': config.seed}
-  summary |= evaluation.summarize(config, setup, results)
-  summary['baselines'] = evaluation.baselines(
-      config, setup, state.params, results, keys[3])
+  summary = _summarize(config, setup, state, results, keys[3])
   _write_json(folder / 'evaluation.json', summary)
   console.print(report.table(summary))
   console.print(f'Written to {folder / "evaluation.json"}.')

@@ -129,8 +129,8 @@ def compiler_options(
 ) -> dict[str, int] | None:
   """Returns options for a run so short that compiling it takes longest.
 
-  On 2 cores the step of configs/pcm.py compiles in 20 s instead of 31 s with
-  the lower level, and then runs about 15 % slower.
+  On 2 busy cores the step of configs/pcm.py compiled in 20 s instead of 31 s
+  with the lower level, and then ran 17 % slower: one measurement of each.
   """
   short = config.training.num_steps < SHORT_RUN
   return {'xla_backend_optimization_level': 1} if short else None
