@@ -14,6 +14,7 @@ after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0).
 import ml_collections
 
 from meta_analog import devices
+from meta_analog import energy
 
 # Each variant changes these fields and no others.
 VARIANTS = {
@@ -118,7 +119,29 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.crossbar.fresh_read_share = 0.65
   # 'clock' undoes the mean drift since programming by one gain for all arrays,
   # known from the time alone; 'none' leaves it.
+  # 'global' and 'column' measure it, on the noisy array.
   c.crossbar.drift_compensation = 'clock'
+  # Seconds after programming or a write at which its baseline is measured.
+  c.crossbar.calibrate_after_s = 40.0
+
+  # Stuck devices: 1 minus the yield, and the share of them that is shorted.
+  c.crossbar.stuck_fraction = 0.0
+  c.crossbar.stuck_high_share = 0.5
+
+  c.periphery = ml_collections.ConfigDict()
+  c.periphery.dac_bits = 8  # 32 is exact
+  c.periphery.dac_range = 1.0  # largest input
+  c.periphery.adc_bits = 8
+  # Largest output, in full weights times the largest input: at 90 Hz some 3.5
+  # of 40 neurons spike in one step.
+  c.periphery.adc_range = 4.0
+  c.periphery.tile_rows = 256  # as in the 14 nm core of Khaddam-Aljameh, 2022
+  c.periphery.gain_std = 0.0  # of the columns; 0: calibrated
+  c.periphery.offset_std = 0.0  # in full weights
+  c.periphery.ir_drop = 0.0  # 1: wires as in Rasch et al., 2023
+
+  # Energy and time of one event: orders of magnitude, sources in energy.py.
+  c.prices = ml_collections.ConfigDict(energy.Prices()._asdict())
 
   c.adapt = ml_collections.ConfigDict()
   c.adapt.layers = 'output'  # or 'all'

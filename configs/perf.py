@@ -14,6 +14,7 @@ after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0).
 import ml_collections
 
 from meta_analog import devices
+from meta_analog import energy
 
 # Each variant changes these fields and no others.
 VARIANTS = {
@@ -83,7 +84,28 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.crossbar.span_uS = 10.0  # largest programmed difference of a pair
   c.crossbar.floor_uS = 0.0
   c.crossbar.fresh_read_share = 0.0
-  c.crossbar.drift_compensation = 'none'  # or 'clock'
+  c.crossbar.drift_compensation = 'none'  # or 'clock', 'global', 'column'
+  # Seconds after programming or a write at which its baseline is measured.
+  c.crossbar.calibrate_after_s = 40.0
+
+  # Stuck devices: 1 minus the yield, and the share of them that is shorted.
+  c.crossbar.stuck_fraction = 0.0
+  c.crossbar.stuck_high_share = 0.5
+
+  c.periphery = ml_collections.ConfigDict()
+  c.periphery.dac_bits = 8  # 32 is exact
+  c.periphery.dac_range = 1.0  # largest input
+  c.periphery.adc_bits = 8
+  # Largest output, in full weights times the largest input: at 90 Hz some 3.5
+  # of 40 neurons spike in one step.
+  c.periphery.adc_range = 4.0
+  c.periphery.tile_rows = 256  # as in the 14 nm core of Khaddam-Aljameh, 2022
+  c.periphery.gain_std = 0.0  # of the columns; 0: calibrated
+  c.periphery.offset_std = 0.0  # in full weights
+  c.periphery.ir_drop = 0.0  # 1: wires as in Rasch et al., 2023
+
+  # Energy and time of one event: orders of magnitude, sources in energy.py.
+  c.prices = ml_collections.ConfigDict(energy.Prices()._asdict())
 
   c.adapt = ml_collections.ConfigDict()
   c.adapt.layers = 'output'  # or 'all'

@@ -301,7 +301,7 @@ def _affine(inputs, weights):
   keeps; for spikes over time that would copy them all: the row is added.
   """
   if inputs.ndim == 2:
-    ones = jnp.ones_like(inputs[:, :1])
+    ones = jnp.ones((inputs.shape[0], 1), inputs.dtype)
     return jnp.concatenate([inputs, ones], axis=1) @ weights
   out = inputs @ weights[:-1]
   return out + weights[-1].reshape((1,) * (out.ndim - 1) + (-1,))

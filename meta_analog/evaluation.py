@@ -13,10 +13,12 @@ import numpy as np
 
 from meta_analog import assembly
 from meta_analog import base
-from meta_analog import learner as learner_lib
+from meta_analog import energy
 from meta_analog import losses
 from meta_analog import networks
+from meta_analog import periphery as peri
 from meta_analog import plasticity
+from meta_analog import presentation
 from meta_analog import training
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
@@ -54,7 +56,10 @@ def compile_test(
              for rate in out['after_info']['rate_Hz']]
     written = sum(jnp.sum(crossbar.devices.num_pulses > 0, axis=(1, 2, 3, 4))
                   for crossbar in out['adapted'].crossbars)
+    conductances = jnp.concatenate(
+        [crossbar.devices.g_uS.ravel() for crossbar in out['chip'].crossbars])
     result = {
+        'mean_uS': jnp.full(tasks_per_chip, jnp.mean(conductances)),
         'support_x': episodes.support.x, 'support_y': episodes.support.y,
         'query_x': episodes.query.x, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
@@ -92,7 +97,7 @@ def run(
     The layout of evaluation.npz: support_x, support_y, query_x, query_y
     [B, N, .]; query_before [B, N, O]; query_after [B, D, N, O]; after_s [D];
     loss_all_steps [B, D]; pulses, devices [B]; rate_Hz [B, L]; task_index,
-    chip_index [B]; latent_* [B].
+    chip_index [B]; mean_uS [B], of the chip's devices; latent_* [B].
     The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
     and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
     after programming), layer_i_gain_per_uS, and after adaptation to its first
@@ -133,9 +138,9 @@ def summarize(
   by_time = {
       f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
       for i, time_s in enumerate(setup.after_s)}
-  num_devices = 2 * sum(
-      layer.u.size * count for layer, count in zip(
-          _shapes(setup).layers, setup.network.num_devices))
+  layers = _layers(config, setup)
+  num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
+                    for layer in layers)
   return {
       'metric': setup.task.metric,
       'num_tasks': config.evaluation.num_tasks,
@@ -151,6 +156,7 @@ def summarize(
           'devices_written_per_task': float(np.mean(results['devices'])),
           'devices_total': int(num_devices)},
       'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
+      **_account(config, layers, int(num_devices), results),
   }
 
 
@@ -244,9 +250,10 @@ def float_ridge(
     [B, N, O].
   """
   theta = setup.networks.theta.apply(params)
-  readings = learner_lib.exact_readings(theta, setup.network)
-  present = lambda x: learner_lib.present(
-      jax.random.key(0), setup.network, readings, x)
+  views = presentation.exact_views(theta, setup.network)
+  network = setup.network._replace(periphery=presentation.EXACT)
+  present = lambda x: presentation.present(
+      jax.random.key(0), network, views, x)
 
   def one_task(pair):
     support, query = pair
@@ -269,6 +276,27 @@ def _chip_arrays(chip, adapted):
             f'layer_{i}_num_pulses': after.devices.num_pulses,
             f'layer_{i}_gain_per_uS': before.gain_per_uS}
   return out
+
+
+def _layers(config, setup):
+  """Returns what a product of each layer takes."""
+  return tuple(
+      energy.Layer(*layer.u.shape, num_devices=count, num_tiles=peri.num_tiles(
+          layer.u.shape[0], config.periphery.tile_rows))
+      for layer, count in zip(
+          _shapes(setup).layers, setup.network.num_devices))
+
+
+def _account(config, layers, num_devices, results):
+  """Returns the energy and the latency of the tested deployment."""
+  prices = energy.Prices(**config.prices)
+  written = energy.Counts(
+      sets=float(np.mean(results['pulses'])), resets=0.0, reads=0.0)
+  return energy.account(
+      prices, layers, config.network.num_time_steps,
+      config.adapt.num_events * config.task.support_size,
+      energy.program_counts(prices, num_devices), written,
+      float(np.mean(results['mean_uS'])))
 
 
 def _shapes(setup):

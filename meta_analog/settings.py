@@ -10,12 +10,12 @@ import ml_collections
 
 from meta_analog import devices
 from meta_analog import lif
+from meta_analog import periphery
 from meta_analog import quantize
 from meta_analog import rules
 from meta_analog import tasks
 
 INF = math.inf
-COMPENSATIONS = ('none', 'clock')
 
 # field: (lowest, highest, whether the lowest itself is allowed)
 RANGES = {
@@ -38,6 +38,17 @@ RANGES = {
     'crossbar.span_uS': (0, INF, False),
     'crossbar.floor_uS': (0, INF, True),
     'crossbar.fresh_read_share': (0, 1, True),
+    'crossbar.calibrate_after_s': (0, INF, False),
+    'crossbar.stuck_fraction': (0, 1, True),
+    'crossbar.stuck_high_share': (0, 1, True),
+    'periphery.dac_bits': (1, 32, True),
+    'periphery.dac_range': (0, INF, False),
+    'periphery.adc_bits': (1, 32, True),
+    'periphery.adc_range': (0, INF, False),
+    'periphery.tile_rows': (1, INF, True),
+    'periphery.gain_std': (0, INF, True),
+    'periphery.offset_std': (0, INF, True),
+    'periphery.ir_drop': (0, INF, True),
     'adapt.update_bits': (1, 8, True),
     'adapt.num_steps': (1, INF, True),
     'adapt.num_events': (1, INF, True),
@@ -102,6 +113,8 @@ def _check(config):
   for field, (low, high, closed) in RANGES.items():
     _check_range(field, _get(config, field), low, high, closed)
   _check_member('device', config.device, devices.FAMILIES)
+  for field, value in config.prices.items():
+    _check_range(f'prices.{field}', value, 0, INF, field != 'parallel_writes')
   for name, params in config.device_params.items():
     for field, value in params.items():
       if field not in SIGNED:
@@ -115,7 +128,7 @@ def _check(config):
   _check_member('network.surrogate', network.surrogate, lif.SURROGATES)
   _check_member('network.reset', network.reset, lif.RESETS)
   _check_member('crossbar.drift_compensation',
-                config.crossbar.drift_compensation, COMPENSATIONS)
+                config.crossbar.drift_compensation, periphery.COMPENSATIONS)
   _check_member('adapt.order', adapt.order, ('first', 'second'))
   sizes = network.hidden_sizes
   if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
