@@ -272,12 +272,15 @@ def _all_layers_delta(key, network, readings, support, params):
 
 
 def _write_info(pulses, num_devices):
-  """Returns counts of one event: pulses, and devices that got any."""
-  counts = [xbar.pulses_per_device(jax.lax.stop_gradient(n), d)
-            for n, d in zip(pulses, num_devices)]
-  return {'pulses': sum(jnp.sum(jnp.abs(c)) for c in counts),
-          'devices': sum(jnp.sum((c != 0).astype(jnp.float32))
-                         for c in counts)}
+  """Returns counts of one event: pulses, and devices that got any.
+
+  Pulses of one weight go to its devices in turn, so n pulses reach n devices,
+  or all of them.
+  """
+  counts = [jnp.abs(jax.lax.stop_gradient(n)) for n in pulses]
+  return {'pulses': sum(jnp.sum(n) for n in counts),
+          'devices': sum(jnp.sum(jnp.minimum(n, d))
+                         for n, d in zip(counts, num_devices))}
 
 
 def _steps(array, num_steps):
