@@ -193,15 +193,17 @@ def by_update_ready(
 
 def nearest_pulses(
     model: base.Device, crossbar: xbar.Crossbar, delta_w: jax.Array,
-    time_s: jax.Array, reference_s: jax.Array, num_levels: int
+    time_s: jax.Array, reference_s: jax.Array, num_levels: int,
+    threshold: jax.Array | float = 0.5
 ) -> jax.Array:
   """Returns the signed pulses [I, O] whose mean effect is nearest to delta_w.
 
-  From the table of mean effects, `crossbar.staircases`; at most `num_levels`.
+  From the table of mean effects, `crossbar.staircases`; at most `num_levels`,
+  and none below `threshold` times the effect of the first.
   """
   stairs = xbar.staircases(model, crossbar, num_levels, time_s, reference_s)
-  return (quantize.staircase_level(delta_w, stairs[0], 0.5)
-          - quantize.staircase_level(-delta_w, stairs[1], 0.5))
+  return (quantize.staircase_level(delta_w, stairs[0], threshold)
+          - quantize.staircase_level(-delta_w, stairs[1], threshold))
 
 
 def difference(g_uS: jax.Array) -> jax.Array:

@@ -1,25 +1,21 @@
-"""Tests of programming from RESET: what is reached, counted, latched, known."""
+"""Tests of open-loop programming and of gradient descent on products."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_analog import base
-from meta_analog import crossbar as xbar
 from meta_analog import programming
 from meta_analog import refresh
-from meta_analog.devices import ideal
+from meta_analog import verification
 from meta_analog.devices import pcm
 
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
+GAIN = 0.3
 START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)
-BUDGET = programming.Budget()
-# No noise of reads, no spread of exponents: what is read is what is.
-EXACT = pcm.PCMParams(m3=0.0, c3_uS=0.0, nu_std=0.0)
+DESCENT = programming.Descent()
 WANTED_uS = np.random.default_rng(0).uniform(-9, 9, SHAPE[2:]).astype('f')
 
 
@@ -28,161 +24,61 @@ def pair_of(params, max_pulses=1):
           pcm.make(params._replace(noise_scale=0.0), max_pulses=max_pulses))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def blank(device, model, key):
-  return programming.blank(key, device, model, SHAPE, 0.3, START_S)
+def rms(x):
+  return float(np.sqrt(np.mean(np.square(x))))
 
 
-@jax.jit
-def _verify(key, params, budget):
-  """Compiled once: the parameters of the device are traced too."""
-  pair = pair_of(params)
-  keys = jax.random.split(key)
-  crossbar = programming.blank(keys[0], *pair, SHAPE, 0.3, START_S)
-  target = programming.pairs(WANTED_uS, bidirectional=False)
-  new, info = programming.verify(
-      keys[1], *pair, crossbar, target, budget, START_S, REFERENCE_S)
-  return new, info, _true_error(params, new)
-
-
-def _true_error(params, crossbar):
+def true_error(params, crossbar):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
   mean_uS = device.read_stats(crossbar.devices, REFERENCE_S)[0]
   return WANTED_uS - refresh.difference(mean_uS)
 
 
-@functools.cache
-def verified(params=pcm.PCMParams(), budget=BUDGET, seed=0):
-  return jax.tree.map(np.asarray, _verify(
-      jax.random.key(seed), params, budget))
-
-
-def rms(x):
-  return float(np.sqrt(np.mean(np.square(x))))
-
-
-# What is reached.
-
-
-def test_exact_reads_end_within_tolerance():
-  _, info, error_uS = verified(EXACT)
-  assert info['converged'] > 0.98
-  assert np.all(np.abs(error_uS)[info['finished']] <= 0.3 + 1e-3)
-  np.testing.assert_allclose(
-      error_uS[info['finished']], info['residual_uS'][info['finished']],
-      atol=1e-3)
-
-
-def test_without_noise_the_residual_is_within_a_step():
-  _, info, error_uS = verified(EXACT._replace(noise_scale=0.0))
-  # Half of the largest mean step would be a round to the nearest.
-  assert np.all(np.abs(error_uS) < 1.84)
-  assert np.all(np.abs(error_uS)[info['finished']] <= 0.3 + 1e-3)
-
-
-def test_noisier_reads_leave_a_larger_residual():
-  errors = [rms(verified(EXACT._replace(c3_uS=c3_uS))[2])
-            for c3_uS in (0.0, 1.0, 2.0)]
-  assert errors[0] < 0.9 * errors[1] < 0.81 * errors[2]
-
-
-def test_more_reads_leave_a_smaller_residual():
-  noisy = EXACT._replace(c3_uS=1.0)
-  few, many = (rms(verified(noisy, BUDGET._replace(num_reads=n))[2])
-               for n in (2, 64))
-  assert many < 0.7 * few
-
-
-def test_spread_exponents_set_the_floor_that_reads_cannot_see():
-  narrow, wide = (verified(EXACT._replace(nu_std=nu_std))
-                  for nu_std in (0.0, 0.02))
-  assert rms(wide[2]) > 1.5 * rms(narrow[2])
-  assert rms(wide[1]['residual_uS']) < 1.3 * rms(narrow[1]['residual_uS'])
-
-
-def test_known_drift_is_corrected_in_whole_or_not():
-  bias = lambda share: np.mean(np.sign(WANTED_uS) * verified(
-      EXACT, BUDGET._replace(drift_correction=share))[2])
-  # From 1 s to about 180 s a conductance falls by (1 - 180^-0.04) = 19 %.
-  assert abs(bias(1.0)) < 0.1
-  assert bias(0.0) > 0.5
-
-
 @jax.jit
 def _open_loop(key, params):
   pair = pair_of(params, max_pulses=20)
   keys = jax.random.split(key)
-  crossbar = programming.blank(keys[0], *pair, SHAPE, 0.3, START_S)
-  return _true_error(params, programming.open_loop(
+  crossbar = programming.blank(keys[0], *pair, SHAPE, GAIN, START_S)
+  return crossbar, programming.open_loop(
       keys[1], *pair, crossbar, jnp.asarray(WANTED_uS), START_S, REFERENCE_S,
-      num_levels=20))
+      num_levels=20)
 
 
-def test_open_loop_is_right_to_half_a_step_without_noise():
-  still = pcm.PCMParams(noise_scale=0.0)
-  error_uS = _open_loop(jax.random.key(0), still)
-  # The largest step is the first, 1.83 uS at its own time.
-  assert np.all(np.abs(error_uS) < 0.93)
+@functools.cache
+def opened(noise_scale=1.0):
+  """Returns a blank crossbar, the same in open loop, and the true error."""
+  params = pcm.PCMParams(noise_scale=noise_scale)
+  blank, crossbar = _open_loop(jax.random.key(0), params)
+  return blank, crossbar, true_error(params, crossbar)
 
 
-def test_verification_beats_open_loop():
-  open_uS = rms(_open_loop(jax.random.key(0), pcm.PCMParams()))
-  assert 1.5 < open_uS < 3.0
-  assert rms(verified()[2]) < 0.35 * open_uS
+@functools.partial(jax.jit, static_argnames=('num_inputs',))
+def _descend(key, params, descent, crossbar, num_inputs=64):
+  pair = pair_of(params)
+  crossbar, info = programming.gradient_descent(
+      key, *pair, crossbar, GAIN * WANTED_uS, programming.products(pair[0]),
+      descent, START_S + 1.0, REFERENCE_S, num_iterations=60,
+      num_inputs=num_inputs)
+  return crossbar, info, true_error(params, crossbar)
 
 
-# What is counted.
+@functools.cache
+def descended(descent=DESCENT, noise_scale=1.0):
+  params = pcm.PCMParams(noise_scale=noise_scale)
+  return _descend(jax.random.key(1), params, descent, opened(noise_scale)[1])
 
 
-def test_pulses_resets_and_reads_are_counted():
-  new, info, _ = verified()
-  np.testing.assert_array_equal(
-      new.wear.num_pulses.sum(axis=(0, 1)), info['num_pulses'])
-  resets = new.wear.num_resets - 1.0  # the first makes the chip blank
-  np.testing.assert_array_equal(resets[0], resets[1])
-  np.testing.assert_array_equal(resets[0, 0], info['num_resets'])
-  # A pair is read at the start, and after each pulse and RESET.
-  acts = info['num_pulses'] + info['num_resets']
-  assert info['num_reads'] == 2 * BUDGET.num_reads * np.sum(1 + acts)
-  assert info['num_rounds'] == np.max(acts)
-  np.testing.assert_allclose(
-      info['end_s'], BUDGET.delay_s * (1 + info['num_rounds']))
+def product_error(error_uS):
+  """Returns the relative error of products with white inputs."""
+  return rms(error_uS) / rms(WANTED_uS)
 
 
-@pytest.mark.parametrize('limit', [
-    {'max_rounds': 7}, {'max_pulses': 5}, {'max_resets': 0}])
-def test_no_budget_is_overspent(limit):
-  (field, most), = limit.items()
-  info = verified(budget=BUDGET._replace(**limit))[1]
-  spent = np.max(info[field.replace('max', 'num')])
-  assert spent == most
-  assert info['converged'] < 1.0
-
-
-def test_without_room_a_pair_begins_again():
-  low = verified(budget=BUDGET._replace(overshoot_uS=np.inf, level_uS=4.0))
-  high = verified(budget=BUDGET._replace(overshoot_uS=np.inf, level_uS=11.9))
-  assert low[1]['num_resets'].mean() > 2 * high[1]['num_resets'].mean()
-  assert low[0].devices.g_uS.mean() < high[0].devices.g_uS.mean()
-
-
-def test_drift_starts_at_the_last_act_of_a_pair():
-  new, info, _ = verified()
-  assert np.all(new.devices.time_s <= info['end_s'])
-  np.testing.assert_array_equal(new.devices.time_s, new.model.time_s)
-  # At the end of the latest pair's last act only one delay has passed.
-  assert np.max(new.devices.time_s) == info['end_s'] - BUDGET.delay_s
-
-
-def test_the_controller_believes_its_reads():
-  new = verified(EXACT)[0]
-  np.testing.assert_allclose(new.model.g_uS, new.devices.g_uS, rtol=1e-3)
+# Open loop.
 
 
 def test_a_blank_chip_is_reset():
-  pair = pair_of(pcm.PCMParams())
-  crossbar = blank(*pair, jax.random.key(0))
+  crossbar = opened()[0]
   assert np.all(crossbar.devices.g_uS < 0.2)
   assert np.all(crossbar.devices.pulse_memory == 1.0)
   assert np.all(crossbar.wear.num_resets == 1.0)
@@ -190,156 +86,96 @@ def test_a_blank_chip_is_reset():
   assert np.std(crossbar.devices.nu) > 0
 
 
-# The latch, and its absence.
+def test_open_loop_is_right_to_half_a_step_without_noise():
+  # The largest step is the first, 1.83 uS at its own time.
+  assert np.all(np.abs(opened(noise_scale=0.0)[2]) < 0.93)
 
 
-@jax.jit
-def _rounds(key, keeps):
-  """Returns the true error after 40 rounds; the latch opens unless it keeps."""
-  params, budget = pcm.PCMParams(), BUDGET._replace(num_reads=2)
-  pair, target = pair_of(params), programming.pairs(
-      WANTED_uS, bidirectional=False)
-  args = target, budget
-  crossbar = programming.blank(
-      jax.random.fold_in(key, 0), *pair, SHAPE, 0.3, START_S)
-  begun = programming.start(
-      jax.random.fold_in(key, 1), *pair, crossbar, *args, START_S, REFERENCE_S)
-
-  def body(i, progress):
-    acted = programming.act(
-        jax.random.fold_in(key, 2 * i), *pair, progress, *args)
-    acted = acted._replace(finished=acted.finished & keeps)
-    return programming.look(
-        jax.random.fold_in(key, 2 * i + 1), *pair, acted, *args, REFERENCE_S)
-
-  return _true_error(params, jax.lax.fori_loop(1, 41, body, begun).crossbar)
+def test_open_loop_error_is_that_of_the_pulses():
+  # 8 pulses from RESET end 2.4 uS apart (physics of the reference figure).
+  assert 1.5 < rms(opened()[2]) < 3.0
 
 
-def test_without_the_latch_the_residual_grows():
-  kept, opened = (rms(_rounds(jax.random.key(0), keeps))
-                  for keeps in (True, False))
-  assert opened > 1.15 * kept
+def test_open_loop_pulses_the_side_of_the_sign():
+  plus, minus = np.asarray(opened()[1].devices.num_pulses)[:, 0]
+  assert not np.any(plus[WANTED_uS < 0]) and not np.any(minus[WANTED_uS > 0])
+  assert np.all((plus + minus)[np.abs(WANTED_uS) > 2.0] > 0)
 
 
-# What the controller may know.
+# Gradient descent on products.
 
 
-class _Script(NamedTuple):
-  """A device that reads as scripted, whatever its state."""
-
-  g_uS: jax.Array
-  num_pulses: jax.Array
-
-
-def _scripted():
-  def program(key, target_uS, time_s):
-    del time_s
-    return _Script(100.0 * jax.random.normal(key, target_uS.shape),
-                   jnp.zeros_like(target_uS))
-
-  def read(key, state, time_s):
-    del key
-    place = jnp.arange(state.g_uS.size).reshape(state.g_uS.shape)
-    return 3.0 + 4.0 * jnp.sin(1.7 * place + time_s)
-
-  return base.Device(
-      program=program,
-      pulse=lambda key, state, n, time_s: state._replace(
-          num_pulses=state.num_pulses + jnp.abs(n)),
-      reset=lambda key, state, mask, time_s: state,
-      read=read,
-      read_stats=lambda state, time_s: (state.g_uS, state.g_uS))
+def test_descent_lowers_the_error_of_products():
+  _, info, error_uS = descended()
+  start, end = opened()[2], info['error'][-1]
+  # What was measured is what is true, plus the noise of the reads.
+  assert abs(info['error'][0] - product_error(start)) < 0.15
+  assert end < 0.75 * info['error'][0]
+  assert product_error(error_uS) < 0.6 * product_error(start)
 
 
-def test_verification_does_not_see_the_true_state():
-  device, model = _scripted(), ideal.make()
-  wanted_uS = jnp.array([[2.0, -3.0], [0.5, 6.0]])
-  found = []
-  for seed in (0, 1):
-    crossbar = xbar.program(jax.random.key(seed), device, model,
-                            jnp.zeros((2, 2, 2, 2)), 0.3, START_S)
-    new, info = programming.verify(
-        jax.random.key(2), device, model, crossbar,
-        programming.pairs(wanted_uS, bidirectional=False, at_once=2),
-        BUDGET._replace(max_rounds=12, num_reads=1), START_S, REFERENCE_S)
-    found.append((new.wear, new.counter, new.model, info))
-    assert np.sum(new.wear.num_pulses) > 10
-    assert np.sum(new.wear.num_resets) > 0
-  jax.tree.map(np.testing.assert_array_equal, *found)
+def test_verification_leaves_less_than_descent_and_descent_than_open_loop():
+  pair = pair_of(pcm.PCMParams())
+  crossbar, _ = verification.verify(
+      jax.random.key(1), *pair, opened()[0],
+      verification.pairs(jnp.asarray(WANTED_uS), bidirectional=False),
+      verification.Budget(), START_S, REFERENCE_S)
+  errors = [product_error(e) for e in (
+      true_error(pcm.PCMParams(), crossbar), descended()[2], opened()[2])]
+  assert errors[0] < 0.9 * errors[1] < 0.7 * errors[2]
 
 
-# Other targets, other devices.
+def test_descent_from_what_is_wanted_stays_there():
+  still = opened(noise_scale=0.0)[2]
+  _, info, error_uS = descended(noise_scale=0.0)
+  assert rms(error_uS) < 1.2 * rms(still)
+  assert np.mean(np.sum(info['num_pulses'])) < np.size(WANTED_uS)
 
 
-def test_single_devices_reach_targets_of_their_own():
-  pair = pair_of(EXACT)
-  targets_uS = jnp.asarray(np.abs(np.stack([WANTED_uS, WANTED_uS]))[:, None])
-  new, info = jax.jit(
-      lambda key, crossbar: programming.verify(
-          key, *pair, crossbar,
-          programming.devices(targets_uS, bidirectional=False),
-          BUDGET._replace(max_rounds=150, max_resets=50, max_pulses=150),
-          START_S, REFERENCE_S))(
-              jax.random.key(1), blank(*pair, jax.random.key(0)))
-  error_uS = targets_uS - pair[0].read_stats(new.devices, REFERENCE_S)[0]
-  assert info['converged'] > 0.95
-  assert np.all(np.abs(error_uS)[info['finished']] <= 0.3 + 1e-3)
-  assert np.sum(info['num_resets']) > 0
+def test_an_eager_descent_writes_more():
+  eager = descended(DESCENT._replace(decay=0.5))
+  patient = descended(DESCENT._replace(threshold=100.0))
+  assert np.sum(eager[1]['num_pulses']) > 3 * np.sum(
+      descended()[1]['num_pulses'])
+  assert not np.any(patient[1]['num_pulses'])
+  np.testing.assert_allclose(patient[2], opened()[2])
 
 
-def test_bidirectional_pairs_come_back_and_leave_the_other_side():
-  device = ideal.make(ideal.IdealParams(step_uS=0.5))
-  wanted_uS = jnp.asarray(WANTED_uS)
-  crossbar = xbar.program(jax.random.key(0), device, device,
-                          jnp.zeros(SHAPE).at[:, 0].set(
-                              jnp.stack([wanted_uS > 4.0] * 2) * 10.0),
-                          0.3, START_S)
-  high = np.asarray(wanted_uS) > 4.0
-  new, info = programming.verify(
-      jax.random.key(1), device, device, crossbar,
-      programming.pairs(wanted_uS, bidirectional=True, at_once=4),
-      BUDGET._replace(step_uS=0.5), START_S, REFERENCE_S)
-  reached_uS = refresh.difference(new.devices.g_uS)
-  assert info['converged'] == 1.0
-  assert np.all(np.abs(reached_uS - wanted_uS) <= 0.3)
-  assert not np.sum(info['num_resets'])
-  np.testing.assert_array_equal(
-      new.devices.g_uS[1, 0][WANTED_uS >= 0],
-      np.where(high, 10.0, 0.0)[WANTED_uS >= 0])
+def test_pulses_of_a_descent_are_counted():
+  crossbar, info, _ = descended()
+  before = opened()[1]
+  assert info['error'].shape == (61,)
+  assert np.sum(info['num_pulses']) == np.sum(
+      crossbar.wear.num_pulses - before.wear.num_pulses)
 
 
-# Refusals.
-
-
-@pytest.mark.parametrize('field, value, words', [
-    ('max_rounds', 0, 'at least 1'),
-    ('max_pulses', 0, 'at least 1'),
-    ('max_pulses', 2.5, 'whole number'),
-    ('max_rounds', float('inf'), 'whole number'),
-    ('max_resets', -1, 'at least 0'),
-    ('num_reads', 0, 'at least 1'),
-    ('tolerance_uS', 0.0, 'greater than 0'),
-    ('tolerance_uS', float('nan'), 'greater than 0'),
-    ('tolerance_uS', 0.05, 'deviation of the mean of num_reads = 16'),
-    ('level_uS', -1.0, 'greater than 0'),
-    ('overshoot_uS', 0.0, 'greater than 0'),
-    ('step_uS', 0.0, 'greater than 0'),
-    ('delay_s', -1.0, 'at least 0'),
-    ('delay_s', 2.0, 'until the weights are wanted'),
-    ('drift_correction', 1.1, 'from 0 to 1'),
-])
-def test_budgets_that_cannot_be_are_refused(field, value, words):
-  programming.check(BUDGET, 0.4, duration_s=200.0)
-  with pytest.raises(ValueError, match=f'{field} = .*{words}'):
-    programming.check(BUDGET._replace(**{field: value}), 0.4, duration_s=200.0)
-
-
-def test_the_deviation_of_a_read_is_that_of_the_pair():
-  device = pcm.make(pcm.PCMParams())
-  sigma_uS = programming.read_sigma_uS(device, 6.0, 0.1, 4, 38.6)
-  one = pcm.make(pcm.PCMParams(program_p0_uS=0.0, program_p1=0.0,
-                               program_p2_per_uS=0.0))
-  exact_uS = programming.read_sigma_uS(one, 6.0, 0.1, 4, 38.6)
+def test_measured_products_have_the_law_of_reads():
+  device, crossbar = pair_of(pcm.PCMParams())[0], opened()[1]
+  n = 4096  # catches 7 % of a deviation
+  x = np.random.default_rng(1).normal(size=SHAPE[2]).astype('f')
+  found = np.asarray(programming.products(device)(
+      jax.random.key(0), crossbar, np.tile(x, (n, 1)), REFERENCE_S))
+  mean_uS, sigma_uS = (np.asarray(a)[:, 0] for a in device.read_stats(
+      crossbar.devices, REFERENCE_S))
+  mean = GAIN * x @ (mean_uS[0] - mean_uS[1])
+  deviation = GAIN * np.sqrt(x ** 2 @ (sigma_uS ** 2).sum(axis=0))
+  assert np.all(np.abs(found.mean(axis=0) - mean)
+                < 6.0 * deviation / np.sqrt(n))
   np.testing.assert_allclose(
-      exact_uS, 2.0 * np.hypot(0.03 * 6.0 + 0.13, 0.03 * 0.1 + 0.13), rtol=1e-4)
-  assert 0.7 < sigma_uS / exact_uS < 1.4
+      found.std(axis=0), deviation, rtol=6.0 / np.sqrt(2 * n))
+
+
+@pytest.mark.parametrize('field, value', [
+    ('decay', 1.0), ('decay', -0.1), ('decay', float('nan')),
+    ('threshold', 0.0), ('threshold', float('inf')), ('interval_s', -1.0),
+    ('num_iterations', 0), ('num_inputs', 1.5), ('num_inputs', 0)])
+def test_settings_that_cannot_be_are_refused(field, value):
+  sizes = {'num_iterations': 3, 'num_inputs': 4}
+  programming.check(DESCENT, **sizes)
+  descent = DESCENT
+  if field in sizes:
+    sizes[field] = value
+  else:
+    descent = DESCENT._replace(**{field: value})
+  with pytest.raises(ValueError, match=f'{field} = .*: must be'):
+    programming.check(descent, **sizes)
