@@ -30,8 +30,8 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import controller
 from meta_analog import crossbar as xbar
-from meta_analog import refresh
 
 # (key, crossbar, inputs [B, I], time_s) -> outputs [B, O], in units of weight
 MeasureFn = Callable[
@@ -71,9 +71,9 @@ def open_loop(
   Returns:
     New `Crossbar`.
   """
-  believed_uS = refresh.believe(model, crossbar, reference_s)
-  missing_uS = wanted_uS - refresh.difference(believed_uS)
-  num_pulses = refresh.nearest_pulses(
+  believed_uS = controller.believe(model, crossbar, reference_s)
+  missing_uS = wanted_uS - controller.difference(believed_uS)
+  num_pulses = controller.nearest_pulses(
       model, crossbar, crossbar.gain_per_uS * missing_uS, time_s, reference_s,
       num_levels)
   return xbar.pulse(key, device, model, crossbar, num_pulses, time_s)
@@ -115,7 +115,7 @@ def products(device: base.Device) -> MeasureFn:
     mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
     variance = jnp.sum(jnp.square(sigma_uS), axis=(0, 1))
     deviation = jnp.sqrt(jnp.square(inputs) @ variance)
-    currents = inputs @ refresh.difference(mean_uS)
+    currents = inputs @ controller.difference(mean_uS)
     noise = jax.random.normal(key, currents.shape)
     return crossbar.gain_per_uS * (currents + deviation * noise)
 
@@ -164,7 +164,7 @@ def gradient_descent(
     now_s = time_s + i * descent.interval_s
     gradient, error = look(key_look, crossbar, now_s)
     mean = descent.decay * mean + (1.0 - descent.decay) * gradient
-    num_pulses = refresh.nearest_pulses(
+    num_pulses = controller.nearest_pulses(
         model, crossbar, -mean, now_s, reference_s, num_levels,
         descent.threshold)
     crossbar = xbar.pulse(key_pulse, device, model, crossbar, num_pulses, now_s)
@@ -181,6 +181,6 @@ def gradient_descent(
 def _wanted_now(model, crossbar, wanted_w, time_s, reference_s):
   """Returns the weights that drift, by its mean law, to those wanted."""
   now_uS, then_uS = (
-      jnp.sum(refresh.believe(model, crossbar, t), axis=(0, 1))
+      jnp.sum(controller.believe(model, crossbar, t), axis=(0, 1))
       for t in (time_s, reference_s))
   return wanted_w * now_uS / jnp.maximum(then_uS, 1e-6)

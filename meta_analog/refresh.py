@@ -8,8 +8,8 @@ rules, with conductances as means over the D devices of a polarity:
     update ready   |delta G| > ceiling - G of the side to be potentiated:
                    RESET the other side, aim at G+ - G- + delta G anew
 
-What decides is what a controller may know, `believe` (its noise-free model) or
-`measure` (the mean of noisy reads of the chip), never the true state.
+What decides is what a controller may know (`controller.believe`, its noise-free
+model, or `controller.measure`, the mean of noisy reads), never the true state.
 
 Source: Demirag et al., 2021 (arXiv:2108.01804); levels per device as in its
 public implementation (srnn-pcm, xbar.py), which reads the state perfectly and
@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import controller
 from meta_analog import crossbar as xbar
-from meta_analog import quantize
 
 
 class Threshold(NamedTuple):
@@ -61,41 +61,6 @@ def check(level_uS: float, difference_uS: float, ceiling_uS: float,
                        f'g_max_uS ({g_max_uS})')
 
 
-def believe(
-    model: base.Device, crossbar: xbar.Crossbar, time_s: jax.Array
-) -> jax.Array:
-  """Returns the twin's conductances at `time_s`, [P, D, I, O], uS."""
-  return model.read_stats(crossbar.model, time_s)[0]
-
-
-def measure(
-    key: jax.Array, device: base.Device, crossbar: xbar.Crossbar,
-    time_s: jax.Array, num_reads: jax.Array
-) -> jax.Array:
-  """Returns the mean of `num_reads` noisy reads, [P, D, I, O], uS."""
-  def add(i, total):
-    key_i = jax.random.fold_in(key, i)
-    return total + device.read(key_i, crossbar.devices, time_s)
-
-  zero = jnp.zeros(crossbar.wear.num_pulses.shape)
-  return jax.lax.fori_loop(0, num_reads, add, zero) / num_reads
-
-
-def known_drift(
-    model: base.Device, crossbar: xbar.Crossbar, time_s: jax.Array,
-    reference_s: jax.Array
-) -> jax.Array:
-  """Returns G(reference_s) / G(time_s) of the twin, [P, D, I, O].
-
-  The controller knows when it last touched a device, and the mean law. Where
-  the twin conducts nothing, 1.
-  """
-  now_uS = believe(model, crossbar, time_s)
-  then_uS = believe(model, crossbar, reference_s)
-  conducts = now_uS > 1e-6
-  return jnp.where(conducts, then_uS / jnp.where(conducts, now_uS, 1.0), 1.0)
-
-
 def by_threshold(
     key: jax.Array,
     device: base.Device,
@@ -118,7 +83,7 @@ def by_threshold(
     device: the technology.
     model: the technology without noise.
     crossbar: state.
-    known_uS: [P, D, I, O], from `believe` or `measure`, at `time_s`.
+    known_uS: [P, D, I, O], what the controller knows at `time_s`.
     rule: levels.
     time_s: chip time of the reads, RESETs and pulses.
     reference_s: chip time that the difference is wanted for.
@@ -132,12 +97,13 @@ def by_threshold(
   near_top = jnp.max(mean_uS, axis=0) > rule.level_uS
   close = jnp.abs(mean_uS[0] - mean_uS[1]) < rule.difference_uS
   refreshed = near_top & close
-  kept_uS = known_uS * known_drift(model, crossbar, time_s, reference_s)
-  wanted = crossbar.gain_per_uS * difference(kept_uS)
+  kept_uS = known_uS * controller.known_drift(
+      model, crossbar, time_s, reference_s)
+  wanted = crossbar.gain_per_uS * controller.difference(kept_uS)
   crossbar = xbar.reset_devices(
       key_reset, device, model, crossbar,
       jnp.broadcast_to(refreshed, known_uS.shape), time_s)
-  num_pulses = jnp.where(refreshed, nearest_pulses(
+  num_pulses = jnp.where(refreshed, controller.nearest_pulses(
       model, crossbar, wanted, time_s, reference_s, num_levels), 0.0)
   crossbar = xbar.pulse(
       key_pulse, device, model, crossbar, num_pulses, time_s)
@@ -162,7 +128,7 @@ def by_update_ready(
     device: the technology.
     model: the technology without noise.
     crossbar: state.
-    known_uS: [P, D, I, O], from `believe` or `measure`, at `time_s`.
+    known_uS: [P, D, I, O], what the controller knows at `time_s`.
     delta_w: [I, O], wanted change of the weights.
     rule: levels.
     time_s: chip time of the reads and RESETs.
@@ -179,33 +145,14 @@ def by_update_ready(
   change_uS = delta_w / crossbar.gain_per_uS
   lacking = jnp.stack([change_uS > room_uS[0], -change_uS > room_uS[1]])
   refreshed = lacking[::-1]  # the side that is not to be potentiated
-  kept_uS = known_uS * known_drift(model, crossbar, time_s, reference_s)
+  kept_uS = known_uS * controller.known_drift(
+      model, crossbar, time_s, reference_s)
   crossbar = xbar.reset_devices(
       key, device, model, crossbar,
       jnp.broadcast_to(refreshed[:, None], known_uS.shape), time_s)
   # Of a RESET state the controller knows the mean.
-  after_uS = jnp.where(
-      refreshed[:, None], believe(model, crossbar, reference_s), kept_uS)
-  moved_uS = difference(after_uS) - difference(kept_uS)
+  low_uS = controller.believe(model, crossbar, reference_s)
+  after_uS = jnp.where(refreshed[:, None], low_uS, kept_uS)
+  moved_uS = controller.difference(after_uS) - controller.difference(kept_uS)
   aimed = delta_w - crossbar.gain_per_uS * moved_uS
   return crossbar, aimed, {'refreshed': refreshed}
-
-
-def nearest_pulses(
-    model: base.Device, crossbar: xbar.Crossbar, delta_w: jax.Array,
-    time_s: jax.Array, reference_s: jax.Array, num_levels: int,
-    threshold: jax.Array | float = 0.5
-) -> jax.Array:
-  """Returns the signed pulses [I, O] whose mean effect is nearest to delta_w.
-
-  From the table of mean effects, `crossbar.staircases`; at most `num_levels`,
-  and none below `threshold` times the effect of the first.
-  """
-  stairs = xbar.staircases(model, crossbar, num_levels, time_s, reference_s)
-  return (quantize.staircase_level(delta_w, stairs[0], threshold)
-          - quantize.staircase_level(-delta_w, stairs[1], threshold))
-
-
-def difference(g_uS: jax.Array) -> jax.Array:
-  """Returns sum_d G+ - sum_d G-, [I, O]."""
-  return jnp.sum(g_uS[0] - g_uS[1], axis=0)

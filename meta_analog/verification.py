@@ -35,8 +35,8 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import controller
 from meta_analog import crossbar as xbar
-from meta_analog import refresh
 from meta_analog import synapse
 
 MIN_SIGMAS = 1.0  # a tolerance below so many deviations is a lottery of reads
@@ -95,7 +95,7 @@ def check(budget: Budget, read_sigma_uS: float, *,
   Args:
     budget: numbers.
     read_sigma_uS: deviation of one read of what is verified, at the largest
-      target, see `read_sigma_uS`.
+      target, see `controller.read_sigma_uS`.
     duration_s: from the start to the time that the weights are wanted for.
 
   Raises:
@@ -130,17 +130,6 @@ def check(budget: Budget, read_sigma_uS: float, *,
         'wanted')
 
 
-def read_sigma_uS(
-    device: base.Device, largest_uS: float, lowest_uS: float, num_devices: int,
-    age_s: float
-) -> float:
-  """Returns the deviation of one read of a pair at its largest difference."""
-  targets_uS = jnp.array([largest_uS, lowest_uS])
-  state = device.program(jax.random.key(0), targets_uS, 0.0)
-  variance = jnp.sum(jnp.square(device.read_stats(state, age_s)[1]))
-  return math.sqrt(num_devices * float(variance))
-
-
 def pairs(
     wanted_uS: jax.Array, *, bidirectional: bool, at_once: int = 1
 ) -> Target:
@@ -152,7 +141,7 @@ def pairs(
   difference is of, so that the other stays low.
   """
   def error_fn(predicted_uS):
-    return wanted_uS - refresh.difference(predicted_uS)
+    return wanted_uS - controller.difference(predicted_uS)
 
   def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
     num_devices = predicted_uS.shape[1]
@@ -220,8 +209,8 @@ def look(
   """Returns progress after a delay, a read of the unfinished and the latch."""
   time_s = progress.time_s + budget.delay_s
   crossbar = progress.crossbar
-  mean_uS = refresh.measure(key, device, crossbar, time_s, budget.num_reads)
-  drift = refresh.known_drift(model, crossbar, time_s, reference_s)
+  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads)
+  drift = controller.known_drift(model, crossbar, time_s, reference_s)
   shape = mean_uS.shape
   open_ = jnp.broadcast_to(target.share_fn(~progress.finished), shape)
   predicted_uS = jnp.where(
@@ -229,8 +218,8 @@ def look(
   error_uS = target.error_fn(predicted_uS)
   within = jnp.abs(error_uS) <= budget.tolerance_uS
   return progress._replace(
-      crossbar=crossbar._replace(model=_believe_reads(
-          model, crossbar.model, mean_uS, open_, time_s)),
+      crossbar=controller.believe_reads(
+          model, crossbar, mean_uS, open_, time_s),
       predicted_uS=predicted_uS, error_uS=error_uS,
       finished=progress.finished | within,
       num_reads=progress.num_reads + budget.num_reads * jnp.sum(open_),
@@ -310,13 +299,3 @@ def verify(
       'num_reads': done.num_reads, 'num_rounds': done.num_rounds,
       'finished': done.finished, 'converged': jnp.mean(done.finished),
       'residual_uS': done.error_uS, 'end_s': done.time_s}
-
-
-def _believe_reads(model, state, mean_uS, mask, time_s):
-  """Returns the twin's state, moved to what was read at `time_s`."""
-  predicted_uS = model.read_stats(state, time_s)[0]
-  conducts = mask & (predicted_uS > 1e-6)
-  ratio = (jnp.maximum(mean_uS, 0.01)
-           / jnp.where(conducts, predicted_uS, 1.0))
-  return state._replace(
-      g_uS=jnp.where(conducts, state.g_uS * ratio, state.g_uS))

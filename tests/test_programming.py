@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from meta_analog import controller
 from meta_analog import programming
-from meta_analog import refresh
 from meta_analog import verification
 from meta_analog.devices import pcm
 
@@ -32,7 +32,7 @@ def true_error(params, crossbar):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
   mean_uS = device.read_stats(crossbar.devices, REFERENCE_S)[0]
-  return WANTED_uS - refresh.difference(mean_uS)
+  return WANTED_uS - controller.difference(mean_uS)
 
 
 @jax.jit

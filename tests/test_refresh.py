@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import small_networks as small
 
+from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import refresh
 from meta_analog.devices import pcm
@@ -40,7 +41,7 @@ def programmed(noise_scale=0.0, seed=0):
 def refreshed(known_uS=None, noise_scale=0.0, seed=0):
   pair, crossbar = programmed(noise_scale, seed)
   if known_uS is None:
-    known_uS = refresh.believe(pair[1], crossbar, T_WRITE_S)
+    known_uS = controller.believe(pair[1], crossbar, T_WRITE_S)
   new, info = by_threshold(
       jax.random.key(2), *pair, crossbar, known_uS, RULE, T_WRITE_S, T_READ_S,
       num_levels=14)
@@ -49,7 +50,7 @@ def refreshed(known_uS=None, noise_scale=0.0, seed=0):
 
 def weights(crossbar):
   device = small.pcm_pair(pcm.PCMParams(noise_scale=0.0))[0]
-  return np.asarray(refresh.difference(
+  return np.asarray(controller.difference(
       device.read_stats(crossbar.devices, T_READ_S)[0]))
 
 
@@ -110,7 +111,7 @@ def test_refresh_does_not_see_the_true_state():
 def made_ready(seed=0, noise_scale=0.0, known_uS=None):
   pair, crossbar = programmed(noise_scale, seed)
   if known_uS is None:
-    known_uS = refresh.believe(pair[1], crossbar, T_WRITE_S)
+    known_uS = controller.believe(pair[1], crossbar, T_WRITE_S)
   delta_w = GAIN * jax.random.uniform(
       jax.random.key(3), SHAPE[2:], minval=-8.0, maxval=8.0)
   new, aimed, info = by_update_ready(
@@ -155,7 +156,7 @@ def test_the_update_ready_rule_does_not_see_the_true_state():
 def test_more_reads_know_better():
   pair, crossbar = programmed(1.0, 7)
   true_uS = pair[0].read_stats(crossbar.devices, T_WRITE_S)[0]
-  error = lambda n: np.std(refresh.measure(
+  error = lambda n: np.std(controller.measure(
       jax.random.key(n), pair[0], crossbar, T_WRITE_S, n) - true_uS)
   # 48 devices: 6 standard errors of a ratio of deviations are a factor of 2.4
   assert 4.0 / 2.4 < error(4) / error(64) < 4.0 * 2.4
@@ -163,7 +164,7 @@ def test_more_reads_know_better():
 
 def test_known_drift_is_the_mean_law():
   pair, crossbar = programmed(1.0, 7)
-  factor = refresh.known_drift(pair[1], crossbar, T_WRITE_S, T_READ_S)
+  factor = controller.known_drift(pair[1], crossbar, T_WRITE_S, T_READ_S)
   np.testing.assert_allclose(factor, 1.51 ** -0.04, rtol=1e-4)
 
 

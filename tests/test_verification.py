@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from meta_analog import base
+from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import programming
-from meta_analog import refresh
 from meta_analog import verification
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
@@ -50,7 +50,7 @@ def _true_error(params, crossbar):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
   mean_uS = device.read_stats(crossbar.devices, REFERENCE_S)[0]
-  return WANTED_uS - refresh.difference(mean_uS)
+  return WANTED_uS - controller.difference(mean_uS)
 
 
 @functools.cache
@@ -267,7 +267,7 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
       jax.random.key(1), device, device, crossbar,
       verification.pairs(wanted_uS, bidirectional=True, at_once=4),
       BUDGET._replace(step_uS=0.5), START_S, REFERENCE_S)
-  reached_uS = refresh.difference(new.devices.g_uS)
+  reached_uS = controller.difference(new.devices.g_uS)
   assert info['converged'] == 1.0
   assert np.all(np.abs(reached_uS - wanted_uS) <= 0.3)
   assert not np.sum(info['num_resets'])
@@ -304,10 +304,10 @@ def test_budgets_that_cannot_be_are_refused(field, value, words):
 
 def test_the_deviation_of_a_read_is_that_of_the_pair():
   device = pcm.make(pcm.PCMParams())
-  sigma_uS = verification.read_sigma_uS(device, 6.0, 0.1, 4, 38.6)
+  sigma_uS = controller.read_sigma_uS(device, 6.0, 0.1, 4, 38.6)
   one = pcm.make(pcm.PCMParams(program_p0_uS=0.0, program_p1=0.0,
                                program_p2_per_uS=0.0))
-  exact_uS = verification.read_sigma_uS(one, 6.0, 0.1, 4, 38.6)
+  exact_uS = controller.read_sigma_uS(one, 6.0, 0.1, 4, 38.6)
   np.testing.assert_allclose(
       exact_uS, 2.0 * np.hypot(0.03 * 6.0 + 0.13, 0.03 * 0.1 + 0.13), rtol=1e-4)
   assert 0.7 < sigma_uS / exact_uS < 1.4
