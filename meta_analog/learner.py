@@ -6,6 +6,8 @@ per presentation, are all that the inner loop needs (see `presentation`).
 Axes: T time step, N sample, F feature (with bias), O out, L layer.
 """
 
+from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,6 +19,7 @@ from meta_analog import lif
 from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import rules
+from meta_analog import writing
 
 
 class Times(NamedTuple):
@@ -43,6 +46,10 @@ class Hardware(NamedTuple):
   device: base.Device
   model: base.Device  # the same technology without noise
   network: presentation.Network
+  write_fn: writing.WriteFn = writing.open_loop()
+  # (key, targets_uS [P, D, I, O], gain_per_uS) -> Crossbar, where a chip is not
+  # programmed by the device's own statistics
+  program_fn: Callable[..., xbar.Crossbar] | None = None
 
 
 def make(
@@ -125,8 +132,11 @@ def program_chip(
     targets_uS = xbar.targets_from_parameters(
         layer.u, network.span_uS, network.floor_uS, num_devices)
     gain_per_uS = jnp.exp(layer.log_gain)
-    crossbar = xbar.program(key_devices, hardware.device, hardware.model,
-                            targets_uS, gain_per_uS, jnp.float32(0.0))
+    program_fn = hardware.program_fn or functools.partial(
+        xbar.program, device=hardware.device, model=hardware.model,
+        time_s=jnp.float32(0.0))
+    crossbar = program_fn(
+        key_devices, targets_uS=targets_uS, gain_per_uS=gain_per_uS)
     weight_max = gain_per_uS * network.span_uS * num_devices
     columns = peri.make_columns(
         key_columns, network.periphery, *layer.u.shape, weight_max)
@@ -221,20 +231,25 @@ def all_layers_delta(
 def _write_layer(
     key, hardware, rule, times, chip, i, delta_w, samples, measured, time_s):
   """Returns the chip with layer i written and calibrated anew, and counts."""
-  network = hardware.network
-  key_pulse, key_settle = jax.random.split(key)
+  key_write, key_settle = jax.random.split(key)
   write_s = time_s + times.write_delay_s
   crossbar, baseline = chip.crossbars[i], chip.baselines[i]
-  stairs = xbar.staircases(hardware.model, crossbar, rule.num_levels, write_s,
-                           times.reference_s)
+  compensation = hardware.network.compensation
   # What the outputs are multiplied by when predictions are wanted.
-  compensation = network.compensation
   factor = compensation.factor(baseline, measured, times.reference_s)
-  num_pulses = rule.encode_fn(
-      delta_w, jnp.reshape(factor, (1, 1, 1, -1)) * stairs, chip.rule, i,
-      *samples)
-  crossbar = xbar.pulse(key_pulse, hardware.device, hardware.model, crossbar,
-                        num_pulses, write_s)
+
+  def encode_fn(crossbar, delta_w):
+    stairs = xbar.staircases(hardware.model, crossbar, rule.num_levels,
+                             write_s, times.reference_s)
+    return rule.encode_fn(
+        jnp.reshape(factor, (1, -1)) * delta_w,
+        jnp.reshape(factor, (1, 1, 1, -1)) * stairs, chip.rule, i, *samples)
+
+  request = writing.Request(
+      delta_w / jnp.reshape(factor, (1, -1)), encode_fn, write_s,
+      times.reference_s)
+  crossbar, counts = hardware.write_fn(
+      key_write, hardware.device, hardware.model, crossbar, request)
   replace = lambda items, item: items[:i] + (item,) + items[i + 1:]
   chip = chip._replace(crossbars=replace(chip.crossbars, crossbar))
   if compensation.measure is not None:
@@ -243,7 +258,4 @@ def _write_layer(
         key_settle, hardware, chip, i, write_s + times.settle_s)
     now = compensation.factor(baseline, measured, time_s)
     chip = chip._replace(baselines=replace(chip.baselines, now * settled))
-  counts = xbar.pulses_per_device(
-      jax.lax.stop_gradient(num_pulses), network.num_devices[i])
-  return chip, {'pulses': jnp.sum(jnp.abs(counts)),
-                'devices': jnp.sum((counts != 0).astype(jnp.float32))}
+  return chip, counts._asdict()
