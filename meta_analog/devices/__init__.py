@@ -34,18 +34,16 @@ class Family(NamedTuple):
 
 
 _READ_NOISE = {'read_noise_from': statistical.READ_NOISE_FROM}
+_HERMES = Family(hermes.HermesParams, lambda p, n: hermes.make(p, max_pulses=n),
+                 signed=hermes.SIGNED, choices=_READ_NOISE)
 FAMILIES = {
     'pcm': Family(pcm.PCMParams, lambda p, n: pcm.make(p, max_pulses=n),
                   signed=('m1', 'program_p1', 'program_p2_per_uS')),
     'pcm_like': Family(pcm_like.PCMLikeParams,
                        lambda p, n: pcm_like.make(p, max_pulses=n),
                        signed=pcm_like.SIGNED, choices=_READ_NOISE),
-    'hermes': Family(hermes.HermesParams,
-                     lambda p, n: hermes.make(p, max_pulses=n),
-                     signed=hermes.SIGNED, choices=_READ_NOISE),
-    'hermes_pair': Family(hermes.pair_params,
-                          lambda p, n: hermes.make(p, max_pulses=n),
-                          signed=hermes.SIGNED, choices=_READ_NOISE),
+    'hermes': _HERMES,
+    'hermes_pair': _HERMES._replace(params=hermes.pair_params),
     'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p)),
 }
 
