@@ -80,9 +80,12 @@ RANGES = {
     'evaluation.noise_scale': (0, INF, True),
     'evaluation.ordinary_steps': (1, INF, True),
 }
-# Parameters of a device that may be negative; all others are at least 0.
-SIGNED = ('m1', 'program_p1', 'program_p2_per_uS')
-POSITIVE = ('memory_pulses', 't0_s', 'step_uS', 'g_max_uS')  # must not be 0
+# Parameters of a device that must not be 0, and those that are at most 1. None
+# is negative, except where its family says so.
+POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
+            'program_range_uS', 'set_range_uS')
+SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
+          'read_break')
 
 
 class InputError(ValueError):
@@ -116,14 +119,7 @@ def _check(config):
   for field, value in config.prices.items():
     _check_range(f'prices.{field}', value, 0, INF, field != 'parallel_writes')
   for name, params in config.device_params.items():
-    for field, value in params.items():
-      if field not in SIGNED:
-        top = 1 if field == 'pulse_memory_after_program' else INF
-        _check_range(f'device_params.{name}.{field}', value, 0, top,
-                     field not in POSITIVE)
-      elif not math.isfinite(value):
-        raise ValueError(f'config.device_params.{name}.{field} = {value}: '
-                         'must be finite')
+    _check_params(f'device_params.{name}', params, devices.FAMILIES[name])
   network, adapt, training = config.network, config.adapt, config.training
   _check_member('network.surrogate', network.surrogate, lif.SURROGATES)
   _check_member('network.reset', network.reset, lif.RESETS)
@@ -197,6 +193,28 @@ def _check_times(config):
     raise ValueError(
         f'config.adapt.event_interval_s = {config.adapt.event_interval_s}: '
         f'must exceed the {delay_s} s from reading to writing')
+
+
+def _check_params(path, params, family):
+  """Raises ValueError where a parameter of a technology cannot be."""
+  for field, value in params.items():
+    name = f'{path}.{field}'
+    if field in family.choices:
+      _check_member(name, value, family.choices[field])
+    elif field in family.signed:
+      if not math.isfinite(value):
+        raise ValueError(f'config.{name} = {value}: must be finite')
+    else:
+      _check_range(name, value, 0, 1 if field in SHARES else INF,
+                   field not in POSITIVE)
+  for low, value in params.items():
+    high = low.removesuffix('_min') + '_max'
+    if low.endswith('_min') and value > params[high]:
+      raise ValueError(f'config.{path}.{low} = {value}: must not exceed '
+                       f'{high} ({params[high]})')
+  if 't_read_s' in params and params.t_read_s >= params.t0_s:
+    raise ValueError(f'config.{path}.t_read_s = {params.t_read_s}: must be '
+                     f'below t0_s ({params.t0_s})')
 
 
 def _check_device(config):
