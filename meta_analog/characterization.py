@@ -34,7 +34,7 @@ from meta_analog import settings
 NUM_DEVICES = 100_000
 NUM_PULSES = 20
 # Spreads over devices. At 0 all devices of a population are alike.
-SPREADS = ('nu_std', 'step_std')
+SPREADS = ('nu_std', 'step_std', 'imbalance_std', 'high_std', 'low_std')
 # The published figure of a family was drawn with these.
 PUBLISHED = {'pcm': {'g_max_uS': 20.0}}
 DEFAULT_REFERENCE_S = 1.0  # of a family that has no t0_s

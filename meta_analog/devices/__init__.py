@@ -6,6 +6,7 @@ from typing import NamedTuple
 from meta_analog import base
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
+from meta_analog.devices import reram
 
 
 class Family(NamedTuple):
@@ -19,6 +20,8 @@ FAMILIES = {
     'pcm': Family(pcm.PCMParams,
                   lambda p, n: pcm.make(p, max_pulses=n)),
     'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p)),
+    'reram': Family(reram.ReRamParams,
+                    lambda p, n: reram.make(p, max_pulses=n)),
 }
 
 
