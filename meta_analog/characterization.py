@@ -98,15 +98,17 @@ def drift(
 
   Returns:
     time_s [T] since programming, 1 ms to 10^8 s and T0 itself; relative [T];
-    reference_s, which is T0; target_uS.
+    relative_std [T], over devices, programming error included; reference_s,
+    which is T0; target_uS.
   """
   state = device.program(key, jnp.full(num_devices, _middle(span)), 0.0)
   time_s = np.unique([*10.0 ** (np.arange(-6, 17) / 2), span.reference_s])
   g_uS = jax.lax.map(lambda t: device.read_stats(state, t)[0],
                      jnp.asarray(time_s, jnp.float32))
-  mean = np.array(_moments(g_uS)[0])
+  mean, std = np.array(_moments(g_uS))
   first = mean[np.searchsorted(time_s, span.reference_s)]
   return {'time_s': time_s.tolist(), 'relative': (mean / first).tolist(),
+          'relative_std': (std / first).tolist(),
           'reference_s': span.reference_s, 'target_uS': _middle(span)}
 
 

@@ -46,8 +46,8 @@ def characterization(path: pathlib.Path, result: dict[str, Any]) -> None:
   spreads = ', '.join(f'{name} = {value:g}'
                       for name, value in result['spreads'].items())
   figure.suptitle(
-      f'{result["device"]}: {result["num_devices"]:,} devices; with spread: '
-      f'{spreads or "this family has none"}', fontsize=11)
+      f'{result["device"]}: {result["num_devices"]:,} devices'
+      f'{f"; with spread: {spreads}" if spreads else ""}', fontsize=11)
   figure.tight_layout()
   figure.savefig(path, dpi=130)
   plt.close(figure)
@@ -115,11 +115,18 @@ def _drift(axis, result, published):
       ('_with_spread', {'color': SPREAD, 'ls': '--', 'lw': 1}, 'with spread')):
     data = result['drift' + suffix]
     axis.plot(data['time_s'], data['relative'], label=label, **style)
-  if published:
+  data = result['drift_with_spread']
+  mean, std = (np.array(data[x]) for x in ('relative', 'relative_std'))
+  if not published:
+    axis.fill_between(
+        data['time_s'], mean - std, mean + std, color=SPREAD, alpha=0.15, lw=0,
+        label=f'± 1 std over devices, from {data["target_uS"]:.3g} uS')
+  else:
     axis.plot(list(PUBLISHED_DRIFT), list(PUBLISHED_DRIFT.values()), 'o', **DOT,
               label='published law, exponent 0.04')
   axis.axhline(1.0, color='#b8b8b8', lw=0.6, zorder=0)
   low, high = axis.get_ylim()
+  high += 0 if published else 0.35 * (high - low)  # room for the legend
   middle, half = (low + high) / 2, max((high - low) / 2, 0.05)
   axis.set(xscale='log', xlabel='time since programming (s)', title='Drift',
            ylabel=f'mean conductance / that at {first:g} s',

@@ -106,6 +106,10 @@ def test_drift_with_spread_is_the_mean_over_the_exponents(published):
   wanted = np.exp(-0.04 * log + 0.5 * (0.01 * log) ** 2)
   error = wanted * np.abs(0.01 * log) * 1.1 / np.sqrt(N)
   assert np.all(np.abs(data['relative'] - wanted) <= 5 * error + 2e-5)
+  # Programming to 6.05 uS; at T0 nothing else spreads.
+  at_t0 = list(data['time_s']).index(38.6)
+  np.testing.assert_allclose(data['relative_std'][at_t0],
+                             oracle.program_sigma(6.05) / 6.05, rtol=0.012)
   gap = np.abs(wanted / published['drift']['relative'] - 1)
   assert gap[-1] > 0.01  # so the test above sees the spread
 
@@ -146,6 +150,7 @@ def test_every_family_is_characterised_and_drawn(small, tmp_path):
   relative = small['drift']['relative']
   first = small['drift']['time_s'].index(small['drift']['reference_s'])
   assert relative[first] == 1.0
+  assert len(small['drift']['relative_std']) == len(relative)
   assert json.loads(json.dumps(small)) == small
   path = tmp_path / 'figure.png'
   device_figures.characterization(path, small)
