@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import rich.console
-import rich.table
 
 from meta_analog import base
 from meta_analog import device_figures
 from meta_analog import devices
 from meta_analog import files
+from meta_analog import report
 from meta_analog import settings
 
 NUM_DEVICES = 100_000
@@ -64,20 +64,22 @@ def pulses(
     down_mean_uS, down_std_uS after as many pulses of the other sign from there,
     for a device on which these do anything.
   """
-  key_program, key_reset, key_pulse = jax.random.split(key, 3)
-  everywhere = jnp.ones(num_devices, bool)
-  state = device.program(
-      key_program, jnp.full(num_devices, _middle(span)), 0.0)
-  state = device.reset(key_reset, state, everywhere, 0.0)
+  @jax.jit
+  def simulate(key):
+    key_program, key_reset, key_pulse = jax.random.split(key, 3)
+    state = device.program(
+        key_program, jnp.full(num_devices, _middle(span)), 0.0)
+    state = device.reset(key_reset, state, jnp.ones(num_devices, bool), 0.0)
 
-  def body(state, i):
-    sign = jnp.where(i < NUM_PULSES, 1.0, -1.0)
-    state = device.pulse(jax.random.fold_in(key_pulse, i), state,
-                         jnp.broadcast_to(sign, (num_devices,)), 0.0)
-    return state, state.g_uS
+    def body(state, i):
+      sign = jnp.where(i < NUM_PULSES, 1.0, -1.0)
+      state = device.pulse(jax.random.fold_in(key_pulse, i), state,
+                           jnp.broadcast_to(sign, (num_devices,)), 0.0)
+      return state, state.g_uS
 
-  g_uS = jax.lax.scan(body, state, jnp.arange(2 * NUM_PULSES))[1]
-  mean, std = _moments(g_uS)
+    return jax.lax.scan(body, state, jnp.arange(2 * NUM_PULSES))[1]
+
+  mean, std = _moments(simulate(key))
   out = {'num_pulses': list(range(1, NUM_PULSES + 1)),
          'mean_uS': mean[:NUM_PULSES], 'std_uS': std[:NUM_PULSES]}
   if mean[NUM_PULSES] != mean[NUM_PULSES - 1]:
@@ -101,10 +103,13 @@ def drift(
     relative_std [T], over devices, programming error included; reference_s,
     which is T0; target_uS.
   """
-  state = device.program(key, jnp.full(num_devices, _middle(span)), 0.0)
+  @jax.jit
+  def simulate(key, time_s):
+    state = device.program(key, jnp.full(num_devices, _middle(span)), 0.0)
+    return jax.lax.map(lambda t: device.read_stats(state, t)[0], time_s)
+
   time_s = np.unique([*10.0 ** (np.arange(-6, 17) / 2), span.reference_s])
-  g_uS = jax.lax.map(lambda t: device.read_stats(state, t)[0],
-                     jnp.asarray(time_s, jnp.float32))
+  g_uS = simulate(key, jnp.asarray(time_s, jnp.float32))
   mean, std = np.array(_moments(g_uS))
   first = mean[np.searchsorted(time_s, span.reference_s)]
   return {'time_s': time_s.tolist(), 'relative': (mean / first).tolist(),
@@ -129,11 +134,15 @@ def read_noise(
     g_uS [L], mean conductance at the reference time, and std_uS [L] of one
     read of each device.
   """
+  @jax.jit
+  def simulate(key, levels_uS):
+    state = quiet.program(jax.random.key(0), levels_uS, 0.0)
+    mean_uS = device.read_stats(state, span.reference_s)[0]
+    return mean_uS, device.read(key, state, span.reference_s)
+
   levels = np.linspace(span.low_uS, span.high_uS, 13)
-  state = quiet.program(jax.random.key(0), _each(levels, num_devices), 0.0)
-  g_uS = device.read_stats(state, span.reference_s)[0]
-  reads = device.read(key, state, span.reference_s)
-  return {'g_uS': _moments(g_uS)[0], 'std_uS': _moments(reads)[1]}
+  g_uS, reads_uS = simulate(key, _each(levels, num_devices))
+  return {'g_uS': _moments(g_uS)[0], 'std_uS': _moments(reads_uS)[1]}
 
 
 def program(
@@ -152,8 +161,8 @@ def program(
     target_uS [L], mean_uS [L], std_uS [L] of the stored conductance.
   """
   targets = np.linspace(span.low_uS, 0.75 * span.high_uS, 13)
-  state = device.program(key, _each(targets, num_devices), 0.0)
-  mean, std = _moments(state.g_uS)
+  simulate = jax.jit(lambda key, target: device.program(key, target, 0.0).g_uS)
+  mean, std = _moments(simulate(key, _each(targets, num_devices)))
   return {'target_uS': targets.tolist(), 'mean_uS': mean, 'std_uS': std}
 
 
@@ -242,41 +251,9 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
   result['versions'] = files.environment()
   files.write_json(folder / 'characterization.json', result)
   device_figures.characterization(folder / 'characterization.png', result)
-  console.print(table(result))
+  console.print(report.device_table(result))
   console.print(f'Written to {folder}: characterization.json and .png.')
   return result
-
-
-def table(result: dict[str, Any]) -> rich.table.Table:
-  """Returns the closing table: a few numbers, without and with spread."""
-  out = rich.table.Table(title=f'{result["device"]}: {result["num_devices"]} '
-                               'devices in each measurement')
-  for column in ('quantity', 'spreads 0', 'with spread'):
-    out.add_column(column, justify='left' if column == 'quantity' else 'right')
-
-  def row(name, cell):
-    out.add_row(name, *(cell(lambda what: result[what + suffix])
-                        for suffix in ('', '_with_spread')))
-
-  def moments(what, i):
-    return lambda get: (f'{get(what)["mean_uS"][i]:.3f} ± '
-                        f'{get(what)["std_uS"][i]:.3f} uS')
-
-  for k in (1, 5, 10, 20):
-    row(f'after {k} SET pulse{"s" if k > 1 else ""} from RESET',
-        moments('set_pulses', k - 1))
-  for i in (3, 6, 9, 12):
-    row(f'programmed to {result["program"]["target_uS"][i]:.3g} uS',
-        moments('program', i))
-  for i in (0, 6, 12):
-    row(f'deviation of a read at {result["read_noise"]["g_uS"][i]:.3g} uS',
-        lambda get, i=i: f'{get("read_noise")["std_uS"][i]:.3f} uS')
-  first = f'{result["drift"]["reference_s"]:g} s'
-  for time_s in (1e3, 1e6):
-    i = result['drift']['time_s'].index(time_s)
-    row(f'conductance at {time_s:g} s, relative to {first}',
-        lambda get, i=i: f'{get("drift")["relative"][i]:.4f}')
-  return out
 
 
 def _middle(span):
