@@ -329,7 +329,7 @@ def test_relaxation_is_the_oracle_at_every_age(age):
     moved = reram.relaxation_uS(DEFAULT._replace(relax_scale=scale), g_uS, age)
     np.testing.assert_allclose(
         moved, [scale * oracle.relaxation(g, age) for g in (4, 20, 36)],
-        rtol=1e-3, atol=1e-4)
+        rtol=1e-4, atol=1e-5)  # the last two fits differ little
 
 
 def test_the_scales_of_programming_and_relaxation_are_factors():
