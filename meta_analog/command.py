@@ -14,14 +14,15 @@ from meta_analog import settings
 BAD_INPUT = 2
 
 
-def define(modes: tuple[str, ...]) -> None:
-  """Defines --config, --workdir and --mode."""
+def define(modes: tuple[str, ...] = ()) -> None:
+  """Defines --config, --workdir and, where there are modes, --mode."""
   config_flags.DEFINE_config_file(
       'config', None, 'Config file, with an argument after a colon: '
       'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
   flags.DEFINE_string(
-      'workdir', None, 'Folder of the run; runs/<config>_<argument> by default')
-  flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
+      'workdir', None, 'Folder to write into; one under runs/ by default')
+  if modes:
+    flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
 
 
 def start(argv: list[str], main: Callable[[list[str]], None]) -> None:

@@ -4,8 +4,6 @@ from concurrent import futures
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -17,6 +15,7 @@ import rich.console
 from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import evaluation
+from meta_analog import files
 from meta_analog import metrics
 from meta_analog import report
 from meta_analog import settings
@@ -109,8 +108,8 @@ def _train(config, folder, console):
   console.print('Drawing figures.')
   summary['update_size'] = showcase.draw_all(
       config, setup, folder, summary, results, chip, key_figures)
-  summary['training'] = timing | _environment()
-  _write_json(folder / 'summary.json', summary)
+  summary['training'] = timing | files.environment()
+  files.write_json(folder / 'summary.json', summary)
   console.print(report.table(summary))
   console.print(f'Written to {folder}: summary.json, figures, chip.npz, '
                 'evaluation.npz, metrics.jsonl, checkpoints.')
@@ -176,7 +175,7 @@ def _evaluate(config, folder, console):
   """Tests a trained run again; returns and writes evaluation.json."""
   if not (folder / 'config.json').is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
-  _check_writable(folder)
+  files.check_writable(folder)
   _check_same_network(config, folder)
   setup = assembly.build(config)
   trainer = training.make(config, setup)
@@ -190,7 +189,7 @@ def _evaluate(config, folder, console):
                 f'{config.evaluation.num_chips} fresh chips.')
   results, _ = evaluation.run(config, setup, state.params, keys[2])
   summary = _summarize(config, setup, state, results, keys[3])
-  _write_json(folder / 'evaluation.json', summary)
+  files.write_json(folder / 'evaluation.json', summary)
   console.print(report.table(summary))
   console.print(f'Written to {folder / "evaluation.json"}.')
   return summary
@@ -198,13 +197,13 @@ def _evaluate(config, folder, console):
 
 def _open_folder(config, folder):
   """Makes the folder and writes config.json, or checks that it is the same."""
-  _check_writable(folder)
+  files.check_writable(folder)
   path = folder / 'config.json'
   now = json.loads(config.to_json_best_effort())
   begun = (folder / 'checkpoints').is_dir() or any(
       (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
   if not begun:
-    _write_json(path, now)
+    files.write_json(path, now)
     return
   try:
     differing = sorted(_differences(json.loads(path.read_text()), now))
@@ -232,20 +231,6 @@ def _check_same_network(config, folder):
         'network.hidden_sizes and task.name cannot be changed')
 
 
-def _check_writable(folder):
-  """Makes the folder, or raises InputError where nothing can be written."""
-  try:
-    if folder.exists() and not folder.is_dir():
-      raise settings.InputError(f'workdir {folder} is a file: name a folder')
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / '.writable'
-    probe.touch()
-    probe.unlink()
-  except OSError as error:
-    raise settings.InputError(
-        f'workdir {folder} cannot be written: {error.strerror}') from None
-
-
 def _differences(a, b, prefix=''):
   """Yields the dotted names of the fields in which two configs differ."""
   for name in {*a, *b}:
@@ -254,23 +239,3 @@ def _differences(a, b, prefix=''):
       yield from _differences(x, y, f'{prefix}{name}.')
     elif x != y:
       yield f'{prefix}{name}'
-
-
-def _environment():
-  """Returns what a number may depend on."""
-  try:
-    commit = subprocess.run(
-        ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
-        capture_output=True, text=True, check=False).stdout.strip()
-  except OSError:  # no git on this machine
-    commit = ''
-  return {'jax': jax.__version__, 'python': sys.version.split()[0],
-          'platform': jax.default_backend(), 'devices': jax.device_count(),
-          'commit': commit or None}
-
-
-def _write_json(path, value):
-  """Writes a JSON file whole or not at all."""
-  partial = path.with_suffix('.partial')
-  partial.write_text(json.dumps(value, indent=2) + '\n')
-  os.replace(partial, path)

@@ -11,6 +11,7 @@ from meta_analog.devices import hermes
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
 from meta_analog.devices import pcm_like
+from meta_analog.devices import reram
 from meta_analog.devices import statistical
 
 NONE: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})
@@ -25,12 +26,14 @@ class Family(NamedTuple):
     signed: parameters that may be negative.
     choices: `{parameter: words}`. A config says the word, and the parameter is
       its index, a scalar like any other.
+    bidirectional: whether pulses may be negative.
   """
 
   params: Callable[..., Any]
   make: Callable[[Any, int], base.Device]
   signed: tuple[str, ...] = ()
   choices: Mapping[str, tuple[str, ...]] = NONE
+  bidirectional: bool = False
 
 
 _READ_NOISE = {'read_noise_from': statistical.READ_NOISE_FROM}
@@ -44,7 +47,11 @@ FAMILIES = {
                        signed=pcm_like.SIGNED, choices=_READ_NOISE),
     'hermes': _HERMES,
     'hermes_pair': _HERMES._replace(params=hermes.pair_params),
-    'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p)),
+    'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p),
+                    bidirectional=ideal.BIDIRECTIONAL),
+    'reram': Family(reram.ReRamParams,
+                    lambda p, n: reram.make(p, max_pulses=n),
+                    bidirectional=reram.BIDIRECTIONAL),
 }
 
 
