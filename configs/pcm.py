@@ -15,6 +15,7 @@ import ml_collections
 
 from meta_analog import devices
 from meta_analog import energy
+from meta_analog import verification
 
 # Each variant changes these fields and no others.
 VARIANTS = {
@@ -148,12 +149,22 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'ridge'  # or 'delta'
   c.adapt.encoding = 'nearest'  # or 'threshold', 'descent'
+  c.adapt.write = 'open_loop'  # or 'verified', within c.verification
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
   c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
   c.adapt.num_events = 1
   c.adapt.event_interval_s = 10.0
   c.adapt.t_read_s = 100.0
   c.adapt.t_prog_s = 101.0
+  # RESET of pairs that ran out of room: 'threshold' or 'update_ready'.
+  c.adapt.refresh = 'none'
+  c.adapt.refresh_level_uS = 9.0  # per device
+  c.adapt.refresh_difference_uS = 4.5
+  c.adapt.refresh_ceiling_uS = 10.0
+
+  # Program-and-verify: what it may spend, and when it is content.
+  c.verification = ml_collections.ConfigDict(
+      verification.Budget(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (3.0, 3.0, 0.02)  # first, later hidden, output layer
@@ -186,6 +197,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.evaluation.t_test_s = 251.0
   c.evaluation.after_s = (151.0, 251.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
   c.evaluation.noise_scale = 1.0
+  # How test chips are programmed; 'verified': from RESET, by pulses and reads.
+  c.evaluation.programming = 'statistical'
   c.evaluation.ordinary_steps = 200  # of ordinary training, for one figure
 
   for name in filter(None, argument.split(',')):

@@ -10,6 +10,7 @@ import ml_collections
 
 from meta_analog import base
 from meta_analog import devices
+from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import losses
@@ -17,8 +18,11 @@ from meta_analog import maml
 from meta_analog import networks
 from meta_analog import periphery as peri
 from meta_analog import presentation
+from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
+from meta_analog import verification
+from meta_analog import writing
 from meta_analog.devices import stuck
 
 
@@ -27,7 +31,7 @@ class Setup(NamedTuple):
 
   task: base.Task
   networks: networks.Networks
-  make_learner: Any  # (noise_scale, keep_trace) -> Learner
+  make_learner: Any  # (noise_scale, testing) -> Learner
   network: presentation.Network
   parameters: Any  # () -> networks.MetaParameters, inside a transform
   schedule: maml.Schedule
@@ -59,7 +63,9 @@ def build(config: ml_collections.ConfigDict) -> Setup:
   written = network.num_devices if rule.all_layers else network.num_devices[-1:]
   max_pulses = -(-rule.num_levels // min(written))
 
-  def make_learner(noise_scale, keep_trace=False):
+  write_fn = _make_write(config, rule.num_levels)
+
+  def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
     device = _with_stuck(config, _make_device(config, noise_scale, max_pulses))
     periphery = network.periphery
@@ -67,8 +73,9 @@ def build(config: ml_collections.ConfigDict) -> Setup:
         device, model, network._replace(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,
-                offset_std=noise_scale * periphery.offset_std)))
-    return learner_lib.make(hardware, rule, times, keep_trace=keep_trace)
+                offset_std=noise_scale * periphery.offset_std)),
+        _make_program(config, testing), write_fn)
+    return learner_lib.make(hardware, rule, times, keep_trace=testing)
 
   hidden = len(sizes) - 3
   per_layer = lambda values: (
@@ -160,9 +167,42 @@ def _make_times(config):
   """Returns when a chip is calibrated, written and asked."""
   c = config.adapt
   delay_s = c.t_prog_s - c.t_read_s
-  settle_s = config.crossbar.calibrate_after_s
-  if c.num_events > 1:  # calibrated at the latest when the next event begins
-    settle_s = min(settle_s, c.event_interval_s - delay_s)
+  duration_s = 0.0
+  if c.write == 'verified':
+    duration_s = writing.duration_s(verification.Budget(**config.verification))
+  # Calibrated at the latest when the next event or the query begins.
+  room_s = hardware_settings.settle_room_s(config)
   return learner_lib.Times(
       calibrate_s=config.crossbar.calibrate_after_s, write_delay_s=delay_s,
-      settle_s=settle_s, reference_s=config.training.t_query_s)
+      write_duration_s=duration_s,
+      settle_s=min(config.crossbar.calibrate_after_s, room_s - duration_s),
+      reference_s=config.training.t_query_s)
+
+
+def _make_write(config, num_levels):
+  """Returns the way to write a weight change."""
+  c, budget = config.adapt, verification.Budget(**config.verification)
+  refreshes = {
+      'none': lambda: writing.no_refresh,
+      'threshold': lambda: writing.threshold_refresh(
+          refresh.Threshold(c.refresh_level_uS, c.refresh_difference_uS),
+          num_reads=budget.num_reads, num_levels=num_levels),
+      'update_ready': lambda: writing.update_ready_refresh(
+          refresh.UpdateReady(c.refresh_ceiling_uS),
+          num_reads=budget.num_reads)}
+  refresh_fn = refreshes[c.refresh]()
+  if c.write == 'open_loop':
+    return writing.open_loop(refresh_fn)
+  return writing.verified(
+      budget, refresh_fn,
+      bidirectional=devices.FAMILIES[config.device].bidirectional)
+
+
+def _make_program(config, testing):
+  """Returns the way to program a chip; training takes the statistics."""
+  if not testing or config.evaluation.programming == 'statistical':
+    return writing.statistical
+  return writing.verified_program(
+      verification.Budget(**config.verification),
+      config.crossbar.calibrate_after_s,
+      bidirectional=devices.FAMILIES[config.device].bidirectional)

@@ -54,8 +54,6 @@ def compile_test(
     write = out['support_info']['write']
     rates = [jnp.mean(rate[:, date], axis=-1)
              for rate in out['after_info']['rate_Hz']]
-    written = sum(jnp.sum(crossbar.devices.num_pulses > 0, axis=(1, 2, 3, 4))
-                  for crossbar in out['adapted'].crossbars)
     conductances = jnp.concatenate(
         [crossbar.devices.g_uS.ravel() for crossbar in out['chip'].crossbars])
     result = {
@@ -64,12 +62,18 @@ def compile_test(
         'query_x': episodes.query.x, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
-        'pulses': jnp.sum(write['pulses'], axis=1),
-        'devices': written.astype(jnp.float32)}
+        'devices': _num_written(out['chip'], out['adapted'])}
+    # Counts of all events of a task; of the chip, the same for all its tasks.
+    result |= {name: jnp.sum(write[name], axis=1)
+               for name in ('pulses', 'resets', 'reads')}
+    result |= {f'program_{name}': jnp.full(tasks_per_chip, value)
+               for name, value in out['chip'].programmed._asdict().items()}
     result |= {f'latent_{name}': value for name, value
                in episodes.latent._asdict().items()}
     adapted = jax.tree.map(lambda x: x[0], out['adapted'])
-    return result, _chip_arrays(out['chip'], adapted)
+    theta = setup.networks.theta.apply(params)
+    targets_uS = presentation.targets(theta, setup.network)
+    return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
   test = jax.jit(lambda params, key: training.sharded_map(
       one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)),
@@ -96,8 +100,10 @@ def run(
   Returns:
     The layout of evaluation.npz: support_x, support_y, query_x, query_y
     [B, N, .]; query_before [B, N, O]; query_after [B, D, N, O]; after_s [D];
-    loss_all_steps [B, D]; pulses, devices [B]; rate_Hz [B, L]; task_index,
-    chip_index [B]; mean_uS [B], of the chip's devices; latent_* [B].
+    loss_all_steps [B, D]; pulses, resets, reads, devices [B], of all events;
+    program_pulses, program_resets, program_reads, program_devices [B];
+    rate_Hz [B, L]; task_index, chip_index [B]; mean_uS [B], of the chip's
+    devices; latent_* [B].
     The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
     and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
     after programming), layer_i_gain_per_uS, and after adaptation to its first
@@ -153,6 +159,8 @@ def summarize(
       'write': {
           'events': config.adapt.num_events,
           'pulses_per_task': float(np.mean(results['pulses'])),
+          'resets_per_task': float(np.mean(results['resets'])),
+          'reads_per_task': float(np.mean(results['reads'])),
           'devices_written_per_task': float(np.mean(results['devices'])),
           'devices_total': int(num_devices)},
       'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
@@ -266,16 +274,26 @@ def float_ridge(
   return jax.lax.map(one_task, (episodes.support, episodes.query))
 
 
-def _chip_arrays(chip, adapted):
+def _chip_arrays(targets_uS, chip, adapted):
   """Returns one chip in the layout of chip.npz."""
   out = {}
   for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
-    out |= {f'layer_{i}_target_uS': before.model.g_uS,
+    out |= {f'layer_{i}_target_uS': targets_uS[i],
             f'layer_{i}_programmed_uS': before.devices.g_uS,
             f'layer_{i}_adapted_uS': after.devices.g_uS,
-            f'layer_{i}_num_pulses': after.devices.num_pulses,
+            f'layer_{i}_num_pulses':
+                after.wear.num_pulses - before.wear.num_pulses,
             f'layer_{i}_gain_per_uS': before.gain_per_uS}
   return out
+
+
+def _num_written(chip, adapted):
+  """Returns how many devices an adaptation touched, for each task [B]."""
+  total = 0.0
+  for before, after in zip(chip.crossbars, adapted.crossbars):
+    touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
+    total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
+  return total.astype(jnp.float32)
 
 
 def _layers(config, setup):
@@ -290,12 +308,16 @@ def _layers(config, setup):
 def _account(config, layers, num_devices, results):
   """Returns the energy and the latency of the tested deployment."""
   prices = energy.Prices(**config.prices)
-  written = energy.Counts(
-      sets=float(np.mean(results['pulses'])), resets=0.0, reads=0.0)
+  count = lambda prefix: energy.Counts(*(
+      float(np.mean(results[prefix + name]))
+      for name in ('pulses', 'resets', 'reads')))
+  programmed = count('program_')
+  if not programmed.sets:  # by the statistics: nothing was counted
+    programmed = energy.program_counts(prices, num_devices)
   return energy.account(
       prices, layers, config.network.num_time_steps,
       config.adapt.num_events * config.task.support_size,
-      energy.program_counts(prices, num_devices), written,
+      programmed, count(''),
       float(np.mean(results['mean_uS'])))
 
 

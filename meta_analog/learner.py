@@ -6,8 +6,6 @@ per presentation, are all that the inner loop needs (see `presentation`).
 Axes: T time step, N sample, F feature (with bias), O out, L layer.
 """
 
-from collections.abc import Callable
-import functools
 from typing import NamedTuple
 
 import jax
@@ -27,7 +25,8 @@ class Times(NamedTuple):
 
   calibrate_s: float  # chip time of the first drift calibration
   write_delay_s: float  # from the presentation of a support set to the write
-  settle_s: float  # from a write to the next drift calibration
+  write_duration_s: float  # from the first pulse of a write to the last read
+  settle_s: float  # from the end of a write to the next drift calibration
   reference_s: float  # chip time that predictions are wanted for
 
 
@@ -38,6 +37,7 @@ class Chip(NamedTuple):
   columns: tuple[peri.Columns, ...]
   baselines: tuple[jax.Array, ...]  # [O] of each layer, drift calibration
   rule: rules.RuleParams
+  programmed: writing.Counts  # of all layers, where pulses were modelled
 
 
 class Hardware(NamedTuple):
@@ -46,10 +46,8 @@ class Hardware(NamedTuple):
   device: base.Device
   model: base.Device  # the same technology without noise
   network: presentation.Network
+  program_fn: writing.ProgramFn = writing.statistical
   write_fn: writing.WriteFn = writing.open_loop()
-  # (key, targets_uS [P, D, I, O], gain_per_uS) -> Crossbar, where a chip is not
-  # programmed by the device's own statistics
-  program_fn: Callable[..., xbar.Crossbar] | None = None
 
 
 def make(
@@ -127,27 +125,24 @@ def program_chip(
   """
   network = hardware.network
 
-  def program(key, layer, num_devices):
+  def program(key, layer, targets_uS, num_devices):
     key_devices, key_columns = jax.random.split(key)
-    targets_uS = xbar.targets_from_parameters(
-        layer.u, network.span_uS, network.floor_uS, num_devices)
     gain_per_uS = jnp.exp(layer.log_gain)
-    program_fn = hardware.program_fn or functools.partial(
-        xbar.program, device=hardware.device, model=hardware.model,
-        time_s=jnp.float32(0.0))
-    crossbar = program_fn(
-        key_devices, targets_uS=targets_uS, gain_per_uS=gain_per_uS)
+    crossbar, counts = hardware.program_fn(
+        key_devices, hardware.device, hardware.model, targets_uS, gain_per_uS)
     weight_max = gain_per_uS * network.span_uS * num_devices
     columns = peri.make_columns(
         key_columns, network.periphery, *layer.u.shape, weight_max)
-    return crossbar, columns
+    return crossbar, columns, counts
 
   key_program, key_calibrate = jax.random.split(key)
   keys = jax.random.split(key_program, len(theta.layers))
-  made = tuple(map(program, keys, theta.layers, network.num_devices))
-  crossbars, columns = zip(*made)
+  made = map(program, keys, theta.layers,
+             presentation.targets(theta, network), network.num_devices)
+  crossbars, columns, counts = zip(*made)
+  total = jax.tree.map(lambda *values: sum(values), *counts)
   ones = tuple(jnp.ones(layer.u.shape[1]) for layer in theta.layers)
-  chip = Chip(crossbars, columns, ones, theta.rule)
+  chip = Chip(crossbars, columns, ones, theta.rule, total)
   if network.compensation.measure is None:
     return chip
   _, baselines = view_all(
@@ -255,7 +250,8 @@ def _write_layer(
   if compensation.measure is not None:
     # The factor goes on from where it was: the write is no drift.
     _, settled = view_layer(
-        key_settle, hardware, chip, i, write_s + times.settle_s)
+        key_settle, hardware, chip, i,
+        write_s + times.write_duration_s + times.settle_s)
     now = compensation.factor(baseline, measured, time_s)
     chip = chip._replace(baselines=replace(chip.baselines, now * settled))
   return chip, counts._asdict()

@@ -241,7 +241,7 @@ def make(
   """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
 
   Args:
-    make_learner: `(noise_scale, keep_trace) -> Learner` over `Theta`.
+    make_learner: `(noise_scale, testing) -> Learner` over `Theta`.
     parameters: makes the parameter module inside a transform.
     schedule: times of the deployment.
     loss_fn: query loss.
@@ -256,7 +256,7 @@ def make(
   """
   def loss(episodes, noise_scale):
     key, theta = hk.next_rng_key(), parameters()()
-    learner = make_learner(noise_scale, keep_trace=False)
+    learner = make_learner(noise_scale, testing=False)
     task_losses, info = maml.meta_loss(
         learner, key, theta, episodes, schedule, loss_fn,
         num_events=num_events)
@@ -274,7 +274,7 @@ def make(
 
   def evaluate(episodes, noise_scale) -> dict[str, Any]:
     key, theta = hk.next_rng_key(), parameters()()
-    learner = make_learner(noise_scale, keep_trace=True)
+    learner = make_learner(noise_scale, testing=True)
     return maml.evaluate(
         learner, key, theta, episodes, schedule, jnp.float32(before_s),
         jnp.asarray(after_s, jnp.float32), num_events=num_events)

@@ -145,16 +145,23 @@ def exact_views(theta: Theta, network: Network) -> tuple[peri.View, ...]:
   Returns:
     One view for each layer, with variance 0 and perfect columns.
   """
-  def exact(layer, num_devices):
-    targets_uS = xbar.targets_from_parameters(
-        layer.u, network.span_uS, network.floor_uS, num_devices)
+  def exact(layer, targets_uS, num_devices):
     gain_per_uS = jnp.exp(layer.log_gain)
     weights = xbar.weights_from_targets(targets_uS, gain_per_uS)
     reading = xbar.Reading(weights, jnp.zeros_like(weights))
     columns = peri.perfect_columns(*weights.shape, EXACT.tile_rows)
     return look(reading, columns, gain_per_uS, network, num_devices)
 
-  return tuple(map(exact, theta.layers, network.num_devices))
+  return tuple(map(exact, theta.layers, targets(theta, network),
+                   network.num_devices))
+
+
+def targets(theta: Theta, network: Network) -> tuple[jax.Array, ...]:
+  """Returns the target conductances of every layer, [P, D, I, O], uS."""
+  return tuple(
+      xbar.targets_from_parameters(
+          layer.u, network.span_uS, network.floor_uS, num_devices)
+      for layer, num_devices in zip(theta.layers, network.num_devices))
 
 
 def time_average(spikes: jax.Array, readout: jax.Array) -> jax.Array:

@@ -8,9 +8,9 @@ import math
 
 import ml_collections
 
-from meta_analog import devices
+from meta_analog import checks
+from meta_analog import hardware_settings
 from meta_analog import lif
-from meta_analog import periphery
 from meta_analog import quantize
 from meta_analog import rules
 from meta_analog import tasks
@@ -80,12 +80,6 @@ RANGES = {
     'evaluation.noise_scale': (0, INF, True),
     'evaluation.ordinary_steps': (1, INF, True),
 }
-# Parameters of a device that must not be 0, and those that are at most 1. None
-# is negative, except where its family says so.
-POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
-            'program_range_uS', 'set_range_uS')
-SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
-          'read_break')
 
 
 class InputError(ValueError):
@@ -114,18 +108,11 @@ def check(config: ml_collections.ConfigDict) -> None:
 def _check(config):
   """Raises ValueError, see `check`."""
   for field, (low, high, closed) in RANGES.items():
-    _check_range(field, _get(config, field), low, high, closed)
-  _check_member('device', config.device, devices.FAMILIES)
-  for field, value in config.prices.items():
-    _check_range(f'prices.{field}', value, 0, INF, field != 'parallel_writes')
-  for name, params in config.device_params.items():
-    _check_params(f'device_params.{name}', params, devices.FAMILIES[name])
+    checks.in_range(field, _get(config, field), low, high, closed)
   network, adapt, training = config.network, config.adapt, config.training
-  _check_member('network.surrogate', network.surrogate, lif.SURROGATES)
-  _check_member('network.reset', network.reset, lif.RESETS)
-  _check_member('crossbar.drift_compensation',
-                config.crossbar.drift_compensation, periphery.COMPENSATIONS)
-  _check_member('adapt.order', adapt.order, ('first', 'second'))
+  checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
+  checks.is_member('network.reset', network.reset, lif.RESETS)
+  checks.is_member('adapt.order', adapt.order, ('first', 'second'))
   sizes = network.hidden_sizes
   if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
     raise ValueError(f'config.network.hidden_sizes = {sizes}: must be whole '
@@ -154,7 +141,7 @@ def _check(config):
         'a multiple of evaluation.num_chips '
         f'({config.evaluation.num_chips})')
   _check_times(config)
-  _check_device(config)
+  hardware_settings.check(config)
   make_rule(config)
   tasks.make(config.task.name, config.task.to_dict())
 
@@ -195,61 +182,10 @@ def _check_times(config):
         f'must exceed the {delay_s} s from reading to writing')
 
 
-def _check_params(path, params, family):
-  """Raises ValueError where a parameter of a technology cannot be."""
-  for field, value in params.items():
-    name = f'{path}.{field}'
-    if field in family.choices:
-      _check_member(name, value, family.choices[field])
-    elif field in family.signed:
-      if not math.isfinite(value):
-        raise ValueError(f'config.{name} = {value}: must be finite')
-    else:
-      _check_range(name, value, 0, 1 if field in SHARES else INF,
-                   field not in POSITIVE)
-  for low, value in params.items():
-    high = low.removesuffix('_min') + '_max'
-    if low.endswith('_min') and value > params[high]:
-      raise ValueError(f'config.{path}.{low} = {value}: must not exceed '
-                       f'{high} ({params[high]})')
-  if 't_read_s' in params and params.t_read_s >= params.t0_s:
-    raise ValueError(f'config.{path}.t_read_s = {params.t_read_s}: must be '
-                     f'below t0_s ({params.t0_s})')
-
-
-def _check_device(config):
-  """Raises ValueError where the device cannot hold the targets."""
-  params = config.device_params[config.device]
-  if params.g_min_uS >= params.g_max_uS:
-    raise ValueError(
-        f'config.device_params.{config.device}.g_min_uS = {params.g_min_uS}: '
-        f'must be below g_max_uS ({params.g_max_uS})')
-  top = config.crossbar.floor_uS + config.crossbar.span_uS
-  if config.crossbar.floor_uS < params.g_min_uS or top > params.g_max_uS:
-    raise ValueError(
-        f'config.crossbar.floor_uS = {config.crossbar.floor_uS}, span_uS = '
-        f'{config.crossbar.span_uS}: targets must stay within '
-        f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
-
-
 def _get(config, field):
   for part in field.split('.'):
     config = config[part]
   return config
-
-
-def _check_range(field, value, low, high, closed):
-  if not (low <= value <= high) or (value == low and not closed) or (
-      not math.isfinite(value)):
-    bound = f'at least {low}' if closed else f'greater than {low}'
-    top = '' if high == INF else f' and at most {high}'
-    raise ValueError(f'config.{field} = {value}: must be {bound}{top}')
-
-
-def _check_member(field, value, known):
-  if value not in known:
-    raise ValueError(f'config.{field} = {value!r}: must be one of '
-                     f'{", ".join(sorted(known))}')
 
 
 def _check_order(config, low, high):

@@ -1,6 +1,9 @@
-"""Ways to write a wanted weight change to a crossbar.
+"""Ways to program a crossbar and to write a wanted weight change to it.
 
-A `WriteFn` is handed what is wanted, not how many pulses:
+A chip is programmed by the statistics of its technology, which stand for a
+procedure that nobody models, or by program-and-verify from RESET, so that no
+state is assumed that pulses cannot reach. A `WriteFn` is handed what is wanted,
+not how many pulses:
 
     open loop   blind pulse trains, by the controller's table of mean effects
     verified    program-and-verify of the pairs that the open loop would pulse,
@@ -21,6 +24,7 @@ import jax.numpy as jnp
 from meta_analog import base
 from meta_analog import controller
 from meta_analog import crossbar as xbar
+from meta_analog import programming
 from meta_analog import quantize
 from meta_analog import refresh
 from meta_analog import verification
@@ -45,6 +49,11 @@ class Counts(NamedTuple):
   devices: jax.Array  # that got a pulse or a RESET
 
 
+# (key, device, model, targets_uS [P, D, I, O], gain_per_uS)
+#     -> (crossbar, Counts)
+ProgramFn = Callable[
+    [jax.Array, base.Device, base.Device, jax.Array, jax.Array],
+    tuple[xbar.Crossbar, Counts]]
 # (key, device, model, crossbar, request) -> (crossbar, Counts)
 WriteFn = Callable[
     [jax.Array, base.Device, base.Device, xbar.Crossbar, Request],
@@ -53,6 +62,53 @@ WriteFn = Callable[
 RefreshFn = Callable[
     [jax.Array, base.Device, base.Device, xbar.Crossbar, Request],
     tuple[xbar.Crossbar, Request, jax.Array]]
+
+
+def statistical(key, device, model, targets_uS, gain_per_uS):
+  """A `ProgramFn`: the technology's own statistics, at time 0; no counts."""
+  crossbar = xbar.program(
+      key, device, model, targets_uS, gain_per_uS, jnp.float32(0.0))
+  return crossbar, Counts(*(jnp.float32(0.0),) * 4)
+
+
+def verified_program(
+    budget: verification.Budget, reference_s: float, *, bidirectional: bool
+) -> ProgramFn:
+  """Returns program-and-verify from RESET, by pairs, that ends by time 0.
+
+  The differences are those of the targets, the common part of a pair is what
+  the pulses leave. There is no gradient to the targets.
+
+  Args:
+    budget: see `verification.check`.
+    reference_s: chip time that the differences are wanted for.
+    bidirectional: whether the device takes negative pulses.
+
+  Returns:
+    A `ProgramFn`.
+  """
+  start_s = -duration_s(budget)
+
+  def program_fn(key, device, model, targets_uS, gain_per_uS):
+    key_blank, key_verify = jax.random.split(key)
+    wanted_uS = jax.lax.stop_gradient(controller.difference(targets_uS))
+    blank = programming.blank(
+        key_blank, device, model, targets_uS.shape, gain_per_uS,
+        jnp.float32(start_s))
+    crossbar, info = verification.verify(
+        key_verify, device, model, jax.lax.stop_gradient(blank),
+        verification.pairs(wanted_uS, bidirectional=bidirectional), budget,
+        jnp.float32(start_s), jnp.float32(reference_s))
+    counts = _count(
+        jax.tree.map(jnp.zeros_like, crossbar), crossbar, info['num_reads'])
+    return crossbar._replace(gain_per_uS=gain_per_uS), counts
+
+  return program_fn
+
+
+def duration_s(budget: verification.Budget) -> float:
+  """Returns how long a verification may take, s."""
+  return float((budget.max_rounds + 1) * budget.delay_s)
 
 
 def no_refresh(key, device, model, crossbar, request):
