@@ -243,8 +243,7 @@ def test_a_programmed_array_multiplies_with_the_published_error():
 @pytest.mark.parametrize('time_s', SYSTEM)
 def test_an_aged_array_multiplies_with_the_published_error(time_s):
   # Ten arrays spread by at most 0.002; the ratio and alpha, by as much in
-  # relative terms. Twice that is allowed to this one. Each column of wrong
-  # drift or noise is off by more from one hour on.
+  # relative terms. Twice that is allowed to this one.
   weights, inputs, state = _array()
   ratio, alpha, error, compensated, std = SYSTEM[time_s]
   programmed = (state.g_uS[0] - state.g_uS[1]) / 25
