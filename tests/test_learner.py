@@ -13,6 +13,7 @@ from meta_analog import base
 from meta_analog import crossbar as xbar
 from meta_analog import learner as learner_lib
 from meta_analog import lif
+from meta_analog import periphery as peri
 from meta_analog import presentation
 
 T_READ_S, T_WRITE_S = jnp.float32(100.0), jnp.float32(101.0)
@@ -386,17 +387,20 @@ def test_programming_errors_of_layers_are_independent():
 
 # Drift compensation measured on the array.
 
+WIDE = peri.Periphery(adc_range=100.0)
+
 
 @pytest.mark.parametrize('name', ['global', 'column'])
 def test_a_measured_compensation_undoes_a_common_drift(name):
   params = small.pcm.PCMParams(nu_std=0.0, noise_scale=0.0)
-  learner = small.make(
-      small.pcm_pair(params), small.network(compensation=name))
+  learner = small.make(small.pcm_pair(params), small.network(
+      periphery=WIDE, compensation=name))
   chip = jax.jit(learner.init)(jax.random.key(0), small.theta())
   early, late = (
       jax.jit(learner.predict)(
           jax.random.key(1), chip, support().x, jnp.float32(time_s))[0]
       for time_s in (small.TIMES.calibrate_s, 1e6))
+  assert np.all(np.isfinite(early)) and np.any(early != 0)
   np.testing.assert_allclose(late, early, rtol=1e-3, atol=1e-3)
 
 
@@ -405,8 +409,8 @@ def test_a_write_is_not_taken_for_drift():
   params = small.pcm.PCMParams(nu_mean=0.0, nu_std=0.0, noise_scale=0.0)
   outputs = []
   for name in ('none', 'column'):
-    learner = small.make(
-        small.pcm_pair(params), small.network(compensation=name))
+    learner = small.make(small.pcm_pair(params), small.network(
+        periphery=WIDE, compensation=name))
     chip = jax.jit(learner.init)(jax.random.key(0), small.theta())
     chip, info = jax.jit(learner.update)(
         jax.random.key(1), chip, support(), T_READ_S)
