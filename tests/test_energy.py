@@ -72,3 +72,19 @@ def test_every_price_changes_the_account():
   for field, value in energy.Prices()._asdict().items():
     changed = energy.Prices()._replace(**{field: 1.1 * value})
     assert account(changed) != before, field
+
+
+def test_the_default_prices_are_those_of_their_sources():
+  # Written a second time on purpose: a number that changes must fail a test.
+  prices = energy.Prices()
+  # NVSim's cell: 150 uA for 150 ns through 1 kOhm, and 0.3 V of access drop.
+  current_A, pulse_s, on_ohm, drop_V = 150e-6, 150e-9, 1e3, 0.3
+  set_J = current_A**2 * on_ohm * pulse_s + current_A * drop_V * pulse_s
+  assert prices.set_pJ == pytest.approx(set_J * 1e12, rel=0.02)
+  current_A, pulse_s = 300e-6, 40e-9
+  reset_J = current_A**2 * on_ohm * pulse_s + current_A * drop_V * pulse_s
+  assert prices.reset_pJ == pytest.approx(reset_J * 1e12, rel=0.02)
+  assert prices.read_fJ_per_uS == pytest.approx(0.2**2 * 1e-6 * 250e-9 * 1e15)
+  assert (prices.set_ns, prices.reset_ns, prices.read_ns) == (150, 40, 250)
+  assert (prices.program_pulses, prices.program_reads) == (20, 20)
+  assert prices.parallel_writes == 1
