@@ -168,7 +168,8 @@ def make(
           jax.random.fold_in(key_write, i), device, model, crossbars[i],
           num_pulses, write_s)
       pulses.append(num_pulses)
-    info = {'rate_Hz': seen.rate_Hz,
+    info = {'rate_Hz': seen.rate_Hz, 'outputs': seen.outputs,
+            'g_uS': tuple(c.devices.g_uS for c in crossbars),
             'write': _write_info(pulses, [network.num_devices[i]
                                           for i in written])}
     return chip._replace(crossbars=tuple(crossbars)), info

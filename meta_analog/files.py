@@ -1,0 +1,108 @@
+"""Files that are whole or not there, and that lead nowhere else."""
+
+from collections.abc import Iterator
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from meta_analog import faults
+
+PARTIAL = '.partial'  # ends the name of what is being written or removed
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a file beside `path` that takes its place once it is on disk.
+
+  Where the block raises, `path` stays as it was.
+  """
+  partial = path.with_name(path.name + PARTIAL)
+  try:
+    yield partial
+    sync(partial)
+    os.replace(partial, path)
+    sync(path.parent)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+    raise
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a JSON file whole or not at all."""
+  with replacing(path) as partial:
+    partial.write_text(json.dumps(value, indent=2) + '\n')
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """Returns what a JSON file holds.
+
+  Raises:
+    faults.DamageError: if it is no JSON, cannot be read, or is a link.
+  """
+  try:
+    return json.loads(read_bytes(path))
+  except (ValueError, RecursionError):
+    raise faults.DamageError(f'{path} is damaged: not JSON') from None
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+  """Returns a file's content; a link is not followed.
+
+  Raises:
+    faults.DamageError: if it cannot be read or is a link.
+  """
+  try:
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(file, 'rb') as stream:
+      return stream.read()
+  except OSError as error:
+    why = 'a link' if path.is_symlink() else faults.reason(error)
+    raise faults.DamageError(f'{path} cannot be read: {why}') from None
+
+
+def sha256(data: bytes) -> str:
+  """Returns the SHA-256 of bytes in hexadecimal."""
+  return hashlib.sha256(data).hexdigest()
+
+
+def sync(path: pathlib.Path) -> None:
+  """Returns once a file, or the names in a folder, are on disk."""
+  file = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(file)
+  finally:
+    os.close(file)
+
+
+def publish(partial: pathlib.Path, final: pathlib.Path) -> None:
+  """Gives a finished folder its name, in place of what has that name."""
+  if final.exists() or final.is_symlink():
+    remove(final)
+  os.rename(partial, final)
+  sync(final.parent)
+
+
+def remove(folder: pathlib.Path) -> None:
+  """Removes a folder; one that is half removed no longer has its name."""
+  if folder.is_symlink() or not folder.is_dir():
+    folder.unlink()
+    return
+  doomed = folder
+  if not folder.name.endswith(PARTIAL):
+    doomed = folder.with_name(f'{folder.name}.old{PARTIAL}')
+    if doomed.exists():
+      shutil.rmtree(doomed)
+    os.rename(folder, doomed)
+  shutil.rmtree(doomed)
+
+
+def sweep(folder: pathlib.Path) -> None:
+  """Removes what a killed run left half written or half removed."""
+  if folder.is_dir() and not folder.is_symlink():
+    for path in folder.glob(f'*{PARTIAL}'):
+      remove(path)
