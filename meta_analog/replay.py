@@ -102,27 +102,31 @@ def run(
       f'{", ".join(map(str, bad)) or "none"} of 0 to {num_chips - 1}.')
   where = None
   if bad:
-    where = _locate(lambda: jax.jit(trainer.replay)(
-        state, key, bad[0], take(bad[0])))
+    alone = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state)
+    where = _locate(
+        lambda: trainer.replay(alone, key, bad[0], take(bad[0])))
     say(f'With jax_debug_nans, chip {bad[0]}: '
         f'{where or "no NaN; the numbers overflow to infinity"}')
   return {'step': step, 'not_finite': wrong, 'chips': bad, 'where': where}
 
 
 def _locate(fn):
-  """Returns where the first NaN of a function arises, or None."""
-  with jax.debug_nans(True):
+  """Returns where the first NaN of a function arises, or None.
+
+  Nothing is compiled, so that scans are loops of Python and the line is that
+  of the operation itself.
+  """
+  with jax.debug_nans(True), jax.disable_jit():
     try:
-      jax.block_until_ready(fn())
+      fn()
     except FloatingPointError as error:
-      what = str(error).split('.')[0].splitlines()[0]
-      lines = []
-      for frame in traceback.extract_tb(error.__traceback__):
-        path = pathlib.Path(frame.filename)
-        if PACKAGE in path.parents and path != pathlib.Path(__file__):
-          lines.append(f'{path.relative_to(PACKAGE.parent)}:{frame.lineno} in '
-                       f'{frame.name}: {frame.line}')
-      return f'{what}, at {lines[-1]}' if lines else what
+      calls = [f'{path.relative_to(PACKAGE.parent)}:{frame.lineno} {frame.name}'
+               for frame in traceback.extract_tb(error.__traceback__)
+               if PACKAGE in (path := pathlib.Path(frame.filename)).parents
+               and path != pathlib.Path(__file__)]
+      what = str(error).splitlines()[0]
+      return ', called by '.join([what, *calls[:-4:-1]]).replace(
+          ', called by', ', at', 1)
   return None
 
 
@@ -156,7 +160,7 @@ def _read(folder, config, trainer):
     raise faults.DamageError(
         f'{source} is damaged: {faults.reason(error)}') from None
   key = jax.random.wrap_key_data(jnp.asarray(arrays['key_data']))
-  state = trainer.init(jax.random.key(config.seed))
+  state = jax.jit(trainer.init)(jax.random.key(config.seed))
   template = {'state': state, 'batch': jax.eval_shape(
       trainer.batch, state.step, key), 'key_data': arrays['key_data']}
   if _shapes(_named_shapes(template)) != _shapes(arrays):
