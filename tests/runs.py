@@ -13,14 +13,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 ROOT = pathlib.Path(__file__).parents[1]
-NUM_STEPS, CHECKPOINT_EVERY = 48, 4
+NUM_STEPS = 48
 # A net that learns nothing, with much to interrupt.
 SMALL = (
     f'--config={ROOT / "configs/pcm.py:tiny"}',
     '--config.network.hidden_sizes=(4,)',
     '--config.network.num_time_steps=8',
     f'--config.training.num_steps={NUM_STEPS}',
-    f'--config.training.checkpoint_every={CHECKPOINT_EVERY}',
+    '--config.training.checkpoint_every=4',
     '--config.training.log_every=3',
     '--config.training.tasks_per_step=4',
     '--config.evaluation.num_tasks=8',
@@ -40,21 +40,18 @@ class Launcher:
 
   def start(self, workdir, *arguments, config=SMALL):
     """Returns the process, its output in pipes."""
+    # A shell starts background jobs deaf to Ctrl-C, and children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, str(ROOT / 'launch/main.py'), '--workdir',
          str(workdir), *config, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=self._environment, preexec_fn=_heed_interrupts)
+        env=self._environment)
 
   def run(self, workdir, *arguments, config=SMALL):
     """Returns the finished process."""
     process = self.start(workdir, *arguments, config=config)
     return end(process)
-
-
-def _heed_interrupts():
-  """A shell starts background jobs deaf to Ctrl-C."""
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end(process, timeout_s=600):
