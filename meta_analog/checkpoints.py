@@ -6,6 +6,7 @@ its name only then, so a checkpoint that can be seen is complete.
 """
 
 from collections.abc import Callable
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -71,9 +72,9 @@ class Checkpoints:
     """
     partial = self._folder / f'{step}{files.PARTIAL}'
     try:
-      partial.mkdir(parents=True, exist_ok=True)
-      files.remove(partial)
-      partial.mkdir()
+      if partial.exists():
+        files.remove(partial)
+      partial.mkdir(parents=True)
       _checkpointer().save(partial / STATE, args=ocp.args.StandardSave(state))
       (partial / METRICS).write_bytes(metrics)
       manifest.seal(partial, facts | {
@@ -83,6 +84,8 @@ class Checkpoints:
       for old in self.steps()[KEPT:]:
         files.remove(self._folder / str(old))
     except Exception as error:  # orbax raises what it likes
+      with contextlib.suppress(OSError):
+        files.sweep(self._folder)
       raise faults.MachineFault(
           f'checkpoint {step} cannot be written to {self._folder}: '
           f'{faults.reason(error)}') from error

@@ -77,11 +77,14 @@ def newest(workdir):
   return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
-def is_writing(workdir):
-  """Returns whether a checkpoint is being written or removed."""
-  folder = workdir / 'checkpoints'
-  return folder.is_dir() and any(
-      name.endswith('.partial') for name in os.listdir(folder))
+def half_written(workdir):
+  """Returns the checkpoints that are being written or removed, by inode."""
+  folder, found = workdir / 'checkpoints', set()
+  if folder.is_dir():
+    for entry in os.scandir(folder):
+      if entry.name.endswith('.partial'):
+        found.add((entry.name, entry.inode()))
+  return found
 
 
 def lines(workdir):
