@@ -6,6 +6,7 @@ saved (130 Ctrl-C, 143 SIGTERM).
 """
 
 from collections.abc import Callable
+import logging
 import os
 import pathlib
 import sys
@@ -53,8 +54,12 @@ def start(
     if flags.FLAGS.config is None:
       raise settings.InputError(
           '--config is missing: name a file, such as --config configs/pcm.py')
+  except faults.Fault as error:
+    interrupts.leave(error.exit_code, f'error: {_one_line(error)}')
   except Exception as error:  # A config file is code: it may raise anything.
     _refuse(error)
+  for name in ('absl', 'asyncio'):  # Orbax logs what it raises as well.
+    logging.getLogger(name).setLevel(logging.CRITICAL)
   stop = interrupts.Interrupts()
   stop.listen()
   try:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -52,6 +53,64 @@ class Launcher:
     """Returns the finished process."""
     process = self.start(workdir, *arguments, config=config)
     return end(process)
+
+
+class ForkLauncher(Launcher):
+  """The same, from a process that has done the imports; one run at a time."""
+
+  def __init__(self, cache):
+    super().__init__(cache)
+    self._server = subprocess.Popen(
+        [sys.executable, str(ROOT / 'tests/fork_server.py')],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=self._environment)
+    self._output = cache
+
+  def start(self, workdir, *arguments, config=SMALL):
+    """Returns the process."""
+    request = {
+        'argv': [str(ROOT / 'launch/main.py'), '--workdir', str(workdir),
+                 *config, *arguments],
+        'stdout': str(self._output / 'stdout.txt'),
+        'stderr': str(self._output / 'stderr.txt')}
+    self._server.stdin.write(json.dumps(request) + '\n')
+    self._server.stdin.flush()
+    return _Forked(self._server, request)
+
+  def close(self):
+    """Ends the server."""
+    self._server.stdin.close()
+    self._server.wait()
+
+
+class _Forked:
+  """As much of subprocess.Popen as is needed here."""
+
+  def __init__(self, server, request):
+    self._server, self._request = server, request
+    self.pid = int(server.stdout.readline())
+    self.returncode = None
+
+  def poll(self):
+    if self.returncode is None and select.select(
+        [self._server.stdout], [], [], 0)[0]:
+      self.returncode = int(self._server.stdout.readline())
+    return self.returncode
+
+  def send_signal(self, signum):
+    if self.poll() is None:
+      os.kill(self.pid, signum)
+
+  def kill(self):
+    self.send_signal(signal.SIGKILL)
+
+  def communicate(self, timeout):
+    until = time.monotonic() + timeout
+    while self.poll() is None:
+      assert time.monotonic() < until, 'a run does not end'
+      time.sleep(0.01)
+    return [pathlib.Path(self._request[name]).read_text()
+            for name in ('stdout', 'stderr')]
 
 
 def end(process, timeout_s=600):

@@ -13,6 +13,7 @@ import pytest
 import runs
 
 from meta_analog import assembly
+from meta_analog import environment
 from meta_analog import experiment
 from meta_analog import faults
 from meta_analog import files
@@ -238,6 +239,15 @@ def test_a_damaged_reproducer_is_refused_in_one_line(gone_wrong, tmp_path):
   config = saved_config.get_config(str(workdir))
   with pytest.raises(faults.DamageError, match='reproducer is damaged'):
     replay._read(tmp_path, config, None)
+
+
+def test_other_cores_and_versions_are_told_apart():
+  now = environment.record()
+  assert environment.changes(now, now) == []
+  before = now | {'cores': 64, 'versions': now['versions'] | {'jax': '0.1'}}
+  said = environment.changes(before, now)
+  assert said == [f'cores 64, now {now["cores"]}',
+                  f'jax 0.1, now {jax.__version__}']
 
 
 def test_wandb_is_imported_by_nobody_who_did_not_ask():

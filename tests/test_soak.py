@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 @pytest.fixture(scope='module')
 def launcher(tmp_path_factory):
-  return runs.Launcher(tmp_path_factory.mktemp('cache'))
+  launcher = runs.ForkLauncher(tmp_path_factory.mktemp('cache'))
+  yield launcher
+  launcher.close()
 
 
 @pytest.fixture(scope='module')
