@@ -11,15 +11,15 @@ from absl import flags
 
 from meta_analog import command
 from meta_analog import experiment
-from meta_analog import interrupts
 
 
-def main(stop: interrupts.Interrupts) -> None:
+def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
+  del argv
   experiment.use_all_cores()
   experiment.run(
       flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
-      overrides=command.overrides(), wandb=flags.FLAGS.wandb, stop=stop)
+      overrides=command.overrides(), wandb=flags.FLAGS.wandb, stop=command.STOP)
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ from meta_analog import saved_config
 from meta_analog import settings
 
 BAD_INPUT = 2
+STOP = interrupts.Interrupts()  # the signals of this process
 
 
 def define(modes: tuple[str, ...]) -> None:
@@ -35,14 +36,12 @@ def define(modes: tuple[str, ...]) -> None:
       'without it wandb is never imported')
 
 
-def start(
-    argv: list[str], main: Callable[[interrupts.Interrupts], None]
-) -> None:
+def start(argv: list[str], main: Callable[[list[str]], None]) -> None:
   """Parses the command line and runs main; never returns.
 
   Args:
     argv: of the process.
-    main: called with the signals to heed.
+    main: called with the arguments that are no flags, of which there are none.
   """
   if {'--help', '-h', '-help'} & set(argv[1:]):
     print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.get_help()}')
@@ -60,10 +59,9 @@ def start(
     _refuse(error)
   for name in ('absl', 'asyncio'):  # Orbax logs what it raises as well.
     logging.getLogger(name).setLevel(logging.CRITICAL)
-  stop = interrupts.Interrupts()
-  stop.listen()
+  STOP.listen()
   try:
-    main(stop)
+    main(rest)
   except settings.InputError as error:
     _refuse(error)
   except faults.Stopped as error:
