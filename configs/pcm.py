@@ -14,6 +14,8 @@ after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0).
 import ml_collections
 
 from meta_analog import devices
+from meta_analog import energy
+from meta_analog import verification
 
 # Each variant changes these fields and no others.
 VARIANTS = {
@@ -118,19 +120,51 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.crossbar.fresh_read_share = 0.65
   # 'clock' undoes the mean drift since programming by one gain for all arrays,
   # known from the time alone; 'none' leaves it.
+  # 'global' and 'column' measure it, on the noisy array.
   c.crossbar.drift_compensation = 'clock'
+  # Seconds after programming or a write at which its baseline is measured.
+  c.crossbar.calibrate_after_s = 40.0
+
+  # Stuck devices: 1 minus the yield, and the share of them that is shorted.
+  c.crossbar.stuck_fraction = 0.0
+  c.crossbar.stuck_high_share = 0.5
+
+  c.periphery = ml_collections.ConfigDict()
+  c.periphery.dac_bits = 8  # 32 is exact
+  c.periphery.dac_range = 1.0  # largest input
+  c.periphery.adc_bits = 8
+  # Largest output, in full weights times the largest input: at 90 Hz some 3.5
+  # of 40 neurons spike in one step.
+  c.periphery.adc_range = 4.0
+  c.periphery.tile_rows = 256  # as in the 14 nm core of Khaddam-Aljameh, 2022
+  c.periphery.gain_std = 0.0  # of the columns; 0: calibrated
+  c.periphery.offset_std = 0.0  # in full weights
+  c.periphery.ir_drop = 0.0  # 1: wires as in Rasch et al., 2023
+
+  # Energy and time of one event: orders of magnitude, sources in energy.py.
+  c.prices = ml_collections.ConfigDict(energy.Prices()._asdict())
 
   c.adapt = ml_collections.ConfigDict()
   c.adapt.layers = 'output'  # or 'all'
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'ridge'  # or 'delta'
   c.adapt.encoding = 'nearest'  # or 'threshold', 'descent'
+  c.adapt.write = 'open_loop'  # or 'verified', within c.verification
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
   c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
   c.adapt.num_events = 1
   c.adapt.event_interval_s = 10.0
   c.adapt.t_read_s = 100.0
   c.adapt.t_prog_s = 101.0
+  # RESET of pairs that ran out of room: 'threshold' or 'update_ready'.
+  c.adapt.refresh = 'none'
+  c.adapt.refresh_level_uS = 9.0  # per device
+  c.adapt.refresh_difference_uS = 4.5
+  c.adapt.refresh_ceiling_uS = 10.0
+
+  # Program-and-verify: what it may spend, and when it is content.
+  c.verification = ml_collections.ConfigDict(
+      verification.Budget(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (3.0, 3.0, 0.02)  # first, later hidden, output layer
@@ -163,6 +197,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.evaluation.t_test_s = 251.0
   c.evaluation.after_s = (151.0, 251.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
   c.evaluation.noise_scale = 1.0
+  # How test chips are programmed; 'verified': from RESET, by pulses and reads.
+  c.evaluation.programming = 'statistical'
   c.evaluation.ordinary_steps = 200  # of ordinary training, for one figure
 
   for name in filter(None, argument.split(',')):

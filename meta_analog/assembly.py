@@ -4,18 +4,26 @@ import functools
 from typing import Any
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 
 from meta_analog import base
 from meta_analog import devices
+from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
 from meta_analog import networks
+from meta_analog import periphery as peri
+from meta_analog import presentation
+from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
+from meta_analog import verification
+from meta_analog import writing
+from meta_analog.devices import stuck
 
 
 class Setup(NamedTuple):
@@ -23,8 +31,8 @@ class Setup(NamedTuple):
 
   task: base.Task
   networks: networks.Networks
-  make_learner: Any  # (noise_scale, keep_trace) -> Learner
-  network: learner_lib.Network
+  make_learner: Any  # (noise_scale, testing) -> Learner
+  network: presentation.Network
   parameters: Any  # () -> networks.MetaParameters, inside a transform
   schedule: maml.Schedule
   loss_fn: maml.LossFn
@@ -47,26 +55,27 @@ def build(config: ml_collections.ConfigDict) -> Setup:
   task = tasks.make(config.task.name, config.task.to_dict())
   sizes = (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
   network = _make_network(config, len(sizes) - 1)
+  times = _make_times(config)
   rule = settings.make_rule(config)
   schedule = maml.Schedule(
       support_s=config.adapt.t_read_s, interval_s=config.adapt.event_interval_s,
       query_s=config.training.t_query_s)
-  write_delay_s = config.adapt.t_prog_s - config.adapt.t_read_s
   written = network.num_devices if rule.all_layers else network.num_devices[-1:]
   max_pulses = -(-rule.num_levels // min(written))
 
-  def make_learner(noise_scale, keep_trace=False):
-    def device(scale):
-      values = dict(config.device_params[config.device])
-      values['noise_scale'] = scale * values['noise_scale']
-      params = devices.FAMILIES[config.device].params(**values)
-      return devices.make(config.device, params, max_pulses)
+  write_fn = _make_write(config, rule.num_levels)
 
-    return learner_lib.make(
-        device(noise_scale), device(0.0), network, rule,
-        write_delay_s=write_delay_s,
-        reference_s=config.training.t_query_s,
-        keep_trace=keep_trace)
+  def make_learner(noise_scale, testing=False):
+    model = _make_device(config, 0.0, max_pulses)
+    device = _with_stuck(config, _make_device(config, noise_scale, max_pulses))
+    periphery = network.periphery
+    hardware = learner_lib.Hardware(
+        device, model, network._replace(
+            periphery=periphery._replace(
+                gain_std=noise_scale * periphery.gain_std,
+                offset_std=noise_scale * periphery.offset_std)),
+        _make_program(config, testing), write_fn)
+    return learner_lib.make(hardware, rule, times, keep_trace=testing)
 
   hidden = len(sizes) - 3
   per_layer = lambda values: (
@@ -106,13 +115,7 @@ def _make_network(config, num_layers):
         lif.unroll, surrogate=surrogate, reset=c.reset)
   decay = lif.decay_from_tau(c.tau_out_ms, c.dt_ms)
   crossbar = config.crossbar
-  params = config.device_params[config.device]
-  if crossbar.drift_compensation == 'clock' and 'nu_mean' in params:
-    compensation = lambda age_s: (
-        (jnp.maximum(age_s, 1e-3) / params.t0_s) ** params.nu_mean)
-  else:
-    compensation = lambda age_s: 1.0
-  return learner_lib.Network(
+  return presentation.Network(
       unroll_fn=unroll_fn,
       neuron=lif.Neuron(lif.decay_from_tau(c.tau_mem_ms, c.dt_ms), c.threshold),
       readout=lif.readout_weights(
@@ -121,4 +124,87 @@ def _make_network(config, num_layers):
       num_devices=((crossbar.hidden_devices,) * (num_layers - 1)
                    + (crossbar.output_devices,)),
       span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
-      fresh_share=crossbar.fresh_read_share, compensation=compensation)
+      fresh_share=crossbar.fresh_read_share,
+      periphery=peri.Periphery(**config.periphery),
+      compensation=peri.make_compensation(
+          crossbar.drift_compensation, _clock(config)))
+
+
+def _make_device(config, noise_scale, max_pulses):
+  """Returns the technology, its deviations scaled."""
+  values = dict(config.device_params[config.device])
+  values['noise_scale'] = noise_scale * values['noise_scale']
+  params = devices.FAMILIES[config.device].params(**values)
+  return devices.make(config.device, params, max_pulses)
+
+
+def _with_stuck(config, device):
+  """Returns the technology, some of its devices stuck where a config says."""
+  c, params = config.crossbar, config.device_params[config.device]
+  if not c.stuck_fraction:
+    return device
+  return stuck.make(
+      device, fraction=c.stuck_fraction, high_share=c.stuck_high_share,
+      low_uS=params.g_min_uS, high_uS=params.g_max_uS)
+
+
+def _clock(config):
+  """Returns age, s, to the factor that undoes the mean drift of a device.
+
+  A device of half the span, programmed without noise at age 0, is known at
+  every age: the factor is what it was programmed to over what it is now.
+  """
+  model = _make_device(config, 0.0, 1)
+  target_uS = jnp.float32(
+      config.crossbar.floor_uS + 0.5 * config.crossbar.span_uS)
+
+  def factor(age_s):
+    state = model.program(jax.random.key(0), target_uS, jnp.float32(0.0))
+    return target_uS / model.read_stats(state, age_s)[0]
+
+  return factor
+
+
+def _make_times(config):
+  """Returns when a chip is calibrated, written and asked."""
+  c = config.adapt
+  delay_s = c.t_prog_s - c.t_read_s
+  duration_s = 0.0
+  if c.write == 'verified':
+    duration_s = writing.duration_s(verification.Budget(**config.verification))
+  # Calibrated at the latest when the next event or the query begins.
+  room_s = hardware_settings.settle_room_s(config)
+  return learner_lib.Times(
+      calibrate_s=config.crossbar.calibrate_after_s, write_delay_s=delay_s,
+      write_duration_s=duration_s,
+      settle_s=min(config.crossbar.calibrate_after_s, room_s - duration_s),
+      reference_s=config.training.t_query_s)
+
+
+def _make_write(config, num_levels):
+  """Returns the way to write a weight change."""
+  c, budget = config.adapt, verification.Budget(**config.verification)
+  refreshes = {
+      'none': lambda: writing.no_refresh,
+      'threshold': lambda: writing.threshold_refresh(
+          refresh.Threshold(c.refresh_level_uS, c.refresh_difference_uS),
+          num_reads=budget.num_reads, num_levels=num_levels),
+      'update_ready': lambda: writing.update_ready_refresh(
+          refresh.UpdateReady(c.refresh_ceiling_uS),
+          num_reads=budget.num_reads)}
+  refresh_fn = refreshes[c.refresh]()
+  if c.write == 'open_loop':
+    return writing.open_loop(refresh_fn)
+  return writing.verified(
+      budget, refresh_fn,
+      bidirectional=devices.FAMILIES[config.device].bidirectional)
+
+
+def _make_program(config, testing):
+  """Returns the way to program a chip; training takes the statistics."""
+  if not testing or config.evaluation.programming == 'statistical':
+    return writing.statistical
+  return writing.verified_program(
+      verification.Budget(**config.verification),
+      config.crossbar.calibrate_after_s,
+      bidirectional=devices.FAMILIES[config.device].bidirectional)

@@ -23,17 +23,18 @@ BAD_INPUT = 2
 STOP = interrupts.Interrupts()  # the signals of this process
 
 
-def define(modes: tuple[str, ...]) -> None:
-  """Defines --config, --workdir, --mode and --wandb."""
+def define(modes: tuple[str, ...] = ()) -> None:
+  """Defines --config, --workdir and, where there are modes, --mode, --wandb."""
   config_flags.DEFINE_config_file(
       'config', None, 'Config file, with an argument after a colon: '
       'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
   flags.DEFINE_string(
-      'workdir', None, 'Folder of the run; runs/<config>_<argument> by default')
-  flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
-  flags.DEFINE_string(
-      'wandb', None, 'Project of Weights & Biases to write the metrics to; '
-      'without it wandb is never imported')
+      'workdir', None, 'Folder to write into; one under runs/ by default')
+  if modes:
+    flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
+    flags.DEFINE_string(
+        'wandb', None, 'Project of Weights & Biases to write the metrics to; '
+        'without it wandb is never imported')
 
 
 def start(argv: list[str], main: Callable[[list[str]], None]) -> None:

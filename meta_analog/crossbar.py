@@ -22,7 +22,14 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
-from meta_analog import quantize
+from meta_analog import synapse
+
+
+class Wear(NamedTuple):
+  """What the devices went through since the crossbar was programmed."""
+
+  num_pulses: jax.Array  # [P, D, I, O], RESETs do not set it back
+  num_resets: jax.Array  # [P, D, I, O]
 
 
 class Crossbar(NamedTuple):
@@ -31,6 +38,8 @@ class Crossbar(NamedTuple):
   devices: Any  # device state, fields [P, D, I, O]
   model: Any  # what the controller believes: the same, without any noise
   gain_per_uS: jax.Array  # scalar, weight of one microsiemens
+  counter: jax.Array  # [P, I, O], the device whose turn is next, 0 .. D - 1
+  wear: Wear
 
 
 class Reading(NamedTuple):
@@ -60,7 +69,8 @@ def targets_from_parameters(
   """
   chex.assert_rank(u, 2)
   d = jnp.tanh(u)
-  pair = floor_uS + span_uS * jnp.stack([_positive(d), _positive(-d)])
+  pair = floor_uS + span_uS * jnp.stack(
+      [synapse.positive(d), synapse.positive(-d)])
   return jnp.repeat(pair[:, None], num_devices, axis=1)
 
 
@@ -120,13 +130,16 @@ def program(
     time_s: chip time.
 
   Returns:
-    A `Crossbar`.
+    A `Crossbar`; every counter stands at the first device.
   """
   chex.assert_rank(targets_uS, 4)
+  shape = targets_uS.shape
   return Crossbar(
       devices=device.program(key, targets_uS, time_s),
       model=model.program(jax.random.key(0), targets_uS, time_s),
       gain_per_uS=jnp.asarray(gain_per_uS),
+      counter=jnp.zeros(shape[:1] + shape[2:]),
+      wear=Wear(jnp.zeros(shape), jnp.zeros(shape)),
   )
 
 
@@ -195,8 +208,9 @@ def staircases(
 ) -> jax.Array:
   """Returns the mean weight change that k pulses would make, for each polarity.
 
-  The controller's table: its noise-free model is pulsed k times at `time_s` and
-  read at `reference_s`. No read of the chip enters.
+  The controller's table: its noise-free model is pulsed k times at `time_s`, in
+  the order that `pulse` would, and read at `reference_s`. No read of the chip
+  enters.
 
   Args:
     model: the technology without noise.
@@ -208,11 +222,12 @@ def staircases(
   Returns:
     [P, K + 1, I, O], magnitudes of the weight change; [:, 0] is 0.
   """
-  shape = _shape(crossbar)
+  shape = crossbar.wear.num_pulses.shape
 
   def after(k):
     count = jnp.broadcast_to(k, shape[2:])
-    pulses = jnp.stack([spread(count, shape[1])] * 2)
+    pulses = synapse.spread(
+        jnp.stack([count, count]), shape[1], crossbar.counter)
     state = model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)
     mean_uS = model.read_stats(state, reference_s)[0]
     return jnp.sum(mean_uS, axis=1)  # [P, I, O]
@@ -220,25 +235,6 @@ def staircases(
   levels = jnp.arange(num_levels + 1, dtype=jnp.float32)
   g_uS = jax.vmap(after, out_axes=1)(levels)
   return crossbar.gain_per_uS * (g_uS - g_uS[:, :1])
-
-
-def spread(num_pulses: jax.Array, num_devices: int) -> jax.Array:
-  """Returns how many of n pulses each of D devices gets, in turn.
-
-  The gradient is shared equally.
-
-  Args:
-    num_pulses: [I, O], non-negative whole numbers.
-    num_devices: D.
-
-  Returns:
-    [D, I, O], whole numbers that sum to num_pulses over D.
-  """
-  offset = jnp.arange(num_devices, dtype=jnp.float32)[:, None, None]
-  shared = num_pulses[None] / num_devices
-  whole = jnp.ceil((jax.lax.stop_gradient(num_pulses)[None] - offset)
-                   / num_devices)
-  return quantize.straight_through(jnp.maximum(whole, 0.0), shared + 0 * whole)
 
 
 def pulse(
@@ -260,25 +256,40 @@ def pulse(
     time_s: chip time.
 
   Returns:
-    New `Crossbar`; the controller's model is pulsed alike.
+    New `Crossbar`, its counters moved on.
   """
-  pulses = pulses_per_device(num_pulses, _shape(crossbar)[1])
+  pulses = synapse.pulses_per_device(
+      num_pulses, crossbar.wear.num_pulses.shape[1], crossbar.counter)
+  new = pulse_devices(key, device, model, crossbar, pulses, time_s)
+  return new._replace(counter=synapse.advance(crossbar.counter, pulses))
+
+
+def pulse_devices(
+    key: jax.Array, device: base.Device, model: base.Device,
+    crossbar: Crossbar, pulses: jax.Array, time_s: jax.Array
+) -> Crossbar:
+  """Returns the crossbar after pulses [P, D, I, O]; no counter moves."""
+  given = jnp.abs(jax.lax.stop_gradient(pulses))
+  wear = crossbar.wear
   return crossbar._replace(
       devices=device.pulse(key, crossbar.devices, pulses, time_s),
       model=jax.lax.stop_gradient(
           model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)),
+      wear=wear._replace(num_pulses=wear.num_pulses + given),
   )
 
 
-def pulses_per_device(num_pulses: jax.Array, num_devices: int) -> jax.Array:
-  """Returns signed counts [I, O] as counts for each device [P, D, I, O]."""
-  plus, minus = _positive(num_pulses), _positive(-num_pulses)
-  return jnp.stack([spread(plus, num_devices), spread(minus, num_devices)])
-
-
-def _positive(n):
-  """Returns max(n, 0), differentiated as n / 2 at 0: half to each polarity."""
-  return jnp.where(n == 0, 0.5 * n, jax.nn.relu(n))
+def reset_devices(
+    key: jax.Array, device: base.Device, model: base.Device,
+    crossbar: Crossbar, mask: jax.Array, time_s: jax.Array
+) -> Crossbar:
+  """Returns the crossbar after RESETs where mask [P, D, I, O] is true."""
+  wear = crossbar.wear
+  return crossbar._replace(
+      devices=device.reset(key, crossbar.devices, mask, time_s),
+      model=model.reset(jax.random.key(0), crossbar.model, mask, time_s),
+      wear=wear._replace(num_resets=wear.num_resets + mask),
+  )
 
 
 def _sum_devices(g_uS, *, minus):
@@ -301,11 +312,7 @@ def _affine(inputs, weights):
   keeps; for spikes over time that would copy them all: the row is added.
   """
   if inputs.ndim == 2:
-    ones = jnp.ones_like(inputs[:, :1])
+    ones = jnp.ones((inputs.shape[0], 1), inputs.dtype)
     return jnp.concatenate([inputs, ones], axis=1) @ weights
   out = inputs @ weights[:-1]
   return out + weights[-1].reshape((1,) * (out.ndim - 1) + (-1,))
-
-
-def _shape(crossbar):
-  return jax.tree.leaves(crossbar.devices)[0].shape

@@ -13,10 +13,12 @@ import numpy as np
 
 from meta_analog import assembly
 from meta_analog import base
-from meta_analog import learner as learner_lib
+from meta_analog import energy
 from meta_analog import losses
 from meta_analog import networks
+from meta_analog import periphery as peri
 from meta_analog import plasticity
+from meta_analog import presentation
 from meta_analog import training
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
@@ -52,19 +54,26 @@ def compile_test(
     write = out['support_info']['write']
     rates = [jnp.mean(rate[:, date], axis=-1)
              for rate in out['after_info']['rate_Hz']]
-    written = sum(jnp.sum(crossbar.devices.num_pulses > 0, axis=(1, 2, 3, 4))
-                  for crossbar in out['adapted'].crossbars)
+    conductances = jnp.concatenate(
+        [crossbar.devices.g_uS.ravel() for crossbar in out['chip'].crossbars])
     result = {
+        'mean_uS': jnp.full(tasks_per_chip, jnp.mean(conductances)),
         'support_x': episodes.support.x, 'support_y': episodes.support.y,
         'query_x': episodes.query.x, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
-        'pulses': jnp.sum(write['pulses'], axis=1),
-        'devices': written.astype(jnp.float32)}
+        'devices': _num_written(out['chip'], out['adapted'])}
+    # Counts of all events of a task; of the chip, the same for all its tasks.
+    result |= {name: jnp.sum(write[name], axis=1)
+               for name in ('pulses', 'resets', 'reads')}
+    result |= {f'program_{name}': jnp.full(tasks_per_chip, value)
+               for name, value in out['chip'].programmed._asdict().items()}
     result |= {f'latent_{name}': value for name, value
                in episodes.latent._asdict().items()}
     adapted = jax.tree.map(lambda x: x[0], out['adapted'])
-    return result, _chip_arrays(out['chip'], adapted)
+    theta = setup.networks.theta.apply(params)
+    targets_uS = presentation.targets(theta, setup.network)
+    return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
   test = jax.jit(lambda params, key: training.sharded_map(
       one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)),
@@ -91,8 +100,10 @@ def run(
   Returns:
     The layout of evaluation.npz: support_x, support_y, query_x, query_y
     [B, N, .]; query_before [B, N, O]; query_after [B, D, N, O]; after_s [D];
-    loss_all_steps [B, D]; pulses, devices [B]; rate_Hz [B, L]; task_index,
-    chip_index [B]; latent_* [B].
+    loss_all_steps [B, D]; pulses, resets, reads, devices [B], of all events;
+    program_pulses, program_resets, program_reads, program_devices [B];
+    rate_Hz [B, L]; task_index, chip_index [B]; mean_uS [B], of the chip's
+    devices; latent_* [B].
     The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
     and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
     after programming), layer_i_gain_per_uS, and after adaptation to its first
@@ -133,9 +144,9 @@ def summarize(
   by_time = {
       f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
       for i, time_s in enumerate(setup.after_s)}
-  num_devices = 2 * sum(
-      layer.u.size * count for layer, count in zip(
-          _shapes(setup).layers, setup.network.num_devices))
+  layers = _layers(config, setup)
+  num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
+                    for layer in layers)
   return {
       'metric': setup.task.metric,
       'num_tasks': config.evaluation.num_tasks,
@@ -148,9 +159,12 @@ def summarize(
       'write': {
           'events': config.adapt.num_events,
           'pulses_per_task': float(np.mean(results['pulses'])),
+          'resets_per_task': float(np.mean(results['resets'])),
+          'reads_per_task': float(np.mean(results['reads'])),
           'devices_written_per_task': float(np.mean(results['devices'])),
           'devices_total': int(num_devices)},
       'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
+      **_account(config, layers, int(num_devices), results),
   }
 
 
@@ -244,9 +258,10 @@ def float_ridge(
     [B, N, O].
   """
   theta = setup.networks.theta.apply(params)
-  readings = learner_lib.exact_readings(theta, setup.network)
-  present = lambda x: learner_lib.present(
-      jax.random.key(0), setup.network, readings, x)
+  views = presentation.exact_views(theta, setup.network)
+  network = setup.network._replace(periphery=presentation.EXACT)
+  present = lambda x: presentation.present(
+      jax.random.key(0), network, views, x)
 
   def one_task(pair):
     support, query = pair
@@ -259,16 +274,51 @@ def float_ridge(
   return jax.lax.map(one_task, (episodes.support, episodes.query))
 
 
-def _chip_arrays(chip, adapted):
+def _chip_arrays(targets_uS, chip, adapted):
   """Returns one chip in the layout of chip.npz."""
   out = {}
   for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
-    out |= {f'layer_{i}_target_uS': before.model.g_uS,
+    out |= {f'layer_{i}_target_uS': targets_uS[i],
             f'layer_{i}_programmed_uS': before.devices.g_uS,
             f'layer_{i}_adapted_uS': after.devices.g_uS,
-            f'layer_{i}_num_pulses': after.devices.num_pulses,
+            f'layer_{i}_num_pulses':
+                after.wear.num_pulses - before.wear.num_pulses,
             f'layer_{i}_gain_per_uS': before.gain_per_uS}
   return out
+
+
+def _num_written(chip, adapted):
+  """Returns how many devices an adaptation touched, for each task [B]."""
+  total = 0.0
+  for before, after in zip(chip.crossbars, adapted.crossbars):
+    touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
+    total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
+  return total.astype(jnp.float32)
+
+
+def _layers(config, setup):
+  """Returns what a product of each layer takes."""
+  return tuple(
+      energy.Layer(*layer.u.shape, num_devices=count, num_tiles=peri.num_tiles(
+          layer.u.shape[0], config.periphery.tile_rows))
+      for layer, count in zip(
+          _shapes(setup).layers, setup.network.num_devices))
+
+
+def _account(config, layers, num_devices, results):
+  """Returns the energy and the latency of the tested deployment."""
+  prices = energy.Prices(**config.prices)
+  count = lambda prefix: energy.Counts(*(
+      float(np.mean(results[prefix + name]))
+      for name in ('pulses', 'resets', 'reads')))
+  programmed = count('program_')
+  if not programmed.sets:  # by the statistics: nothing was counted
+    programmed = energy.program_counts(prices, num_devices)
+  return energy.account(
+      prices, layers, config.network.num_time_steps,
+      config.adapt.num_events * config.task.support_size,
+      programmed, count(''),
+      float(np.mean(results['mean_uS'])))
 
 
 def _shapes(setup):

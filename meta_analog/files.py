@@ -10,8 +10,30 @@ import shutil
 from typing import Any
 
 from meta_analog import faults
+from meta_analog import settings
 
 PARTIAL = '.partial'  # ends the name of what is being written or removed
+
+
+def check_writable(folder: pathlib.Path) -> None:
+  """Makes the folder, with its parents.
+
+  Args:
+    folder: to be written into.
+
+  Raises:
+    settings.InputError: if it is a file or nothing can be written there.
+  """
+  try:
+    if folder.exists() and not folder.is_dir():
+      raise settings.InputError(f'workdir {folder} is a file: name a folder')
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / '.writable'
+    probe.touch()
+    probe.unlink()
+  except OSError as error:
+    raise settings.InputError(
+        f'workdir {folder} cannot be written: {faults.reason(error)}') from None
 
 
 @contextlib.contextmanager

@@ -1,19 +1,11 @@
 """The analog spiking network as a Learner: init, predict, update. Pure JAX.
 
-Inputs are constant currents. Hidden layers are LIF neurons; the output is a
-leaky integrator, averaged over time. Every weight is read from a crossbar.
+Only the output layer is written by default, so its features, time-averaged once
+per presentation, are all that the inner loop needs (see `presentation`).
 
-Within one presentation a layer's currents over all time steps do not depend on
-its own spikes, so layers are computed one after the other: one matrix product
-over all time steps, then one time loop. Only the output layer is written by
-default, so its features, time-averaged once per presentation, are all that the
-inner loop needs.
-
-Axes: T time step, N sample, I in (without bias), H hidden, F feature (with
-bias), O out, L layer.
+Axes: T time step, N sample, F feature (with bias), O out, L layer.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -22,265 +14,246 @@ import jax.numpy as jnp
 from meta_analog import base
 from meta_analog import crossbar as xbar
 from meta_analog import lif
+from meta_analog import periphery as peri
+from meta_analog import presentation
 from meta_analog import rules
+from meta_analog import writing
 
 
-class LayerParams(NamedTuple):
-  """Meta-parameters of one crossbar."""
+class Times(NamedTuple):
+  """When a chip is calibrated, written and asked, in seconds."""
 
-  u: jax.Array  # [I + 1, O], unconstrained; the last row is the bias
-  log_gain: jax.Array  # scalar, log of weight per uS
-
-
-class Theta(NamedTuple):
-  """Meta-parameters."""
-
-  layers: tuple[LayerParams, ...]
-  rule: rules.RuleParams
-
-
-class Network(NamedTuple):
-  """What is fixed about the network and its periphery.
-
-  Attributes:
-    unroll_fn: (currents [T, N, H], neuron) -> spikes [T, N, H].
-    neuron: LIF parameters of the hidden layers.
-    readout: [T], weight of each time step in the output, see
-      `lif.readout_weights`.
-    readout_decay: k of the output integrator.
-    dt_ms: time step.
-    num_devices: devices per polarity of each layer, static.
-    span_uS: largest difference of a pair's targets.
-    floor_uS: lowest target.
-    fresh_share: share of the read noise that is new in every product.
-    compensation: (age since programming, s) -> factor on every output of the
-      arrays, the same for all tasks: a clock, no measurement.
-  """
-
-  unroll_fn: Callable[[jax.Array, lif.Neuron], jax.Array]
-  neuron: lif.Neuron
-  readout: jax.Array
-  readout_decay: jax.Array
-  dt_ms: float
-  num_devices: tuple[int, ...]
-  span_uS: jax.Array | float
-  floor_uS: jax.Array | float
-  fresh_share: jax.Array | float
-  compensation: Callable[[jax.Array], jax.Array]
+  calibrate_s: float  # chip time of the first drift calibration
+  write_delay_s: float  # from the presentation of a support set to the write
+  write_duration_s: float  # from the first pulse of a write to the last read
+  settle_s: float  # from the end of a write to the next drift calibration
+  reference_s: float  # chip time that predictions are wanted for
 
 
 class Chip(NamedTuple):
   """A programmed chip and the settings of its digital periphery."""
 
   crossbars: tuple[xbar.Crossbar, ...]
+  columns: tuple[peri.Columns, ...]
+  baselines: tuple[jax.Array, ...]  # [O] of each layer, drift calibration
   rule: rules.RuleParams
+  programmed: writing.Counts  # of all layers, where pulses were modelled
 
 
-class Presentation(NamedTuple):
-  """What the periphery sees of one presentation."""
+class Hardware(NamedTuple):
+  """What a chip is made of."""
 
-  spikes: jax.Array  # [T, N, H], of the last hidden layer
-  features: jax.Array  # [N, F], time-averaged; the last column is the bias
-  outputs: jax.Array  # [N, O]
-  rate_Hz: tuple[jax.Array, ...]  # [H] of each hidden layer
+  device: base.Device
+  model: base.Device  # the same technology without noise
+  network: presentation.Network
+  program_fn: writing.ProgramFn = writing.statistical
+  write_fn: writing.WriteFn = writing.open_loop()
 
 
 def make(
-    device: base.Device,
-    model: base.Device,
-    network: Network,
+    hardware: Hardware,
     rule: rules.Rule,
+    times: Times,
     *,
-    write_delay_s: float,
-    reference_s: float,
     keep_trace: bool = False,
 ) -> base.Learner:
   """Returns the learner.
 
   Args:
-    device: the memory technology.
-    model: the same technology without noise.
-    network: see `Network`.
+    hardware: see `Hardware`.
     rule: see `rules.Rule`.
-    write_delay_s: from the presentation of a support set to the write.
-    reference_s: chip time that predictions are wanted for, after the last
-      write; the controller's table is made for it.
+    times: see `Times`; the controller's table of pulses is made for its
+      reference_s.
     keep_trace: whether predict's info holds 'trace' [T, N, O], the output at
       every time step.
 
   Returns:
-    A `base.Learner` over `Theta` and `Chip`.
+    A `base.Learner` over `presentation.Theta` and `Chip`.
   """
-  def init(key, theta):
-    keys = jax.random.split(key, len(theta.layers))
-    program = lambda key, layer, num_devices: xbar.program(
-        key, device, model,
-        xbar.targets_from_parameters(
-            layer.u, network.span_uS, network.floor_uS, num_devices),
-        jnp.exp(layer.log_gain), jnp.float32(0.0))
-    return Chip(
-        crossbars=tuple(map(program, keys, theta.layers, network.num_devices)),
-        rule=theta.rule)
+  network = hardware.network
 
-  def read_all(key, chip, time_s):
-    keys = jax.random.split(key, len(chip.crossbars))
-    readings = tuple(
-        xbar.read(key, device, crossbar, time_s, network.fresh_share)
-        for key, crossbar in zip(keys, chip.crossbars))
-    factor = network.compensation(time_s)
-    return tuple(xbar.Reading(factor * r.weights, factor ** 2 * r.variance)
-                 for r in readings)
+  def init(key, theta):
+    return program_chip(key, hardware, theta, times.calibrate_s)
 
   def predict(key, chip, inputs, time_s):
-    key_read, key_run, key_trace = jax.random.split(key, 3)
-    readings = read_all(key_read, chip, time_s)
-    seen = present(key_run, network, readings, inputs)
+    key_view, key_run = jax.random.split(key)
+    views, _ = view_all(key_view, hardware, chip, time_s)
+    seen = presentation.present(key_run, network, views, inputs)
     info = {'rate_Hz': seen.rate_Hz}
     if keep_trace:
-      info['trace'] = trace_outputs(
-          key_trace, network, readings[-1], seen.spikes)
+      info['trace'] = lif.leaky_integrate(seen.currents, network.readout_decay)
     return seen.outputs, info
 
   def update(key, chip, support, time_s):
-    key_read, key_run, key_write = jax.random.split(key, 3)
-    readings = read_all(key_read, chip, time_s)
-    seen = present(key_run, network, readings, support.x)
+    key_view, key_run, key_write = jax.random.split(key, 3)
+    views, measured = view_all(key_view, hardware, chip, time_s)
+    seen = presentation.present(key_run, network, views, support.x)
     fixed = jax.lax.stop_gradient if rule.first_order else lambda x: x
     features, error = fixed((seen.features, support.y - seen.outputs))
-    written = (range(len(chip.crossbars)) if rule.all_layers
-               else [len(chip.crossbars) - 1])
     if rule.all_layers:
       # The same presentation once more, and so the same noise.
-      wanted = _all_layers_delta(
-          jax.random.clone(key_run), network, fixed(readings), support,
-          chip.rule)
+      wanted = all_layers_delta(jax.random.clone(key_run), network,
+                                fixed(views), support, chip.rule)
     else:
-      wanted = [rule.delta_fn(features, error, chip.rule)]
-    write_s = time_s + write_delay_s
-    crossbars, pulses = list(chip.crossbars), []
-    for i, delta_w in zip(written, wanted):
-      stairs = xbar.staircases(model, crossbars[i], rule.num_levels, write_s,
-                               reference_s)
-      factor = network.compensation(reference_s)
-      num_pulses = rule.encode_fn(
-          delta_w, factor * stairs, chip.rule, i, features, error)
-      crossbars[i] = xbar.pulse(
-          jax.random.fold_in(key_write, i), device, model, crossbars[i],
-          num_pulses, write_s)
-      pulses.append(num_pulses)
-    info = {'rate_Hz': seen.rate_Hz, 'outputs': seen.outputs,
-            'g_uS': tuple(c.devices.g_uS for c in crossbars),
-            'write': _write_info(pulses, [network.num_devices[i]
-                                          for i in written])}
-    return chip._replace(crossbars=tuple(crossbars)), info
+      wanted = {len(views) - 1: rule.delta_fn(features, error, chip.rule)}
+    infos = []
+    for i, delta_w in wanted.items():
+      chip, info = _write_layer(
+          jax.random.fold_in(key_write, i), hardware, rule, times, chip, i,
+          delta_w, (features, error), measured[i], time_s)
+      infos.append(info)
+    write = jax.tree.map(lambda *counts: sum(counts), *infos)
+    g_uS = tuple(crossbar.devices.g_uS for crossbar in chip.crossbars)
+    return chip, {'rate_Hz': seen.rate_Hz, 'outputs': seen.outputs,
+                  'g_uS': g_uS, 'write': write}
 
   return base.Learner(init, predict, update)
 
 
-def present(
-    key: jax.Array,
-    network: Network,
-    readings: tuple[xbar.Reading, ...],
-    inputs: jax.Array,
-) -> Presentation:
-  """Returns what one presentation of the inputs gives.
+def program_chip(
+    key: jax.Array, hardware: Hardware, theta: presentation.Theta,
+    calibrate_s: float
+) -> Chip:
+  """Returns a fresh chip, programmed at time 0 and calibrated later.
 
   Args:
-    key: consumed by the part of the read noise that is fresh in every product.
-    network: see `Network`.
-    readings: one per layer.
-    inputs: [N, I], constant currents.
-
-  Returns:
-    A `Presentation`.
-  """
-  keys = jax.random.split(key, len(readings))
-  num_steps = network.readout.shape[0]
-  activity, rates = inputs, []
-  for key_layer, reading in zip(keys[:-1], readings[:-1]):
-    mean, deviation = xbar.product(activity, reading)
-    shape = (num_steps,) + mean.shape[-2:]
-    noise = jax.random.normal(key_layer, shape)
-    currents = _steps(mean, num_steps) + _steps(deviation, num_steps) * noise
-    activity = network.unroll_fn(currents, network.neuron)
-    rates.append(jnp.mean(activity, axis=(0, 1)) * 1000.0 / network.dt_ms)
-  features = time_average(activity, network.readout)
-  power = time_average(activity, jnp.square(network.readout))
-  mean = features @ readings[-1].weights
-  deviation = xbar.safe_sqrt(power @ readings[-1].variance)
-  outputs = mean + deviation * jax.random.normal(keys[-1], mean.shape)
-  return Presentation(activity, features, outputs, tuple(rates))
-
-
-def exact_readings(
-    theta: Theta, network: Network
-) -> tuple[xbar.Reading, ...]:
-  """Returns the weights that theta stands for, as if read without any error.
-
-  Args:
+    key: consumed.
+    hardware: see `Hardware`.
     theta: meta-parameters.
-    network: for its span and device numbers.
+    calibrate_s: chip time of the drift calibration.
 
   Returns:
-    One `crossbar.Reading` for each layer, with variance 0.
+    A `Chip`.
   """
-  def exact(layer, num_devices):
-    targets_uS = xbar.targets_from_parameters(
-        layer.u, network.span_uS, network.floor_uS, num_devices)
-    weights = xbar.weights_from_targets(targets_uS, jnp.exp(layer.log_gain))
-    return xbar.Reading(weights, jnp.zeros_like(weights))
+  network = hardware.network
 
-  return tuple(map(exact, theta.layers, network.num_devices))
+  def program(key, layer, targets_uS, num_devices):
+    key_devices, key_columns = jax.random.split(key)
+    gain_per_uS = jnp.exp(layer.log_gain)
+    crossbar, counts = hardware.program_fn(
+        key_devices, hardware.device, hardware.model, targets_uS, gain_per_uS)
+    weight_max = gain_per_uS * network.span_uS * num_devices
+    columns = peri.make_columns(
+        key_columns, network.periphery, *layer.u.shape, weight_max)
+    return crossbar, columns, counts
+
+  key_program, key_calibrate = jax.random.split(key)
+  keys = jax.random.split(key_program, len(theta.layers))
+  made = map(program, keys, theta.layers,
+             presentation.targets(theta, network), network.num_devices)
+  crossbars, columns, counts = zip(*made)
+  total = jax.tree.map(lambda *values: sum(values), *counts)
+  ones = tuple(jnp.ones(layer.u.shape[1]) for layer in theta.layers)
+  chip = Chip(crossbars, columns, ones, theta.rule, total)
+  if network.compensation.measure is None:
+    return chip
+  _, baselines = view_all(
+      key_calibrate, hardware, chip, jnp.float32(calibrate_s))
+  return chip._replace(baselines=baselines)
 
 
-def time_average(spikes: jax.Array, readout: jax.Array) -> jax.Array:
-  """Returns sum_t c_t z_t, with the constant 1 of the bias as last column.
+def view_all(
+    key: jax.Array, hardware: Hardware, chip: Chip, time_s: jax.Array
+) -> tuple[tuple[peri.View, ...], tuple[jax.Array, ...]]:
+  """Returns what a presentation sees of every layer, and what was measured.
 
   Args:
-    spikes: [T, N, H].
-    readout: [T], c.
+    key: consumed.
+    hardware: see `Hardware`.
+    chip: state.
+    time_s: chip time.
 
   Returns:
-    [N, H + 1].
+    Views, and the measurement [O] of each layer's drift compensation.
   """
-  features = jnp.einsum('t,tnh->nh', readout, spikes)
-  bias = jnp.full((features.shape[0], 1), jnp.sum(readout), features.dtype)
-  return jnp.concatenate([features, bias], axis=1)
+  keys = jax.random.split(key, len(chip.crossbars))
+  seen = [view_layer(k, hardware, chip, i, time_s)
+          for i, k in enumerate(keys)]
+  views, measured = zip(*seen)
+  return views, measured
 
 
-def trace_outputs(
-    key: jax.Array, network: Network, reading: xbar.Reading, spikes: jax.Array
-) -> jax.Array:
-  """Returns the output at every time step, [T, N, O], with its own noise."""
-  mean, deviation = xbar.product(spikes, reading)
-  currents = mean + deviation * jax.random.normal(key, mean.shape)
-  return lif.leaky_integrate(currents, network.readout_decay)
+def view_layer(
+    key: jax.Array, hardware: Hardware, chip: Chip, i: int, time_s: jax.Array
+) -> tuple[peri.View, jax.Array]:
+  """Returns the view of layer i, and its drift measurement; see `view_all`."""
+  network = hardware.network
+  key_read, key_measure = jax.random.split(key)
+  crossbar = chip.crossbars[i]
+  reading = xbar.read(
+      key_read, hardware.device, crossbar, time_s, network.fresh_share)
+  view = presentation.look(reading, chip.columns[i], crossbar.gain_per_uS,
+                           network, network.num_devices[i])
+  compensation = network.compensation
+  measured = chip.baselines[i]
+  if compensation.measure is not None:
+    measured = jax.lax.stop_gradient(
+        compensation.measure(key_measure, network.periphery, view))
+  factor = compensation.factor(chip.baselines[i], measured, time_s)
+  return view._replace(factor=factor), measured
 
 
-def _all_layers_delta(key, network, readings, support, params):
-  """Returns the delta rule of every layer: its rate times the gradient."""
+def all_layers_delta(
+    key: jax.Array, network: presentation.Network,
+    views: tuple[peri.View, ...], support: base.Samples,
+    params: rules.RuleParams
+) -> dict[int, jax.Array]:
+  """Returns the delta rule of every layer: its rate times the gradient.
+
+  Args:
+    key: consumed by the noise of the presentation.
+    network: see `presentation.Network`.
+    views: one per layer.
+    support: samples.
+    params: learned rates.
+
+  Returns:
+    {layer: weight change [I, O]}.
+  """
   def loss(weights):
-    seen = present(
-        key, network,
-        tuple(r._replace(weights=w) for r, w in zip(readings, weights)),
-        support.x)
+    replaced = tuple(
+        v._replace(reading=v.reading._replace(weights=w))
+        for v, w in zip(views, weights))
+    seen = presentation.present(key, network, replaced, support.x)
     residual = support.y - seen.outputs
     return 0.5 * jnp.mean(jnp.sum(jnp.square(residual), axis=-1))
 
-  gradients = jax.grad(loss)([r.weights for r in readings])
+  gradients = jax.grad(loss)([v.reading.weights for v in views])
   rates = jnp.exp(params.log_rate)
-  return [-rates[i] * g for i, g in enumerate(gradients)]
+  # By the weights that count, which are the arrays' times the factor.
+  return {i: -rates[i] * g / jnp.reshape(view.factor, (1, -1))
+          for i, (g, view) in enumerate(zip(gradients, views))}
 
 
-def _write_info(pulses, num_devices):
-  """Returns counts of one event: pulses, and devices that got any."""
-  counts = [xbar.pulses_per_device(jax.lax.stop_gradient(n), d)
-            for n, d in zip(pulses, num_devices)]
-  return {'pulses': sum(jnp.sum(jnp.abs(c)) for c in counts),
-          'devices': sum(jnp.sum((c != 0).astype(jnp.float32))
-                         for c in counts)}
+def _write_layer(
+    key, hardware, rule, times, chip, i, delta_w, samples, measured, time_s):
+  """Returns the chip with layer i written and calibrated anew, and counts."""
+  key_write, key_settle = jax.random.split(key)
+  write_s = time_s + times.write_delay_s
+  crossbar, baseline = chip.crossbars[i], chip.baselines[i]
+  compensation = hardware.network.compensation
+  # What the outputs are multiplied by when predictions are wanted.
+  factor = compensation.factor(baseline, measured, times.reference_s)
 
+  def encode_fn(crossbar, delta_w):
+    stairs = xbar.staircases(hardware.model, crossbar, rule.num_levels,
+                             write_s, times.reference_s)
+    return rule.encode_fn(
+        jnp.reshape(factor, (1, -1)) * delta_w,
+        jnp.reshape(factor, (1, 1, 1, -1)) * stairs, chip.rule, i, *samples)
 
-def _steps(array, num_steps):
-  """Returns [T, N, H] from [T, N, H], or from [N, H] for a constant input."""
-  return jnp.broadcast_to(array, (num_steps,) + array.shape[-2:])
+  request = writing.Request(
+      delta_w / jnp.reshape(factor, (1, -1)), encode_fn, write_s,
+      times.reference_s)
+  crossbar, counts = hardware.write_fn(
+      key_write, hardware.device, hardware.model, crossbar, request)
+  replace = lambda items, item: items[:i] + (item,) + items[i + 1:]
+  chip = chip._replace(crossbars=replace(chip.crossbars, crossbar))
+  if compensation.measure is not None:
+    # The factor goes on from where it was: the write is no drift.
+    _, settled = view_layer(
+        key_settle, hardware, chip, i,
+        write_s + times.write_duration_s + times.settle_s)
+    now = compensation.factor(baseline, measured, time_s)
+    chip = chip._replace(baselines=replace(chip.baselines, now * settled))
+  return chip, counts._asdict()

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 
 from meta_analog import base
 from meta_analog import crossbar as xbar
-from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
+from meta_analog import presentation
 from meta_analog import rules
 
 Params = hk.Params  # a pytree of arrays by module and name
@@ -142,7 +142,7 @@ class InitialValues(NamedTuple):
 def layer_params(
     num_inputs: int, num_outputs: int, weight_std: float, weight_max: float,
     span_uS: float
-) -> learner_lib.LayerParams:
+) -> presentation.LayerParams:
   """Returns the Haiku parameters 'u' and 'log_gain' of one crossbar.
 
   Args:
@@ -161,7 +161,7 @@ def layer_params(
         weights, weight_max / span_uS, span_uS, 1)
 
   log_gain = jnp.log(jnp.float32(weight_max / span_uS))
-  return learner_lib.LayerParams(
+  return presentation.LayerParams(
       u=hk.get_parameter('u', (num_inputs + 1, num_outputs), init=initial_u),
       log_gain=hk.get_parameter(
           'log_gain', (), init=lambda *_: log_gain))
@@ -171,7 +171,7 @@ class MetaParameters(hk.Module):
   """All meta-parameters, as the pure core's `Theta`."""
 
   def __init__(
-      self, sizes: tuple[int, ...], network: learner_lib.Network,
+      self, sizes: tuple[int, ...], network: presentation.Network,
       initial: InitialValues, name: str = 'meta'
   ):
     """Fixes the shapes.
@@ -185,7 +185,7 @@ class MetaParameters(hk.Module):
     super().__init__(name=name)
     self._sizes, self._network, self._initial = sizes, network, initial
 
-  def __call__(self) -> learner_lib.Theta:
+  def __call__(self) -> presentation.Theta:
     """Returns `Theta`, its leaves Haiku parameters."""
     layers = []
     for i, (num_inputs, num_outputs) in enumerate(
@@ -207,7 +207,7 @@ class MetaParameters(hk.Module):
             'threshold', num_layers, self._initial.threshold),
         log_penalty=log_parameter('penalty', (), self._initial.penalty),
         log_harm=log_parameter('harm', (), self._initial.harm))
-    return learner_lib.Theta(tuple(layers), rule)
+    return presentation.Theta(tuple(layers), rule)
 
 
 class Networks(NamedTuple):
@@ -242,7 +242,7 @@ def make(
   """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
 
   Args:
-    make_learner: `(noise_scale, keep_trace) -> Learner` over `Theta`.
+    make_learner: `(noise_scale, testing) -> Learner` over `Theta`.
     parameters: makes the parameter module inside a transform.
     schedule: times of the deployment.
     loss_fn: query loss.
@@ -258,7 +258,7 @@ def make(
   """
   def loss(episodes, noise_scale):
     key, theta = hk.next_rng_key(), parameters()()
-    learner = make_learner(noise_scale, keep_trace=False)
+    learner = make_learner(noise_scale, testing=False)
     task_losses, info = maml.meta_loss(
         learner, key, theta, episodes, schedule, loss_fn,
         num_events=num_events)
@@ -281,7 +281,7 @@ def make(
 
   def evaluate(episodes, noise_scale) -> dict[str, Any]:
     key, theta = hk.next_rng_key(), parameters()()
-    learner = make_learner(noise_scale, keep_trace=True)
+    learner = make_learner(noise_scale, testing=True)
     return maml.evaluate(
         learner, key, theta, episodes, schedule, jnp.float32(before_s),
         jnp.asarray(after_s, jnp.float32), num_events=num_events)

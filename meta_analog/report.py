@@ -56,6 +56,38 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
   return out
 
 
+def device_table(result: dict[str, Any]) -> rich.table.Table:
+  """Returns a few numbers of a characterisation, without and with spread."""
+  out = rich.table.Table(title=f'{result["device"]}: {result["num_devices"]} '
+                               'devices in each measurement')
+  for column in ('quantity', 'spreads 0', 'with spread'):
+    out.add_column(column, justify='left' if column == 'quantity' else 'right')
+
+  def row(name, cell):
+    out.add_row(name, *(cell(lambda what: result[what + suffix])
+                        for suffix in ('', '_with_spread')))
+
+  def moments(what, i):
+    return lambda get: (f'{get(what)["mean_uS"][i]:.3f} ± '
+                        f'{get(what)["std_uS"][i]:.3f} uS')
+
+  for k in (1, 5, 10, 20):
+    row(f'after {k} SET pulse{"s" if k > 1 else ""} from RESET',
+        moments('set_pulses', k - 1))
+  for i in (3, 6, 9, 12):
+    row(f'programmed to {result["program"]["target_uS"][i]:.3g} uS',
+        moments('program', i))
+  for i in (0, 6, 12):
+    row(f'deviation of a read at {result["read_noise"]["g_uS"][i]:.3g} uS',
+        lambda get, i=i: f'{get("read_noise")["std_uS"][i]:.3f} uS')
+  first = f'{result["drift"]["reference_s"]:g} s'
+  for time_s in (1e3, 1e6):
+    i = result['drift']['time_s'].index(time_s)
+    row(f'conductance at {time_s:g} s, relative to {first}',
+        lambda get, i=i: f'{get("drift")["relative"][i]:.4f}')
+  return out
+
+
 def measured_elsewhere(
     config: ml_collections.ConfigDict, folder: pathlib.Path
 ) -> dict[str, dict[str, Any]]:

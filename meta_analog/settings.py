@@ -8,14 +8,14 @@ import math
 
 import ml_collections
 
-from meta_analog import devices
+from meta_analog import checks
+from meta_analog import hardware_settings
 from meta_analog import lif
 from meta_analog import quantize
 from meta_analog import rules
 from meta_analog import tasks
 
 INF = math.inf
-COMPENSATIONS = ('none', 'clock')
 
 # field: (lowest, highest, whether the lowest itself is allowed)
 RANGES = {
@@ -38,6 +38,17 @@ RANGES = {
     'crossbar.span_uS': (0, INF, False),
     'crossbar.floor_uS': (0, INF, True),
     'crossbar.fresh_read_share': (0, 1, True),
+    'crossbar.calibrate_after_s': (0, INF, False),
+    'crossbar.stuck_fraction': (0, 1, True),
+    'crossbar.stuck_high_share': (0, 1, True),
+    'periphery.dac_bits': (1, 32, True),
+    'periphery.dac_range': (0, INF, False),
+    'periphery.adc_bits': (1, 32, True),
+    'periphery.adc_range': (0, INF, False),
+    'periphery.tile_rows': (1, INF, True),
+    'periphery.gain_std': (0, INF, True),
+    'periphery.offset_std': (0, INF, True),
+    'periphery.ir_drop': (0, INF, True),
     'adapt.update_bits': (1, 8, True),
     'adapt.num_steps': (1, INF, True),
     'adapt.num_events': (1, INF, True),
@@ -69,9 +80,6 @@ RANGES = {
     'evaluation.noise_scale': (0, INF, True),
     'evaluation.ordinary_steps': (1, INF, True),
 }
-# Parameters of a device that may be negative; all others are at least 0.
-SIGNED = ('m1', 'program_p1', 'program_p2_per_uS')
-POSITIVE = ('memory_pulses', 't0_s', 'step_uS', 'g_max_uS')  # must not be 0
 
 
 class InputError(ValueError):
@@ -100,23 +108,11 @@ def check(config: ml_collections.ConfigDict) -> None:
 def _check(config):
   """Raises ValueError, see `check`."""
   for field, (low, high, closed) in RANGES.items():
-    _check_range(field, _get(config, field), low, high, closed)
-  _check_member('device', config.device, devices.FAMILIES)
-  for name, params in config.device_params.items():
-    for field, value in params.items():
-      if field not in SIGNED:
-        top = 1 if field == 'pulse_memory_after_program' else INF
-        _check_range(f'device_params.{name}.{field}', value, 0, top,
-                     field not in POSITIVE)
-      elif not math.isfinite(value):
-        raise ValueError(f'config.device_params.{name}.{field} = {value}: '
-                         'must be finite')
+    checks.in_range(field, _get(config, field), low, high, closed)
   network, adapt, training = config.network, config.adapt, config.training
-  _check_member('network.surrogate', network.surrogate, lif.SURROGATES)
-  _check_member('network.reset', network.reset, lif.RESETS)
-  _check_member('crossbar.drift_compensation',
-                config.crossbar.drift_compensation, COMPENSATIONS)
-  _check_member('adapt.order', adapt.order, ('first', 'second'))
+  checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
+  checks.is_member('network.reset', network.reset, lif.RESETS)
+  checks.is_member('adapt.order', adapt.order, ('first', 'second'))
   sizes = network.hidden_sizes
   if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
     raise ValueError(f'config.network.hidden_sizes = {sizes}: must be whole '
@@ -145,7 +141,7 @@ def _check(config):
         'a multiple of evaluation.num_chips '
         f'({config.evaluation.num_chips})')
   _check_times(config)
-  _check_device(config)
+  hardware_settings.check(config)
   make_rule(config)
   tasks.make(config.task.name, config.task.to_dict())
 
@@ -186,39 +182,10 @@ def _check_times(config):
         f'must exceed the {delay_s} s from reading to writing')
 
 
-def _check_device(config):
-  """Raises ValueError where the device cannot hold the targets."""
-  params = config.device_params[config.device]
-  if params.g_min_uS >= params.g_max_uS:
-    raise ValueError(
-        f'config.device_params.{config.device}.g_min_uS = {params.g_min_uS}: '
-        f'must be below g_max_uS ({params.g_max_uS})')
-  top = config.crossbar.floor_uS + config.crossbar.span_uS
-  if config.crossbar.floor_uS < params.g_min_uS or top > params.g_max_uS:
-    raise ValueError(
-        f'config.crossbar.floor_uS = {config.crossbar.floor_uS}, span_uS = '
-        f'{config.crossbar.span_uS}: targets must stay within '
-        f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
-
-
 def _get(config, field):
   for part in field.split('.'):
     config = config[part]
   return config
-
-
-def _check_range(field, value, low, high, closed):
-  if not (low <= value <= high) or (value == low and not closed) or (
-      not math.isfinite(value)):
-    bound = f'at least {low}' if closed else f'greater than {low}'
-    top = '' if high == INF else f' and at most {high}'
-    raise ValueError(f'config.{field} = {value}: must be {bound}{top}')
-
-
-def _check_member(field, value, known):
-  if value not in known:
-    raise ValueError(f'config.{field} = {value!r}: must be one of '
-                     f'{", ".join(sorted(known))}')
 
 
 def _check_order(config, low, high):

@@ -4,15 +4,14 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 
 from meta_analog import assembly
 from meta_analog import figures
-from meta_analog import learner as learner_lib
 from meta_analog import metrics
+from meta_analog import presentation
 from meta_analog import settings
 from meta_analog import training
 
@@ -148,15 +147,16 @@ def ordinary_updates(
   task = setup.task.sample(key_task)
   theta = jax.jit(lambda key: setup.networks.theta.apply(
       setup.networks.theta.init(key)))(key_params)
-  readings = learner_lib.exact_readings(theta, setup.network)
-  weights = [reading.weights for reading in readings]
+  views = presentation.exact_views(theta, setup.network)
+  network = setup.network._replace(periphery=presentation.EXACT)
+  weights = [view.reading.weights for view in views]
   optimizer = optax.adam(ORDINARY_RATE)
 
   def loss(weights, x, y):
-    readings = tuple(learner_lib.xbar.Reading(w, jnp.zeros_like(w))
-                     for w in weights)
-    seen = learner_lib.present(
-        jax.random.key(0), setup.network, readings, x)
+    changed = tuple(
+        view._replace(reading=view.reading._replace(weights=w))
+        for view, w in zip(views, weights))
+    seen = presentation.present(jax.random.key(0), network, changed, x)
     return setup.loss_fn(seen.outputs, y)
 
   def step(carry, key):

@@ -30,10 +30,8 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     settings.InputError: if it is no folder, cannot be written, or is held by
       another run.
   """
+  files.check_writable(folder)
   try:
-    if folder.exists() and not folder.is_dir():
-      raise settings.InputError(f'workdir {folder} is a file: name a folder')
-    folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
   except OSError as error:
     raise _unwritable(folder, error) from None

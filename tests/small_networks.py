@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import maml
+from meta_analog import periphery as peri
+from meta_analog import presentation
 from meta_analog import rules
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
@@ -17,6 +19,9 @@ NUM_STEPS = 20
 START = 5
 DECAY = 0.9
 READOUT_DECAY = 0.8
+TIMES = learner_lib.Times(
+    calibrate_s=40.0, write_delay_s=1.0, write_duration_s=0.0,
+    settle_s=5.0, reference_s=151.0)
 SCHEDULE = maml.Schedule(support_s=100.0, interval_s=10.0, query_s=151.0)
 
 
@@ -36,9 +41,9 @@ def ideal_pair(step_uS=0.1):
 
 def network(
     num_devices=(1, 1, 2), fresh_share=0.5, unroll_fn=lif.unroll,
-    compensation=jnp.ones_like):
+    periphery=presentation.EXACT, compensation='none', clock=None):
   """Returns the fixed part of the small net."""
-  return learner_lib.Network(
+  return presentation.Network(
       unroll_fn=unroll_fn,
       neuron=lif.Neuron(decay=jnp.float32(DECAY)),
       readout=lif.readout_weights(
@@ -49,28 +54,30 @@ def network(
       span_uS=10.0,
       floor_uS=0.1,
       fresh_share=fresh_share,
-      compensation=compensation)
+      periphery=periphery,
+      compensation=peri.make_compensation(compensation, clock))
 
 
 def make(devices, net=None, *, keep_trace=False, **rule):
   """Returns a learner; rule overrides the nearest delta rule of 4 bits."""
   settings = {'rule': 'delta', 'encoding': 'nearest', 'update_bits': 4}
+  hardware = learner_lib.Hardware(*devices, net or network())
   return learner_lib.make(
-      *devices, net or network(), rules.make(**{**settings, **rule}),
-      write_delay_s=1.0, reference_s=151.0, keep_trace=keep_trace)
+      hardware, rules.make(**{**settings, **rule}), TIMES,
+      keep_trace=keep_trace)
 
 
 def theta(seed=0, sizes=SIZES, gain=0.4, rate=0.5, threshold=0.5):
   """Returns meta-parameters with lively hidden layers."""
   keys = jax.random.split(jax.random.key(seed), len(sizes) - 1)
   layers = tuple(
-      learner_lib.LayerParams(
+      presentation.LayerParams(
           u=jax.random.normal(key, (num_inputs + 1, num_outputs)),
           log_gain=jnp.log(jnp.float32(gain)))
       for key, num_inputs, num_outputs in zip(
           keys, sizes[:-1], sizes[1:], strict=True))
   num_layers = len(layers)
-  return learner_lib.Theta(layers, rules.RuleParams(
+  return presentation.Theta(layers, rules.RuleParams(
       log_rate=jnp.log(jnp.full(num_layers, rate)),
       log_threshold=jnp.log(jnp.full(num_layers, threshold)),
       log_penalty=jnp.log(jnp.float32(0.01)),

@@ -12,6 +12,7 @@ import pytest
 import small_networks as small
 
 from meta_analog import crossbar as xbar
+from meta_analog import synapse
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
 
@@ -101,42 +102,13 @@ def test_weights_of_pairs_equal_the_loop(num_devices):
 
 
 @devices_per_polarity
-@hypothesis.given(seed=seeds)
-def test_spread_sums_to_n_in_even_shares(num_devices, seed):
-  n = jnp.round(uniform(seed, SHAPE, -0.49, 20.49))
-  shares = np.asarray(xbar.spread(n, num_devices))
-  np.testing.assert_array_equal(shares.sum(axis=0), n)
-  np.testing.assert_array_equal(shares, np.round(shares))
-  assert np.all(shares >= 0)
-  assert np.all(shares.max(axis=0) - shares.min(axis=0) <= 1)
-
-
-@devices_per_polarity
-@hypothesis.given(seed=seeds)
-def test_pulses_go_to_the_polarity_of_their_sign(num_devices, seed):
-  n = jnp.round(uniform(seed, SHAPE, -7.49, 7.49))
-  counts = np.asarray(xbar.pulses_per_device(n, num_devices))
-  np.testing.assert_array_equal(counts[0].sum(axis=0), np.maximum(n, 0))
-  np.testing.assert_array_equal(counts[1].sum(axis=0), np.maximum(-n, 0))
-
-
-@devices_per_polarity
-@pytest.mark.parametrize('n', [-3.0, -1.0, 0.0, 2.0])
-def test_one_more_pulse_moves_the_pair_by_one(num_devices, n):
-  def difference(n):
-    counts = xbar.pulses_per_device(jnp.full((1, 1), n), num_devices)
-    return jnp.sum(counts[0]) - jnp.sum(counts[1])
-
-  np.testing.assert_allclose(jax.grad(difference)(n), 1.0, rtol=1e-6)
-
-
-@devices_per_polarity
 def test_pulses_write_only_the_devices_they_reach(num_devices):
   pair = small.pcm_pair()
   crossbar = program(pair, uniform(0, SHAPE, -0.5, 0.5), num_devices)
   n = jnp.round(uniform(1, SHAPE, -4.49, 4.49))
   new = write(jax.random.key(2), *pair, crossbar, n, T_READ_S)
-  counts = np.asarray(xbar.pulses_per_device(n, num_devices))
+  counts = np.asarray(synapse.pulses_per_device(
+      n, num_devices, crossbar.counter))
   assert (counts == 0).any() and (counts > 0).any()
   np.testing.assert_array_equal(new.devices.num_pulses, counts)
   np.testing.assert_array_equal(new.model.num_pulses, counts)

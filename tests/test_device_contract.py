@@ -1,5 +1,6 @@
 """What every device family owes to `base.Device`, whatever its physics."""
 
+import functools
 import inspect
 
 import jax
@@ -12,6 +13,15 @@ from meta_analog import devices
 
 MAX_PULSES = 4
 SHAPES = [(), (3,), (2, 3)]
+# Where programming with a wild error leaves a device of the default range: from
+# exactly the first number to the second, or beyond it where that is None.
+PROGRAMMED_RANGES = {
+    'ideal': (5.0, 5.0),  # no error
+    'pcm': (0.1, 12.0),
+    'pcm_like': (0.0, None),
+    'hermes': (0.0, None),
+    'hermes_pair': (0.0, None),
+}
 SIGNATURES = {
     'program': ['key', 'target_uS', 'time_s'],
     'pulse': ['key', 'state', 'num_pulses', 'time_s'],
@@ -28,7 +38,19 @@ def _params(name, **changes):
 
 
 def _device(name, **changes):
-  return devices.make(name, _params(name, **changes), MAX_PULSES)
+  """Returns the device, compiled once for each shape whatever its numbers."""
+  params = _params(name, **changes)
+  make = devices.FAMILIES[name].make
+  return base.Device(*(
+      functools.partial(_compiled(make, function), params)
+      for function in base.Device._fields))
+
+
+@functools.cache
+def _compiled(make, function):
+  """Returns one function of a device, its parameters traced."""
+  return jax.jit(lambda params, *args: getattr(
+      make(params, MAX_PULSES), function)(*args))
 
 
 def _program(device, shape=(3,), g=5.0, seed=0):
@@ -47,7 +69,7 @@ def _assert_same(a, b):
 
 @each_family
 def test_every_function_has_the_arguments_of_the_contract(name):
-  device = _device(name)
+  device = devices.make(name, _params(name), MAX_PULSES)
   assert isinstance(device, base.Device)
   assert list(base.Device._fields) == list(SIGNATURES)
   for function, arguments in SIGNATURES.items():
@@ -146,6 +168,18 @@ def test_targets_are_limited_to_the_range(name):
 
 
 @each_family
+def test_programmed_states_stay_in_the_range_that_the_family_states(name):
+  low, high = PROGRAMMED_RANGES[name]
+  device = _device(name, noise_scale=50.0)
+  g_uS = _program(device, (16384,)).g_uS
+  assert np.min(g_uS) == np.float32(low)
+  if high is None:  # an error is cut at 0 only
+    assert np.max(g_uS) > 2 * _params(name).g_max_uS
+  else:
+    assert np.max(g_uS) == np.float32(high)
+
+
+@each_family
 def test_no_pulse_and_an_empty_mask_change_nothing(name):
   device = _device(name)
   state = _program(device)
@@ -174,7 +208,9 @@ def test_the_longest_train_stays_in_the_range(name):
   for i in range(4):
     state = device.pulse(
         jax.random.key(i), state, jnp.full(64, float(MAX_PULSES)), 2.0)
-  assert np.all((state.g_uS >= 0) & (state.g_uS <= 6.0))
+  low, high = (getattr(state, name, bound)  # a device may have its own
+               for name, bound in (('low_uS', 0.0), ('high_uS', 6.0)))
+  assert np.all((state.g_uS >= low) & (state.g_uS <= high) & (low >= 0))
 
 
 @each_family

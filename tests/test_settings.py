@@ -18,6 +18,14 @@ BAD = {
     'device_params.pcm.pulse_memory_after_program': 5.0,
     'device_params.ideal.step_uS': 0.0,
     'device_params.ideal.noise_scale': -1.0,
+    'device_params.pcm_like.read_noise_from': 'guess',
+    'device_params.pcm_like.program_p0_uS': -0.1,
+    'device_params.pcm_like.program_p1_uS': float('inf'),
+    'device_params.pcm_like.nu_std_min': 0.05,  # above nu_std_max
+    'device_params.pcm_like.t_read_s': 20.0,  # not below t0_s
+    'device_params.pcm_like.set_range_uS': 0.0,
+    'device_params.hermes.read_break': 1.5,
+    'device_params.hermes_pair.read_noise_from': 'both',
     'task.name': 'cosine',
     'task.support_size': 0,
     'task.query_size': 0,

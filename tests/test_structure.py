@@ -94,7 +94,8 @@ def test_floor_0_uses_jax_and_chex_only():
     ('haiku', {'meta_analog/networks.py'}),
     ('optax', {'meta_analog/training.py', 'meta_analog/showcase.py'}),
     ('orbax', {'meta_analog/checkpoints.py'}),
-    ('matplotlib', {'meta_analog/figures.py'}),
+    ('matplotlib', {'meta_analog/device_figures.py',
+                    'meta_analog/figures.py'}),
 ])
 def test_a_library_is_imported_in_its_room_only(package, files):
   users = {str(p.relative_to(ROOT)) for p in _sources() if any(

@@ -1,0 +1,102 @@
+"""What the controller of a crossbar may know, and its table of pulses.
+
+It never sees a state. It has its noise-free model, the twin, which is pulsed
+and RESET with the chip; the clock, and with it the mean law of drift; and what
+it reads, with noise. Where it reads, the twin can be moved to what was read.
+
+Axes: P polarity (plus, minus), D device, I in, O out.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+from meta_analog import crossbar as xbar
+from meta_analog import quantize
+
+
+def believe(
+    model: base.Device, crossbar: xbar.Crossbar, time_s: jax.Array
+) -> jax.Array:
+  """Returns the twin's conductances at `time_s`, [P, D, I, O], uS."""
+  return model.read_stats(crossbar.model, time_s)[0]
+
+
+def measure(
+    key: jax.Array, device: base.Device, crossbar: xbar.Crossbar,
+    time_s: jax.Array, num_reads: jax.Array
+) -> jax.Array:
+  """Returns the mean of `num_reads` noisy reads, [P, D, I, O], uS."""
+  def add(i, total):
+    key_i = jax.random.fold_in(key, i)
+    return total + device.read(key_i, crossbar.devices, time_s)
+
+  zero = jnp.zeros(crossbar.wear.num_pulses.shape)
+  return jax.lax.fori_loop(0, num_reads, add, zero) / num_reads
+
+
+def known_drift(
+    model: base.Device, crossbar: xbar.Crossbar, time_s: jax.Array,
+    reference_s: jax.Array
+) -> jax.Array:
+  """Returns G(reference_s) / G(time_s) of the twin, [P, D, I, O].
+
+  The controller knows when it last touched a device, and the mean law. Where
+  the twin conducts nothing, 1.
+  """
+  now_uS = believe(model, crossbar, time_s)
+  then_uS = believe(model, crossbar, reference_s)
+  conducts = now_uS > 1e-6
+  return jnp.where(conducts, then_uS / jnp.where(conducts, now_uS, 1.0), 1.0)
+
+
+def believe_reads(
+    model: base.Device, crossbar: xbar.Crossbar, read_uS: jax.Array,
+    mask: jax.Array, time_s: jax.Array
+) -> xbar.Crossbar:
+  """Returns the crossbar with its twin moved to what was read at `time_s`.
+
+  Where mask [P, D, I, O] is true the twin's conductance is scaled so that it
+  predicts the read; a read below 0.01 uS counts as 0.01 uS. Every state of a
+  device holds its conductance as `g_uS`.
+  """
+  state = crossbar.model
+  predicted_uS = model.read_stats(state, time_s)[0]
+  conducts = mask & (predicted_uS > 1e-6)
+  ratio = (jnp.maximum(read_uS, 0.01)
+           / jnp.where(conducts, predicted_uS, 1.0))
+  return crossbar._replace(model=state._replace(
+      g_uS=jnp.where(conducts, state.g_uS * ratio, state.g_uS)))
+
+
+def read_sigma_uS(
+    device: base.Device, largest_uS: float, lowest_uS: float, num_devices: int,
+    age_s: float
+) -> float:
+  """Returns the deviation of one read of a pair at its largest difference."""
+  targets_uS = jnp.array([largest_uS, lowest_uS])
+  state = device.program(jax.random.key(0), targets_uS, 0.0)
+  variance = jnp.sum(jnp.square(device.read_stats(state, age_s)[1]))
+  return math.sqrt(num_devices * float(variance))
+
+
+def nearest_pulses(
+    model: base.Device, crossbar: xbar.Crossbar, delta_w: jax.Array,
+    time_s: jax.Array, reference_s: jax.Array, num_levels: int,
+    threshold: jax.Array | float = 0.5
+) -> jax.Array:
+  """Returns the signed pulses [I, O] whose mean effect is nearest to delta_w.
+
+  From the table of mean effects, `crossbar.staircases`; at most `num_levels`,
+  and none below `threshold` times the effect of the first.
+  """
+  stairs = xbar.staircases(model, crossbar, num_levels, time_s, reference_s)
+  return (quantize.staircase_level(delta_w, stairs[0], threshold)
+          - quantize.staircase_level(-delta_w, stairs[1], threshold))
+
+
+def difference(g_uS: jax.Array) -> jax.Array:
+  """Returns sum_d G+ - sum_d G-, [I, O]."""
+  return jnp.sum(g_uS[0] - g_uS[1], axis=0)

@@ -1,0 +1,80 @@
+"""Devices of which some are stuck: a wrapper around any technology.
+
+A stuck device reads one conductance for ever, shorted (high) or open (low),
+without noise or drift; pulses reach it and change nothing. Which ones are
+stuck is drawn when the array is programmed. The controller does not know.
+"""
+
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+
+
+class StuckState(NamedTuple):
+  """State of an array of devices of which some are stuck."""
+
+  healthy: Any  # what every device would be were it not stuck
+  stuck: jax.Array  # whether it is, bool
+  stuck_uS: jax.Array  # uS, what it reads then
+
+  @property
+  def g_uS(self) -> jax.Array:
+    """Conductance at the reference time, uS."""
+    return jnp.where(self.stuck, self.stuck_uS, self.healthy.g_uS)
+
+  @property
+  def num_pulses(self) -> jax.Array:
+    """Pulses since programming or RESET, those without effect included."""
+    return self.healthy.num_pulses
+
+
+def make(
+    device: base.Device,
+    *,
+    fraction: float,
+    high_share: float,
+    low_uS: float,
+    high_uS: float,
+) -> base.Device:
+  """Returns the technology with stuck devices among its arrays.
+
+  Args:
+    device: the technology.
+    fraction: probability that a device is stuck, 1 minus the yield.
+    high_share: share of the stuck devices that are shorted.
+    low_uS: conductance of an open device.
+    high_uS: conductance of a shorted device.
+
+  Returns:
+    A `base.Device`.
+  """
+  def program(key, target_uS, time_s):
+    key_healthy, key_stuck, key_high = jax.random.split(key, 3)
+    high = jax.random.bernoulli(key_high, high_share, target_uS.shape)
+    return StuckState(
+        healthy=device.program(key_healthy, target_uS, time_s),
+        stuck=jax.random.bernoulli(key_stuck, fraction, target_uS.shape),
+        stuck_uS=jnp.where(high, jnp.float32(high_uS), jnp.float32(low_uS)))
+
+  def pulse(key, state, num_pulses, time_s):
+    healthy = device.pulse(key, state.healthy, num_pulses, time_s)
+    return state._replace(healthy=healthy)
+
+  def reset(key, state, mask, time_s):
+    return state._replace(
+        healthy=device.reset(key, state.healthy, mask, time_s))
+
+  def read(key, state, time_s):
+    g_uS = device.read(key, state.healthy, time_s)
+    return jnp.where(state.stuck, state.stuck_uS, g_uS)
+
+  def read_stats(state, time_s):
+    mean_uS, sigma_uS = device.read_stats(state.healthy, time_s)
+    return (jnp.where(state.stuck, state.stuck_uS, mean_uS),
+            jnp.where(state.stuck, 0.0, sigma_uS))
+
+  return base.Device(program, pulse, reset, read, read_stats)

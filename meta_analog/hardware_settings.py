@@ -1,0 +1,136 @@
+"""Checks of what a config says of devices, arrays, periphery and writing."""
+
+import math
+
+import ml_collections
+
+from meta_analog import checks
+from meta_analog import controller
+from meta_analog import devices
+from meta_analog import periphery
+from meta_analog import refresh
+from meta_analog import verification
+
+# Parameters of a device that must not be 0, and those that are at most 1. None
+# is negative, except where its family says so.
+POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
+            'program_range_uS', 'set_range_uS')
+SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
+          'read_break')
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError, in one line, at the first value that cannot be.
+
+  Args:
+    config: whose times were checked before.
+
+  Raises:
+    ValueError: names the field, its value and what is allowed.
+  """
+  adapt = config.adapt
+  checks.is_member('device', config.device, devices.FAMILIES)
+  for field, value in config.prices.items():
+    checks.in_range(f'prices.{field}', value, 0, math.inf,
+                    field != 'parallel_writes')
+  for name, params in config.device_params.items():
+    checks.is_member('device_params', name, devices.FAMILIES)
+    _check_params(f'device_params.{name}', params, devices.FAMILIES[name])
+  checks.is_member('crossbar.drift_compensation',
+                config.crossbar.drift_compensation, periphery.COMPENSATIONS)
+  checks.is_member('adapt.write', adapt.write, ('open_loop', 'verified'))
+  checks.is_member(
+      'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))
+  checks.is_member('evaluation.programming', config.evaluation.programming,
+                ('statistical', 'verified'))
+  if not config.crossbar.calibrate_after_s < adapt.t_read_s:
+    raise ValueError('config.crossbar.calibrate_after_s = '
+                     f'{config.crossbar.calibrate_after_s}: must be below '
+                     f'adapt.t_read_s ({adapt.t_read_s})')
+  _check_device(config)
+  _check_verification(config)
+
+
+def settle_room_s(config: ml_collections.ConfigDict) -> float:
+  """Returns the time from the last write's start to what comes next, s."""
+  adapt = config.adapt
+  last_s = adapt.t_prog_s + (adapt.num_events - 1) * adapt.event_interval_s
+  room_s = config.training.t_query_s - last_s
+  if adapt.num_events > 1:
+    delay_s = adapt.t_prog_s - adapt.t_read_s
+    room_s = min(room_s, adapt.event_interval_s - delay_s)
+  return room_s
+
+
+def _check_params(path, params, family):
+  """Raises ValueError where a parameter of a technology cannot be."""
+  for field, value in params.items():
+    name = f'{path}.{field}'
+    if field in family.choices:
+      checks.is_member(name, value, family.choices[field])
+    elif field in family.signed:
+      if not math.isfinite(value):
+        raise ValueError(f'config.{name} = {value}: must be finite')
+    else:
+      checks.in_range(name, value, 0, 1 if field in SHARES else math.inf,
+                      field not in POSITIVE)
+  for low, value in params.items():
+    high = low.removesuffix('_min') + '_max'
+    if low.endswith('_min') and value > params[high]:
+      raise ValueError(f'config.{path}.{low} = {value}: must not exceed '
+                       f'{high} ({params[high]})')
+  if 't_read_s' in params and params.t_read_s >= params.t0_s:
+    raise ValueError(f'config.{path}.t_read_s = {params.t_read_s}: must be '
+                     f'below t0_s ({params.t0_s})')
+
+
+def _check_device(config):
+  """Raises ValueError where the device cannot hold the targets."""
+  params = config.device_params[config.device]
+  if params.g_min_uS >= params.g_max_uS:
+    raise ValueError(
+        f'config.device_params.{config.device}.g_min_uS = {params.g_min_uS}: '
+        f'must be below g_max_uS ({params.g_max_uS})')
+  top = config.crossbar.floor_uS + config.crossbar.span_uS
+  if config.crossbar.floor_uS < params.g_min_uS or top > params.g_max_uS:
+    raise ValueError(
+        f'config.crossbar.floor_uS = {config.crossbar.floor_uS}, span_uS = '
+        f'{config.crossbar.span_uS}: targets must stay within '
+        f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
+  _check_refresh(config, params)
+
+
+def _check_refresh(config, params):
+  """Raises ValueError where a rule of refresh could never act."""
+  adapt = config.adapt
+  if adapt.refresh == 'none':
+    return
+  try:
+    refresh.check(adapt.refresh_level_uS, adapt.refresh_difference_uS,
+                  adapt.refresh_ceiling_uS, params.g_max_uS)
+  except ValueError as error:
+    raise ValueError(f'config.adapt.refresh_{error}') from None
+
+
+def _check_verification(config):
+  """Raises ValueError where a verification cannot end as it should."""
+  budget = verification.Budget(**config.verification)
+  uses = []  # (devices per polarity, time until the weights are wanted)
+  if config.adapt.write == 'verified':
+    uses.append((config.crossbar.output_devices, settle_room_s(config)))
+  if config.evaluation.programming == 'verified':
+    # It ends by time 0, and the first calibration comes later.
+    uses += [(config.crossbar[f'{layer}_devices'], math.inf)
+             for layer in ('hidden', 'output')]
+  values = dict(config.device_params[config.device])
+  device = devices.make(
+      config.device, devices.FAMILIES[config.device].params(**values), 1)
+  floor_uS, span_uS = config.crossbar.floor_uS, config.crossbar.span_uS
+  for num_devices, room_s in uses:
+    sigma_uS = controller.read_sigma_uS(
+        device, floor_uS + span_uS, floor_uS, num_devices,
+        max(budget.delay_s, 1e-3))
+    try:
+      verification.check(budget, sigma_uS, duration_s=room_s)
+    except ValueError as error:
+      raise ValueError(f'config.verification.{error}') from None

@@ -1,0 +1,293 @@
+"""What surrounds a crossbar: converters, columns, tiles, wires, compensation.
+
+A product, from digital inputs to digital outputs:
+
+    x   = DAC(inputs)                                 rounded, limited
+    y_k = g_k (x_k W_k (1 - IR drop) + noise) + o_k   tile k of the rows
+    y   = factor * sum_k ADC(y_k)                     rounded, limited, digital
+
+W is what a presentation reads (`crossbar.read`); gain g and offset o of every
+column differ from chip to chip; the factor undoes drift.
+
+Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows,
+B calibration vector.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import crossbar as xbar
+from meta_analog import quantize
+
+EXACT_BITS = 32  # a converter as fine as float32 itself
+NUM_CALIBRATION_VECTORS = 64
+# Rows of a unit-weight column whose wire resists as much as the cell conducts.
+# Source: aihwkit, rpu_forward_backward_pass, Gw / g_max (Rasch et al., 2023).
+WIRE_TO_CELL = 5.7143e5
+
+
+class Columns(NamedTuple):
+  """What is particular to the columns of one layer on one chip."""
+
+  gain: jax.Array  # [K, O], 1 for a perfect column
+  offset: jax.Array  # [K, O], in units of weight times input
+
+
+class View(NamedTuple):
+  """One layer as a presentation sees it."""
+
+  reading: xbar.Reading
+  columns: Columns
+  weight_max: jax.Array  # scalar, weight of the largest difference of a pair
+  factor: jax.Array | float  # scalar or [O], digital drift compensation
+
+
+class Periphery(NamedTuple):
+  """Design of the periphery, the same for every layer.
+
+  Attributes:
+    dac_bits: resolution of the inputs, 1 to 32; 32 is exact.
+    dac_range: largest input.
+    adc_bits: resolution of a column's output, 1 to 32; 32 is exact.
+    adc_range: largest output, in units of weight_max times the largest input,
+      and never more than all rows of a tile can give.
+    tile_rows: most rows of a tile, static.
+    gain_std: deviation of the columns' gain, relative.
+    offset_std: deviation of the columns' offset, in units of weight_max.
+    ir_drop: 1 for the wires of the source, 0 for perfect wires, static.
+  """
+
+  dac_bits: int = EXACT_BITS
+  dac_range: float = 1.0
+  adc_bits: int = EXACT_BITS
+  adc_range: float = 10.0
+  tile_rows: int = 256
+  gain_std: jax.Array | float = 0.0
+  offset_std: jax.Array | float = 0.0
+  ir_drop: float = 0.0
+
+
+class Compensation(NamedTuple):
+  """A way to undo drift by one digital factor on a layer's outputs.
+
+  Attributes:
+    measure: `(key, periphery, view) -> [O]`, what the controller measures, or
+      None where it measures nothing.
+    factor: `(baseline [O], measured [O], time_s) -> scalar or [O]`.
+  """
+
+  measure: Callable[[jax.Array, Periphery, View], jax.Array] | None
+  factor: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
+  """Returns x through a converter: rounded to a level and limited.
+
+      step = full_scale / (2^(b - 1) - 1),  k = round(x / step), |k step| <= fs
+
+  One bit is the sign: -full_scale or full_scale. The gradient is 1 inside the
+  range and 0 outside (straight-through). 32 bits only limit.
+  Source: 2^b - 2 levels about zero as in the evaluation preset of Rasch et
+  al., 2023 (254 levels for 8 bits).
+
+  Args:
+    x: any shape.
+    full_scale: positive, broadcastable to x.
+    bits: 1 to 32, static.
+
+  Returns:
+    The converted array.
+  """
+  limited = quantize.saturate(x, -full_scale, full_scale)
+  if bits >= EXACT_BITS:
+    return limited
+  if bits == 1:
+    return quantize.straight_through(
+        jnp.where(x >= 0, full_scale, -full_scale), limited)
+  step = full_scale / (2.0 ** (bits - 1) - 1.0)
+  return quantize.straight_through(step * jnp.round(limited / step), limited)
+
+
+def num_tiles(num_rows: int, tile_rows: int) -> int:
+  """Returns how many tiles a layer of so many rows, bias included, takes."""
+  return -(-num_rows // tile_rows)
+
+
+def make_columns(
+    key: jax.Array, periphery: Periphery, num_rows: int, num_outputs: int,
+    weight_max: jax.Array
+) -> Columns:
+  """Returns the columns of one layer of a fresh chip.
+
+  Args:
+    key: consumed.
+    periphery: design.
+    num_rows: I.
+    num_outputs: O.
+    weight_max: weight of the largest difference of a pair.
+
+  Returns:
+    `Columns`.
+  """
+  shape = (num_tiles(num_rows, periphery.tile_rows), num_outputs)
+  spread = jax.random.normal(key, (2,) + shape)
+  return Columns(gain=1.0 + periphery.gain_std * spread[0],
+                 offset=periphery.offset_std * weight_max * spread[1])
+
+
+def perfect_columns(num_rows: int, num_outputs: int, tile_rows: int) -> Columns:
+  """Returns columns of gain 1 without offset."""
+  shape = (num_tiles(num_rows, tile_rows), num_outputs)
+  return Columns(jnp.ones(shape), jnp.zeros(shape))
+
+
+def drive(periphery: Periphery, inputs: jax.Array) -> jax.Array:
+  """Returns the inputs as the DAC drives them; spikes need none."""
+  return convert(inputs, jnp.float32(periphery.dac_range),
+                 bits=periphery.dac_bits)
+
+
+def product(
+    key: jax.Array, periphery: Periphery, view: View, inputs: jax.Array,
+    num_steps: int
+) -> jax.Array:
+  """Returns the digital outputs of one layer at every time step.
+
+  Args:
+    key: consumed by the read noise that is fresh in every product.
+    periphery: design.
+    view: of the layer.
+    inputs: [N, I - 1], constant over time, or [T, N, I - 1].
+    num_steps: T.
+
+  Returns:
+    [T, N, O].
+  """
+  reading, columns = view.reading, view.columns
+  last = columns.gain.shape[0] - 1
+  total = 0.0
+  for k in range(last + 1):
+    rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
+    part = xbar.Reading(reading.weights[rows], reading.variance[rows])
+    reach = min(periphery.adc_range, float(part.weights.shape[0]))
+    if k < last:  # only the last tile holds the bias
+      part = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), part)
+    mean, deviation = xbar.product(inputs[..., rows], part)
+    if periphery.ir_drop:
+      mean -= periphery.ir_drop * _lost(
+          inputs[..., rows], part.weights, view.weight_max,
+          periphery.dac_range)
+    shape = (num_steps,) + mean.shape[-2:]
+    noise = jax.random.normal(jax.random.fold_in(key, k), shape)
+    y = _steps(mean, shape) + _steps(deviation, shape) * noise
+    y = columns.gain[k][None, None] * y + columns.offset[k][None, None]
+    total += convert(y, reach * periphery.dac_range * view.weight_max,
+                     bits=periphery.adc_bits)
+  return jnp.reshape(view.factor, (1, 1, -1)) * total
+
+
+def make_compensation(
+    name: str, clock: Callable[[jax.Array], jax.Array]
+) -> Compensation:
+  """Returns a drift compensation by name.
+
+  'none' leaves the drift; 'clock' trusts the known mean drift since
+  programming; 'global' and 'column' measure, as one factor a layer or one a
+  column, how much the outputs to known vectors have shrunk since a baseline:
+
+      factor = mean |y(baseline)| / mean |y(now)|
+
+  Source: global drift compensation of Joshi et al., 2020
+  (doi:10.1038/s41467-020-16108-9), with vectors of random signs in place of
+  unit vectors, so that the outputs fill the range of the ADC.
+
+  Args:
+    name: of COMPENSATIONS.
+    clock: time since programming, s, to the factor of the mean drift.
+
+  Returns:
+    `Compensation`.
+
+  Raises:
+    ValueError: if the name is unknown.
+  """
+  if name not in COMPENSATIONS:
+    raise ValueError(f'drift_compensation = {name!r}: must be one of '
+                     f'{", ".join(COMPENSATIONS)}')
+  return COMPENSATIONS[name](clock)
+
+
+def measure_columns(
+    key: jax.Array, periphery: Periphery, view: View
+) -> jax.Array:
+  """Returns mean |y| of every column for vectors of random signs, [O].
+
+  Args:
+    key: consumed by the read noise.
+    periphery: design; the outputs pass its ADC.
+    view: of the layer; its factor is not applied.
+
+  Returns:
+    [O], at least 1e-9.
+  """
+  num_inputs = view.reading.weights.shape[0] - 1
+  signs = periphery.dac_range * jax.random.rademacher(
+      jax.random.key(1), (NUM_CALIBRATION_VECTORS, num_inputs), jnp.float32)
+  raw = view._replace(factor=1.0)
+  y = product(key, periphery, raw, signs, 1)[0]
+  return jnp.maximum(jnp.mean(jnp.abs(y), axis=0), 1e-9)
+
+
+def _none(clock):
+  del clock
+  return Compensation(None, lambda baseline, now, time_s: jnp.ones(()))
+
+
+def _clock(clock):
+  return Compensation(
+      None, lambda baseline, now, time_s: jnp.asarray(clock(time_s)))
+
+
+def _global(clock):
+  del clock
+  return Compensation(
+      measure_columns,
+      lambda baseline, now, time_s: jnp.mean(baseline) / jnp.mean(now))
+
+
+def _column(clock):
+  del clock
+  return Compensation(
+      measure_columns, lambda baseline, now, time_s: baseline / now)
+
+
+COMPENSATIONS = {
+    'none': _none, 'clock': _clock, 'global': _global, 'column': _column}
+
+
+def _lost(inputs, weights, weight_max, x_max):
+  """Returns what the voltage drop along a column's wire takes from it.
+
+      a = n / 5.7143e5 sum_j |w_j| |x_j|,   c = a (a (0.05 a - 0.2) + 0.5)
+      lost = c sum_j w_j x_j (1 - (1 - j / n)^2)
+
+  with w and x as fractions of their largest values and j the row.
+  Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
+  """
+  num_rows = weights.shape[0]
+  row = jnp.arange(num_rows, dtype=weights.dtype)[:, None] / num_rows
+  zero = jnp.zeros_like(weights)
+  load = xbar.product(
+      jnp.abs(inputs), xbar.Reading(jnp.abs(weights), zero))[0]
+  a = num_rows / WIRE_TO_CELL * load / (weight_max * x_max)
+  c = a * (a * (0.05 * a - 0.2) + 0.5)
+  far = weights * (1.0 - jnp.square(1.0 - row))
+  return c * xbar.product(inputs, xbar.Reading(far, zero))[0]
+
+
+def _steps(array, shape):
+  """Returns [T, N, O] from [T, N, O], or from [N, O] for a constant input."""
+  return jnp.broadcast_to(array, shape)

@@ -1,0 +1,179 @@
+"""One presentation: what the network gives for inputs, read from its arrays.
+
+Inputs are constant currents. Hidden layers are LIF neurons; the output is a
+leaky integrator, averaged over time. Every weight is read from a crossbar and
+every product passes the periphery.
+
+Within one presentation a layer's currents over all time steps do not depend on
+its own spikes, so layers are computed one after the other: one matrix product
+over all time steps, then one time loop.
+
+Axes: T time step, N sample, I in (without bias), H hidden, F feature (with
+bias), O out, L layer.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import crossbar as xbar
+from meta_analog import lif
+from meta_analog import periphery as peri
+from meta_analog import rules
+
+EXACT = peri.Periphery(dac_range=jnp.inf, adc_range=jnp.inf)
+
+
+class LayerParams(NamedTuple):
+  """Meta-parameters of one crossbar."""
+
+  u: jax.Array  # [I + 1, O], unconstrained; the last row is the bias
+  log_gain: jax.Array  # scalar, log of weight per uS
+
+
+class Theta(NamedTuple):
+  """Meta-parameters."""
+
+  layers: tuple[LayerParams, ...]
+  rule: rules.RuleParams
+
+
+class Network(NamedTuple):
+  """What is fixed about the network and its periphery.
+
+  Attributes:
+    unroll_fn: (currents [T, N, H], neuron) -> spikes [T, N, H].
+    neuron: LIF parameters of the hidden layers.
+    readout: [T], weight of each time step in the output, see
+      `lif.readout_weights`.
+    readout_decay: k of the output integrator.
+    dt_ms: time step.
+    num_devices: devices per polarity of each layer, static.
+    span_uS: largest difference of a pair's targets.
+    floor_uS: lowest target.
+    fresh_share: share of the read noise that is new in every product.
+    periphery: converters, columns, tiles, wires.
+    compensation: of drift.
+  """
+
+  unroll_fn: Callable[[jax.Array, lif.Neuron], jax.Array]
+  neuron: lif.Neuron
+  readout: jax.Array
+  readout_decay: jax.Array
+  dt_ms: float
+  num_devices: tuple[int, ...]
+  span_uS: jax.Array | float
+  floor_uS: jax.Array | float
+  fresh_share: jax.Array | float
+  periphery: peri.Periphery
+  compensation: peri.Compensation
+
+
+class Presentation(NamedTuple):
+  """What the periphery sees of one presentation."""
+
+  features: jax.Array  # [N, F], time-averaged; the last column is the bias
+  currents: jax.Array  # [T, N, O], of the output layer
+  outputs: jax.Array  # [N, O]
+  rate_Hz: tuple[jax.Array, ...]  # [H] of each hidden layer
+
+
+def present(
+    key: jax.Array,
+    network: Network,
+    views: tuple[peri.View, ...],
+    inputs: jax.Array,
+) -> Presentation:
+  """Returns what one presentation of the inputs gives.
+
+  Args:
+    key: consumed by the part of the read noise that is fresh in every product.
+    network: see `Network`.
+    views: one per layer.
+    inputs: [N, I], constant currents.
+
+  Returns:
+    A `Presentation`.
+  """
+  keys = jax.random.split(key, len(views))
+  num_steps = network.readout.shape[0]
+  activity, rates = peri.drive(network.periphery, inputs), []
+  for key_layer, view in zip(keys[:-1], views[:-1]):
+    currents = peri.product(
+        key_layer, network.periphery, view, activity, num_steps)
+    activity = network.unroll_fn(currents, network.neuron)
+    rates.append(jnp.mean(activity, axis=(0, 1)) * 1000.0 / network.dt_ms)
+  features = time_average(activity, network.readout)
+  currents = peri.product(
+      keys[-1], network.periphery, views[-1], activity, num_steps)
+  outputs = jnp.einsum('t,tno->no', network.readout, currents)
+  return Presentation(features, currents, outputs, tuple(rates))
+
+
+def look(
+    reading: xbar.Reading, columns: peri.Columns, gain_per_uS: jax.Array,
+    network: Network, num_devices: int, factor: jax.Array | float = 1.0
+) -> peri.View:
+  """Returns the view of one layer.
+
+  Args:
+    reading: of its crossbar.
+    columns: of its periphery.
+    gain_per_uS: weight per uS.
+    network: for its span.
+    num_devices: devices per polarity of this layer.
+    factor: of the drift compensation.
+
+  Returns:
+    A `periphery.View`.
+  """
+  weight_max = gain_per_uS * network.span_uS * num_devices
+  return peri.View(reading, columns, weight_max, factor)
+
+
+def exact_views(theta: Theta, network: Network) -> tuple[peri.View, ...]:
+  """Returns the weights that theta stands for, as if read without any error.
+
+  For a presentation by a network whose periphery is `EXACT`.
+
+  Args:
+    theta: meta-parameters.
+    network: for its span and device numbers.
+
+  Returns:
+    One view for each layer, with variance 0 and perfect columns.
+  """
+  def exact(layer, targets_uS, num_devices):
+    gain_per_uS = jnp.exp(layer.log_gain)
+    weights = xbar.weights_from_targets(targets_uS, gain_per_uS)
+    reading = xbar.Reading(weights, jnp.zeros_like(weights))
+    columns = peri.perfect_columns(*weights.shape, EXACT.tile_rows)
+    return look(reading, columns, gain_per_uS, network, num_devices)
+
+  return tuple(map(exact, theta.layers, targets(theta, network),
+                   network.num_devices))
+
+
+def targets(theta: Theta, network: Network) -> tuple[jax.Array, ...]:
+  """Returns the target conductances of every layer, [P, D, I, O], uS."""
+  return tuple(
+      xbar.targets_from_parameters(
+          layer.u, network.span_uS, network.floor_uS, num_devices)
+      for layer, num_devices in zip(theta.layers, network.num_devices))
+
+
+def time_average(spikes: jax.Array, readout: jax.Array) -> jax.Array:
+  """Returns sum_t c_t z_t, with the constant 1 of the bias as last column.
+
+  Args:
+    spikes: [T, N, H].
+    readout: [T], c.
+
+  Returns:
+    [N, H + 1].
+  """
+  features = jnp.einsum('t,tnh->nh', readout, spikes)
+  bias = jnp.full((features.shape[0], 1), jnp.sum(readout), features.dtype)
+  return jnp.concatenate([features, bias], axis=1)

@@ -1,0 +1,301 @@
+"""Program-and-verify, by the device's own pulses, RESETs and reads.
+
+The error that remains comes out of the device and is not assumed. Rounds of
+
+    act      one pulse or RESET where the error asks for it
+    wait     delay_s
+    read     the mean of num_reads reads, times the known drift until the time
+             that the weights are wanted for
+    latch    what once read within tolerance is finished, for good
+
+Without the latch a finished pair would be read again and again, until read
+noise shows it off target and a pulse throws it there.
+
+A SET-only pair is never pulled back: an overshoot is answered by pulses on the
+other polarity, and by RESET of both where that side has no room left or the
+overshoot is so large that to begin again is cheaper. A single SET-only device
+begins again after any overshoot. A bidirectional device takes negative pulses.
+
+The controller's model is pulsed and RESET alike, and set to what was read: a
+verified device is better known than by the mean law of its pulses. There is no
+gradient through a verification.
+
+Source: the loop as in Papandreou et al., 2011 (doi:10.1109/ISCAS.2011.5937569),
+with identical pulses in the place of amplitudes.
+
+Axes: P polarity (plus, minus), D device, I in, O out; U what is programmed to
+a target of its own: pairs [I, O] or devices [P, D, I, O].
+"""
+
+from collections.abc import Callable
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+from meta_analog import controller
+from meta_analog import crossbar as xbar
+from meta_analog import synapse
+
+MIN_SIGMAS = 1.0  # a tolerance below so many deviations is a lottery of reads
+
+
+class Budget(NamedTuple):
+  """What a verification may spend, and when it is content; all traced."""
+
+  max_rounds: jax.Array | int = 100
+  max_pulses: jax.Array | int = 100  # per pair, or per device
+  max_resets: jax.Array | int = 10  # per pair, or per device
+  num_reads: jax.Array | int = 16  # averaged in each check
+  tolerance_uS: jax.Array | float = 0.3
+  delay_s: jax.Array | float = 1.0  # between a pulse and its read
+  drift_correction: jax.Array | float = 1.0  # 0 none, 1 all of the mean law
+  level_uS: jax.Array | float = 9.0  # above, a side has no room left
+  overshoot_uS: jax.Array | float = 2.0  # beyond, begin again
+  step_uS: jax.Array | float = 1.8  # of a pulse, where several come at once
+
+
+class Target(NamedTuple):
+  """What is programmed to what.
+
+  Attributes:
+    error_fn: predicted conductances [P, D, I, O] -> error U, uS.
+    act_fn: (error U, predicted, counter, may_reset U, budget) -> signed pulses
+      and RESETs, [P, D, I, O].
+    count_fn: [P, D, I, O] -> U, sums over what a target has.
+    share_fn: U -> [P, D, I, O], the way back.
+  """
+
+  error_fn: Callable[[jax.Array], jax.Array]
+  act_fn: Callable[..., tuple[jax.Array, jax.Array]]
+  count_fn: Callable[[jax.Array], jax.Array]
+  share_fn: Callable[[jax.Array], jax.Array]
+
+
+class Progress(NamedTuple):
+  """A verification under way."""
+
+  crossbar: xbar.Crossbar
+  predicted_uS: jax.Array  # [P, D, I, O], last read, drifted to the reference
+  error_uS: jax.Array  # U, of the last read
+  finished: jax.Array  # U, booleans: the latch
+  num_pulses: jax.Array  # U
+  num_resets: jax.Array  # U, rounds that began again
+  num_reads: jax.Array  # scalar, reads of one device
+  num_rounds: jax.Array  # scalar
+  time_s: jax.Array  # scalar, chip time
+
+
+def check(budget: Budget, read_sigma_uS: float, *,
+          duration_s: float = math.inf) -> None:
+  """Raises ValueError at the first value of a budget that cannot be.
+
+  Args:
+    budget: numbers.
+    read_sigma_uS: deviation of one read of what is verified, at the largest
+      target, see `controller.read_sigma_uS`.
+    duration_s: from the start to the time that the weights are wanted for.
+
+  Raises:
+    ValueError: names the field, its value and what is allowed.
+  """
+  for field, least in (('max_rounds', 1), ('max_pulses', 1), ('max_resets', 0),
+                       ('num_reads', 1)):
+    value = getattr(budget, field)
+    if not math.isfinite(value) or value != int(value) or value < least:
+      raise ValueError(f'{field} = {value}: must be a whole number, at least '
+                       f'{least}')
+  for field in ('tolerance_uS', 'level_uS', 'overshoot_uS', 'step_uS'):
+    value = getattr(budget, field)
+    if not value > 0:
+      raise ValueError(f'{field} = {value}: must be greater than 0')
+  if not 0 <= budget.delay_s < math.inf:
+    raise ValueError(f'delay_s = {budget.delay_s}: must be at least 0')
+  if not 0 <= budget.drift_correction <= 1:
+    raise ValueError(f'drift_correction = {budget.drift_correction}: must be '
+                     'from 0 to 1')
+  least_uS = MIN_SIGMAS * read_sigma_uS / math.sqrt(budget.num_reads)
+  if not budget.tolerance_uS >= least_uS:
+    raise ValueError(
+        f'tolerance_uS = {budget.tolerance_uS}: must be at least '
+        f'{least_uS:.3g}, the deviation of the mean of num_reads = '
+        f'{budget.num_reads} reads')
+  last_s = (budget.max_rounds + 1) * budget.delay_s
+  if last_s > duration_s:
+    raise ValueError(
+        f'max_rounds = {budget.max_rounds}, delay_s = {budget.delay_s}: '
+        f'{last_s} s must not exceed the {duration_s} s until the weights are '
+        'wanted')
+
+
+def pairs(
+    wanted_uS: jax.Array, *, bidirectional: bool, at_once: int = 1
+) -> Target:
+  """Returns the target of pairs, differences sum_d G+ - sum_d G- [I, O].
+
+  Each round has one pulse, or up to `at_once` where the error exceeds so many
+  steps, on the devices whose turn it is. SET-only: on the side that brings the
+  difference nearer. Bidirectional: up or down on the side that the wanted
+  difference is of, so that the other stays low.
+  """
+  def error_fn(predicted_uS):
+    return wanted_uS - controller.difference(predicted_uS)
+
+  def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
+    num_devices = predicted_uS.shape[1]
+    n = jnp.clip(jnp.floor(jnp.abs(error_uS) / budget.step_uS), 1.0, at_once)
+    up = jnp.stack([jnp.where(error_uS > 0, n, 0.0),
+                    jnp.where(error_uS < 0, n, 0.0)])
+    if bidirectional:
+      ours = jnp.stack([wanted_uS >= 0, wanted_uS < 0])
+      signed = jnp.where(ours, up - up[::-1], 0.0)
+      turns = synapse.spread(jnp.abs(signed), num_devices, counter)
+      return jnp.sign(signed)[:, None] * turns, jnp.zeros_like(turns, bool)
+    # A large difference needs its side high: that is no lack of room.
+    level_uS = jnp.maximum(budget.level_uS, jnp.abs(wanted_uS) / num_devices)
+    full = jnp.mean(predicted_uS, axis=1) > level_uS[None]
+    no_room = jnp.any((up > 0) & full, axis=0)
+    past = -jnp.sign(wanted_uS) * error_uS > budget.overshoot_uS
+    again = (no_room | past) & may_reset
+    pulses = synapse.spread(
+        jnp.where(again, 0.0, up), num_devices, counter)
+    return pulses, jnp.broadcast_to(again, pulses.shape)
+
+  return Target(error_fn, act_fn, lambda a: jnp.sum(a, axis=(0, 1)),
+                lambda u: u[None, None])
+
+
+def devices(targets_uS: jax.Array, *, bidirectional: bool) -> Target:
+  """Returns the target of single devices [P, D, I, O].
+
+  SET-only: a device that overshot begins again, while it may.
+  """
+  def error_fn(predicted_uS):
+    return targets_uS - predicted_uS
+
+  def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
+    del predicted_uS, counter
+    if bidirectional:
+      return jnp.sign(error_uS), jnp.zeros_like(error_uS, bool)
+    past = error_uS < 0
+    pulses = jnp.where(past, 0.0, 1.0)
+    return pulses, past & may_reset
+
+  same = lambda a: a
+  return Target(error_fn, act_fn, same, same)
+
+
+def start(
+    key: jax.Array, device: base.Device, model: base.Device,
+    crossbar: xbar.Crossbar, target: Target, budget: Budget,
+    time_s: jax.Array, reference_s: jax.Array
+) -> Progress:
+  """Returns the first read of a verification."""
+  zero = target.error_fn(jnp.zeros(crossbar.wear.num_pulses.shape)) * 0.0
+  nothing = Progress(
+      crossbar=crossbar, predicted_uS=crossbar.wear.num_pulses * 0.0,
+      error_uS=zero, finished=zero > 0, num_pulses=zero, num_resets=zero,
+      num_reads=jnp.float32(0.0), num_rounds=jnp.int32(0),
+      time_s=jnp.asarray(time_s, jnp.float32))
+  return look(key, device, model, nothing, target, budget, reference_s)
+
+
+def look(
+    key: jax.Array, device: base.Device, model: base.Device,
+    progress: Progress, target: Target, budget: Budget, reference_s: jax.Array
+) -> Progress:
+  """Returns progress after a delay, a read of the unfinished and the latch."""
+  time_s = progress.time_s + budget.delay_s
+  crossbar = progress.crossbar
+  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads)
+  drift = controller.known_drift(model, crossbar, time_s, reference_s)
+  shape = mean_uS.shape
+  open_ = jnp.broadcast_to(target.share_fn(~progress.finished), shape)
+  predicted_uS = jnp.where(
+      open_, mean_uS * drift ** budget.drift_correction, progress.predicted_uS)
+  error_uS = target.error_fn(predicted_uS)
+  within = jnp.abs(error_uS) <= budget.tolerance_uS
+  return progress._replace(
+      crossbar=controller.believe_reads(
+          model, crossbar, mean_uS, open_, time_s),
+      predicted_uS=predicted_uS, error_uS=error_uS,
+      finished=progress.finished | within,
+      num_reads=progress.num_reads + budget.num_reads * jnp.sum(open_),
+      time_s=time_s)
+
+
+def act(
+    key: jax.Array, device: base.Device, model: base.Device,
+    progress: Progress, target: Target, budget: Budget
+) -> Progress:
+  """Returns progress after one pulse or RESET of what is unfinished."""
+  key_pulse, key_reset = jax.random.split(key)
+  crossbar, shape = progress.crossbar, progress.predicted_uS.shape
+  may_reset = progress.num_resets < budget.max_resets
+  pulses, resets = target.act_fn(
+      progress.error_uS, progress.predicted_uS, crossbar.counter, may_reset,
+      budget)
+  open_ = jnp.broadcast_to(target.share_fn(unfinished(progress, budget)), shape)
+  pulses, resets = jnp.where(open_, pulses, 0.0), resets & open_
+  new = xbar.pulse_devices(
+      key_pulse, device, model, crossbar, pulses, progress.time_s)
+  new = xbar.reset_devices(
+      key_reset, device, model, new, resets, progress.time_s)
+  given = jnp.abs(pulses)
+  return progress._replace(
+      crossbar=new._replace(counter=synapse.advance(crossbar.counter, given)),
+      num_pulses=progress.num_pulses + target.count_fn(given),
+      num_resets=progress.num_resets + (target.count_fn(
+          resets.astype(jnp.float32)) > 0),
+      num_rounds=progress.num_rounds + 1)
+
+
+def unfinished(progress: Progress, budget: Budget) -> jax.Array:
+  """Returns what is neither within tolerance nor out of pulses, U."""
+  return ~progress.finished & (progress.num_pulses < budget.max_pulses)
+
+
+def verify(
+    key: jax.Array, device: base.Device, model: base.Device,
+    crossbar: xbar.Crossbar, target: Target, budget: Budget,
+    time_s: jax.Array, reference_s: jax.Array
+) -> tuple[xbar.Crossbar, base.Info]:
+  """Returns the crossbar after program-and-verify, until all latch or it ends.
+
+  Args:
+    key: consumed.
+    device: the technology; one pulse per call is enough.
+    model: the technology without noise.
+    crossbar: state, usually `blank`, or a crossbar that is to be corrected.
+    target: from `pairs` or `devices`.
+    budget: see `check`.
+    time_s: chip time of the start.
+    reference_s: chip time that the target is wanted for, not before the end.
+
+  Returns:
+    New `Crossbar`, and 'num_pulses' U, 'num_resets' U, 'num_reads' (of one
+    device each), 'num_rounds', 'finished' U, 'converged' (share of U),
+    'residual_uS' U (as last read, not the true one) and 'end_s'.
+  """
+  key_start, key_loop = jax.random.split(key)
+  begun = start(key_start, device, model, crossbar, target, budget, time_s,
+                reference_s)
+
+  def goes_on(progress):
+    return (jnp.any(unfinished(progress, budget))
+            & (progress.num_rounds < budget.max_rounds))
+
+  def one_round(progress):
+    key_act, key_look = jax.random.split(
+        jax.random.fold_in(key_loop, progress.num_rounds))
+    acted = act(key_act, device, model, progress, target, budget)
+    return look(key_look, device, model, acted, target, budget, reference_s)
+
+  done = jax.lax.while_loop(goes_on, one_round, begun)
+  return done.crossbar, {
+      'num_pulses': done.num_pulses, 'num_resets': done.num_resets,
+      'num_reads': done.num_reads, 'num_rounds': done.num_rounds,
+      'finished': done.finished, 'converged': jnp.mean(done.finished),
+      'residual_uS': done.error_uS, 'end_s': done.time_s}
