@@ -22,6 +22,7 @@ from meta_analog import files
 from meta_analog import manifest
 
 KEPT = 3
+SMALL_FILES = 300_000  # bytes on disk of what orbax writes beside the data
 STATE, METRICS = 'state', 'metrics.jsonl'
 
 
@@ -75,6 +76,8 @@ class Checkpoints:
       if partial.exists():
         files.remove(partial)
       partial.mkdir(parents=True)
+      size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+      files.require_room(partial, 3 * size + len(metrics) + SMALL_FILES)
       _checkpointer().save(partial / STATE, args=ocp.args.StandardSave(state))
       (partial / METRICS).write_bytes(metrics)
       manifest.seal(partial, facts | {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -99,6 +100,22 @@ def sync(path: pathlib.Path) -> None:
     os.fsync(file)
   finally:
     os.close(file)
+
+
+def require_room(folder: pathlib.Path, num_bytes: int) -> None:
+  """Raises OSError where a folder's disk cannot take as many bytes.
+
+  A library that meets a full disk in its own threads prints what it meets.
+  """
+  path = folder / f'room{PARTIAL}'
+  try:
+    with path.open('wb') as file:
+      os.posix_fallocate(file.fileno(), 0, num_bytes)
+  except OSError as error:
+    if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # cannot be asked
+      raise
+  finally:
+    path.unlink(missing_ok=True)
 
 
 def publish(partial: pathlib.Path, final: pathlib.Path) -> None:

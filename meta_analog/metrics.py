@@ -1,6 +1,7 @@
 """What a run tells while it runs: metrics.jsonl, TensorBoard, the terminal."""
 
 from collections.abc import Iterator
+import errno
 import importlib
 import json
 import os
@@ -73,7 +74,8 @@ class Metrics:
     data = (json.dumps(line) + '\n').encode()
     try:
       if os.write(self._file, data) != len(data):
-        raise OSError(28, os.strerror(28), str(self._path))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC),
+                      str(self._path))
     except OSError:
       os.ftruncate(self._file, end)
       raise

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 
 from configs import pcm
 from meta_analog import checkpoints
@@ -164,6 +165,21 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
   assert path.read_text() == 'old' and os.listdir(tmp_path) == ['file']
 
 
+def _board(folder):
+  """Returns the scalars (tag, step, value) and the steps made void."""
+  scalars, voids = [], []
+  for path in folder.iterdir():
+    data = path.read_bytes()
+    while data:  # length, its checksum, event, its checksum
+      size = int.from_bytes(data[:8], 'little')
+      event = event_pb2.Event.FromString(data[12:12 + size])
+      data = data[16 + size:]
+      scalars += [(value.tag, event.step, value.simple_value)
+                  for value in event.summary.value]
+      voids += [event.step] if event.HasField('session_log') else []
+  return scalars, voids
+
+
 def test_metrics_go_on_from_the_lines_of_the_checkpoint(tmp_path):
   log = metrics.Metrics(tmp_path)
   for step in (1, 2, 3):
@@ -179,7 +195,9 @@ def test_metrics_go_on_from_the_lines_of_the_checkpoint(tmp_path):
   lines = metrics.read(tmp_path / 'metrics.jsonl')
   assert [line['step'] for line in lines] == [1, 2, 3]
   assert lines[2]['loss'] == 0.25 and lines[0]['rate_Hz'] == [1.0, 1.0]
-  assert len(os.listdir(tmp_path / 'tensorboard')) >= 1
+  scalars, voids = _board(tmp_path / 'tensorboard')
+  assert ('loss', 3, 0.25) in scalars and ('rate_Hz/1', 1, 1.0) in scalars
+  assert voids == [3]  # TensorBoard drops what was written of later steps
 
 
 def test_a_line_that_the_disk_cannot_hold_is_taken_back(tmp_path):
