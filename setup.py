@@ -40,5 +40,6 @@ setuptools.setup(
             'scipy>=1.12',
         ],
         'tracking': ['tensorboard>=2.16'],  # to look at tensorboard/
+        'wandb': ['wandb>=0.17'],  # for --wandb
     },
 )

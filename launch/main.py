@@ -1,7 +1,8 @@
-"""Meta-trains, tests and draws one config, or tests a finished run again.
+"""Meta-trains, tests and draws one config; or tests or replays a run.
 
     python launch/main.py --config configs/pcm.py
     python launch/main.py --mode=evaluate --workdir runs/pcm
+    python launch/main.py --mode=replay --workdir runs/pcm
 """
 
 import sys
@@ -16,7 +17,9 @@ def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
   del argv
   experiment.use_all_cores()
-  experiment.run(flags.FLAGS.config, command.workdir(), flags.FLAGS.mode)
+  experiment.run(
+      flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
+      overrides=command.overrides(), wandb=flags.FLAGS.wandb, stop=command.STOP)
 
 
 if __name__ == '__main__':

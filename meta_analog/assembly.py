@@ -90,12 +90,14 @@ def build(config: ml_collections.ConfigDict) -> Setup:
              else losses.softmax_cross_entropy)
   after_s = tuple(sorted({*config.evaluation.after_s,
                           config.evaluation.t_test_s}))
+  params = config.device_params[config.device]
   transforms = networks.make(
       make_learner, parameters, schedule, loss_fn,
       num_events=config.adapt.num_events,
       rate_band_Hz=(config.training.rate_min_Hz, config.training.rate_max_Hz),
       rate_penalty=config.training.rate_penalty,
-      before_s=config.evaluation.t_test_s, after_s=after_s)
+      before_s=config.evaluation.t_test_s, after_s=after_s,
+      bounds_uS=(params.g_min_uS, params.g_max_uS))
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s)
 

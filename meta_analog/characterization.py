@@ -27,6 +27,7 @@ import rich.console
 from meta_analog import base
 from meta_analog import device_figures
 from meta_analog import devices
+from meta_analog import environment
 from meta_analog import files
 from meta_analog import report
 from meta_analog import settings
@@ -248,7 +249,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
   console.print(f'Characterising {name}: {NUM_DEVICES} devices in each '
                 f'measurement, seed {config.seed}, into {folder}')
   result = characterize(name, params, config.seed)
-  result['versions'] = files.environment()
+  result['versions'] = environment.record()
   files.write_json(folder / 'characterization.json', result)
   device_figures.characterization(folder / 'characterization.png', result)
   console.print(report.device_table(result))

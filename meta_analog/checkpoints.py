@@ -1,61 +1,195 @@
-"""Checkpoints of the training state, by orbax, checked on restore."""
+"""Checkpoints of the training state: written by orbax, sealed, verified.
 
+A checkpoint is a folder named by its step: `state` as orbax writes it, the
+metrics.jsonl up to that step, and the manifest, written last. The folder gets
+its name only then, so a checkpoint that can be seen is complete.
+"""
+
+from collections.abc import Callable
+import contextlib
+import hashlib
+import os
 import pathlib
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from meta_analog import faults
+from meta_analog import files
+from meta_analog import manifest
+
 KEPT = 3
+SMALL_FILES = 300_000  # bytes on disk of what orbax writes beside the data
+STATE, METRICS = 'state', 'metrics.jsonl'
+
+
+class Restored(NamedTuple):
+  """What a checkpoint holds."""
+
+  state: Any
+  metrics: bytes  # metrics.jsonl up to its step
+  facts: dict[str, Any]  # what `save` was given
 
 
 class Checkpoints:
-  """The checkpoints of one run, newest last."""
+  """The checkpoints of one run."""
 
   def __init__(self, folder: pathlib.Path):
-    """Opens a folder, which is made by the first save."""
+    """Names the folder, which is made by the first save.
+
+    Raises:
+      faults.DamageError: if the folder is a link.
+    """
     self._folder = pathlib.Path(folder).absolute()
-    self._manager = None
+    if self._folder.is_symlink():
+      raise faults.DamageError(
+          f'{self._folder} is a link: checkpoints are read from within the '
+          'workdir only')
 
-  def save(self, step: int, state: Any) -> None:
-    """Writes a state; returns when it is on disk."""
-    self._open().save(step, args=ocp.args.StandardSave(state))
-    self._manager.wait_until_finished()
+  def steps(self) -> list[int]:
+    """Returns the steps of all checkpoints, damaged ones too, newest first."""
+    if not self._folder.is_dir():
+      return []
+    names = (path.name for path in self._folder.iterdir())
+    return sorted((int(name) for name in names if name.isdecimal()),
+                  reverse=True)
 
-  def latest(self) -> int | None:
-    """Returns the newest step, or None where there is no checkpoint."""
-    return self._open().latest_step() if self._folder.is_dir() else None
+  def save(
+      self, step: int, state: Any, metrics: bytes, facts: dict[str, Any]
+  ) -> None:
+    """Writes a checkpoint; returns when it is on disk.
 
-  def restore(self, step: int, template: Any) -> Any:
-    """Returns the state of a step.
+    Args:
+      step: of the state.
+      state: pytree of arrays.
+      metrics: content of metrics.jsonl.
+      facts: JSON values to record in the manifest.
+
+    Raises:
+      faults.MachineFault: if the disk fails; older checkpoints stay.
+    """
+    partial = self._folder / f'{step}{files.PARTIAL}'
+    try:
+      if partial.exists():
+        files.remove(partial)
+      partial.mkdir(parents=True)
+      size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+      files.require_room(partial, 3 * size + len(metrics) + SMALL_FILES)
+      _checkpointer().save(partial / STATE, args=ocp.args.StandardSave(state))
+      (partial / METRICS).write_bytes(metrics)
+      manifest.seal(partial, facts | {
+          'step': step, 'leaves': describe(state), 'state_sha256': digest(state)
+      })
+      files.publish(partial, self._folder / str(step))
+      for old in self.steps()[KEPT:]:
+        files.remove(self._folder / str(old))
+    except Exception as error:  # orbax raises what it likes
+      with contextlib.suppress(OSError):
+        files.sweep(self._folder)
+      raise faults.MachineFault(
+          f'checkpoint {step} cannot be written to {self._folder}: '
+          f'{faults.reason(error)}') from error
+
+  def facts(self, step: int) -> dict[str, Any]:
+    """Returns the facts of a checkpoint that is as it was written.
+
+    Raises:
+      faults.DamageError: if it is not.
+    """
+    body = manifest.verify(self._folder / str(step))
+    if body.get('step') != step:
+      raise faults.DamageError(f'it is that of step {body.get("step")}')
+    return body
+
+  def restore(self, step: int, template: Any) -> Restored:
+    """Returns a checkpoint, verified before and after it is read.
 
     Args:
       step: of a checkpoint.
       template: a state with the expected tree, shapes and dtypes.
 
     Returns:
-      A state like the template.
+      A state like the template, with what was saved beside it.
 
     Raises:
-      ValueError: if the checkpoint does not fit the template.
+      faults.DamageError: if it is not as it was written, or does not fit.
     """
+    facts = self.facts(step)
+    wanted = describe(template)
+    for name in sorted(wanted.keys() | facts['leaves'].keys()):
+      there, here = facts['leaves'].get(name), wanted.get(name)
+      if there != here:
+        raise faults.DamageError(f'it holds {name} as {there}, not as {here}')
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-    state = self._open().restore(step, args=ocp.args.StandardRestore(abstract))
-    expected = jax.tree.map(np.shape, template)
-    if jax.tree.map(np.shape, state) != expected:
-      raise ValueError(f'checkpoint {step} has other shapes than this config')
-    return state
+    folder = self._folder / str(step)
+    try:
+      state = _checkpointer().restore(
+          folder / STATE, args=ocp.args.StandardRestore(abstract))
+    except Exception as error:  # orbax raises what it likes
+      raise faults.DamageError(
+          f'orbax cannot read it: {faults.reason(error)}') from error
+    if describe(state) != wanted or digest(state) != facts['state_sha256']:
+      raise faults.DamageError('orbax read something else than was saved')
+    return Restored(state, files.read_bytes(folder / METRICS), facts)
 
-  def close(self) -> None:
-    """Waits for writes and lets go."""
-    if self._manager is not None:
-      self._manager.close()
-      self._manager = None
+  def newest(
+      self, template: Any, warn: Callable[[str], None], *,
+      set_aside: bool = False
+  ) -> Restored | None:
+    """Returns the newest good checkpoint, or None where there never was one.
 
-  def _open(self):
-    if self._manager is None:
-      self._manager = ocp.CheckpointManager(
-          self._folder, options=ocp.CheckpointManagerOptions(
-              max_to_keep=KEPT, create=True, enable_async_checkpointing=False))
-    return self._manager
+    Args:
+      template: see `restore`.
+      warn: told of each damaged one.
+      set_aside: whether damaged ones are renamed, to be out of the way.
+
+    Returns:
+      See `restore`.
+
+    Raises:
+      faults.DamageError: if all are damaged.
+    """
+    steps = self.steps()
+    for step in steps:
+      try:
+        return self.restore(step, template)
+      except faults.DamageError as error:
+        warn(f'Warning: checkpoint {step} is damaged: {error}.')
+        last = error
+        if set_aside and step != steps[-1]:
+          self._set_aside(step)
+    if steps:
+      raise faults.DamageError(
+          f'no checkpoint in {self._folder} is good (of step {steps[-1]}: '
+          f'{last}); another --workdir, or none of these files, begins again')
+    return None
+
+  def _set_aside(self, step):
+    """Renames a damaged checkpoint, so that it is kept but not counted."""
+    target = self._folder / f'{step}.damaged'
+    if target.exists() or target.is_symlink():
+      files.remove(target)
+    os.rename(self._folder / str(step), target)
+
+
+def describe(tree: Any) -> dict[str, str]:
+  """Returns {name of a leaf: its dtype and shape}."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {jax.tree_util.keystr(path): f'{np.dtype(leaf.dtype)}'
+                                      f'{list(np.shape(leaf))}'
+          for path, leaf in leaves}
+
+
+def digest(tree: Any) -> str:
+  """Returns the SHA-256 over the values of all leaves, in order."""
+  total = hashlib.sha256()
+  for leaf in jax.tree.leaves(tree):
+    total.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+  return total.hexdigest()
+
+
+def _checkpointer():
+  return ocp.Checkpointer(ocp.StandardCheckpointHandler())

@@ -1,6 +1,12 @@
-"""The command line: flags in, one clear line and exit code 2 for a mistake."""
+"""The command line: flags in, one clear line and an exit code for what fails.
+
+0 done; 1 the disk failed or what lies on it is damaged; 2 a mistake in what was
+written; 3 a loss or a gradient is not finite; 128 + n stopped by signal n, and
+saved (130 Ctrl-C, 143 SIGTERM).
+"""
 
 from collections.abc import Callable
+import logging
 import os
 import pathlib
 import sys
@@ -8,14 +14,17 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
+from meta_analog import faults
+from meta_analog import interrupts
 from meta_analog import saved_config
 from meta_analog import settings
 
 BAD_INPUT = 2
+STOP = interrupts.Interrupts()  # the signals of this process
 
 
 def define(modes: tuple[str, ...] = ()) -> None:
-  """Defines --config, --workdir and, where there are modes, --mode."""
+  """Defines --config, --workdir and, where there are modes, --mode, --wandb."""
   config_flags.DEFINE_config_file(
       'config', None, 'Config file, with an argument after a colon: '
       'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
@@ -23,6 +32,9 @@ def define(modes: tuple[str, ...] = ()) -> None:
       'workdir', None, 'Folder to write into; one under runs/ by default')
   if modes:
     flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
+    flags.DEFINE_string(
+        'wandb', None, 'Project of Weights & Biases to write the metrics to; '
+        'without it wandb is never imported')
 
 
 def start(argv: list[str], main: Callable[[list[str]], None]) -> None:
@@ -42,13 +54,30 @@ def start(argv: list[str], main: Callable[[list[str]], None]) -> None:
     if flags.FLAGS.config is None:
       raise settings.InputError(
           '--config is missing: name a file, such as --config configs/pcm.py')
+  except faults.Fault as error:
+    interrupts.leave(error.exit_code, f'error: {_one_line(error)}')
   except Exception as error:  # A config file is code: it may raise anything.
     _refuse(error)
+  for name in ('absl', 'asyncio'):  # Orbax logs what it raises as well.
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+  STOP.listen()
   try:
     main(rest)
   except settings.InputError as error:
     _refuse(error)
-  sys.exit(0)
+  except faults.Stopped as error:
+    interrupts.leave(error.exit_code, str(error))
+  except faults.Fault as error:
+    interrupts.leave(error.exit_code, f'error: {_one_line(error)}')
+  interrupts.leave(0)
+
+
+def overrides() -> dict[str, str]:
+  """Returns the config's file and what the command line changed in it."""
+  flag = flags.FLAGS['config']
+  changed = config_flags.get_override_values(flag)
+  return {'file': config_flags.get_config_filename(flag)} | {
+      name: str(value) for name, value in sorted(changed.items())}
 
 
 def workdir() -> str:
@@ -68,11 +97,12 @@ def _with_saved_config(argv):
   if config is not None and not os.path.isfile(config.partition(':')[0]):
     raise settings.InputError(
         f'--config={config}: there is no file {config.partition(":")[0]}')
-  if _value(argv, 'mode') != 'evaluate' or config is not None:
+  mode = _value(argv, 'mode')
+  if mode in (None, 'train') or config is not None:
     return argv
   folder = _value(argv, 'workdir')
   if folder is None:
-    raise settings.InputError('--mode=evaluate needs --workdir')
+    raise settings.InputError(f'--mode={mode} needs --workdir')
   if not (pathlib.Path(folder) / 'config.json').is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
   file = pathlib.Path(saved_config.__file__)
@@ -95,7 +125,11 @@ def _refuse(error):
     text = text.strip().splitlines()[-1].partition('Error: ')[2] or text
   if isinstance(error, AttributeError) or 'Did you mean' in text:
     text = f'no such config field: {text.strip(chr(34))}'
-  text = ' '.join(text.replace(chr(92) + 'n', ' ').split())
-  text = text.replace(chr(92), '') or type(error).__name__
-  print(f'error: {text}', file=sys.stderr)
-  sys.exit(BAD_INPUT)
+  text = _one_line(text) or type(error).__name__
+  interrupts.leave(BAD_INPUT, f'error: {text}')
+
+
+def _one_line(text):
+  """Returns a text without line breaks, also escaped ones."""
+  text = ' '.join(str(text).replace(chr(92) + 'n', ' ').split())
+  return text.replace(chr(92), '')

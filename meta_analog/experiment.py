@@ -1,11 +1,10 @@
 """One run from a config to a summary: train, test, draw, report."""
 
 from concurrent import futures
-import json
 import os
 import pathlib
-import time
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import ml_collections
@@ -14,19 +13,44 @@ import rich.console
 
 from meta_analog import assembly
 from meta_analog import checkpoints
+from meta_analog import environment
 from meta_analog import evaluation
+from meta_analog import faults
 from meta_analog import files
+from meta_analog import history
+from meta_analog import interrupts
+from meta_analog import loop
 from meta_analog import metrics
+from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
 from meta_analog import showcase
 from meta_analog import training
+from meta_analog import workdir as workdir_lib
 
-MODES = ('train', 'evaluate')
+MODES = ('train', 'evaluate', 'replay')
+SUMMARY = 'summary.json'
+
+
+class Run(NamedTuple):
+  """What one command works with."""
+
+  config: ml_collections.ConfigDict
+  folder: pathlib.Path
+  console: rich.console.Console
+  stop: interrupts.Interrupts
+  record: dict[str, Any]  # of the environment and what was asked
+  wandb: str | None  # project
+
+  def say(self, text: Any) -> None:
+    """Prints a line or a table."""
+    self.console.print(text)
 
 
 def run(
-    config: ml_collections.ConfigDict, workdir: str, mode: str = 'train'
+    config: ml_collections.ConfigDict, workdir: str, mode: str = 'train', *,
+    overrides: dict[str, str] | None = None, wandb: str | None = None,
+    stop: interrupts.Interrupts | None = None
 ) -> dict[str, Any]:
   """Runs one config in one folder and returns its summary.
 
@@ -35,121 +59,167 @@ def run(
     workdir: folder of the run; made where it is not there.
     mode: 'train' trains, tests and draws, or goes on where a run of the same
       config stopped, or prints the summary of a finished one. 'evaluate' tests
-      a trained run again and writes evaluation.json.
+      a trained run again and writes evaluation.json. 'replay' takes the step
+      again that was not finite.
+    overrides: the config's file and what was changed in it, for the record.
+    wandb: project of Weights & Biases to write to; None never imports it.
+    stop: signals to heed; None heeds none.
 
   Returns:
-    What summary.json, or evaluation.json, holds.
+    What summary.json, or evaluation.json, or `replay.run` holds.
 
   Raises:
     settings.InputError: if the config, the folder or the mode cannot be.
+    faults.Fault: if the run ends other than well.
   """
   if mode not in MODES:
     raise settings.InputError(f'mode = {mode!r}: must be one of {MODES}')
   settings.check(config)
-  console = rich.console.Console(highlight=False, soft_wrap=True)
   folder = pathlib.Path(workdir)
-  if mode == 'evaluate':
-    return _evaluate(config, folder, console)
-  _open_folder(config, folder)
-  finished = folder / 'summary.json'
-  if finished.is_file():
-    summary = json.loads(finished.read_text())
-    console.print(f'{folder} is finished; this is its summary.')
-    console.print(report.table(summary))
-    return summary
-  return _train(config, folder, console)
+  task = {'train': _train_or_report, 'evaluate': _evaluate, 'replay': _replay}
+  if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
+    raise settings.InputError(f'{folder} holds no run: no config.json there')
+  try:
+    with workdir_lib.locked(folder):
+      return task[mode](Run(
+          config, folder,
+          rich.console.Console(highlight=False, soft_wrap=True),
+          stop or interrupts.Interrupts(),
+          environment.record() | {'seed': config.seed, 'mode': mode,
+                                  'overrides': overrides or {}}, wandb))
+  except faults.DamageError:
+    raise
+  except (OSError, faults.MachineFault) as error:
+    name = getattr(error, 'filename', None)
+    where = f'{name}: ' if name else ''
+    what = faults.reason(error) if isinstance(error, OSError) else str(error)
+    raise faults.MachineFault(
+        f'{where}{what}; {_how_to_go_on(folder)}') from error
 
 
 def use_all_cores() -> None:
   """Makes every CPU core a device of jax, before jax is first used."""
   flags = os.environ.get('XLA_FLAGS', '')
   if 'xla_force_host_platform_device_count' not in flags:
-    jax.config.update('jax_num_cpu_devices', _num_cores())
+    jax.config.update('jax_num_cpu_devices', environment.num_cores())
 
 
-def _num_cores():
-  """Returns the cores that this process may use, by affinity and by quota."""
-  cores = len(os.sched_getaffinity(0))
-  try:  # a container's share of the machine, in microseconds of a period
-    quota, period = pathlib.Path('/sys/fs/cgroup/cpu.max').read_text().split()
-    return max(1, min(cores, int(quota) // int(period)))
-  except (OSError, ValueError):  # no such limit, or 'max'
-    return cores
+def _how_to_go_on(folder):
+  """Returns what the same command will do."""
+  try:
+    steps = checkpoints.Checkpoints(folder / 'checkpoints').steps()
+  except faults.DamageError:
+    steps = []
+  if not steps:
+    return 'there is no checkpoint yet: the same command begins again'
+  return f'the same command goes on from the checkpoint of step {steps[0]}'
 
 
-def _train(config, folder, console):
+def _train_or_report(run):
+  """Trains, tests and draws, or prints the summary of a finished run."""
+  files.sweep(run.folder)
+  files.sweep(run.folder / 'checkpoints')
+  workdir_lib.claim(run.config, run.folder, run.say)
+  try:
+    summary = history.result(run.folder, SUMMARY)
+    if summary is not None:
+      table = report.table(summary)
+      run.say(f'{run.folder} is finished; this is its summary.')
+      run.say(table)
+      return summary
+  except (faults.DamageError, KeyError, TypeError, AttributeError):
+    run.say(f'Warning: {run.folder / SUMMARY} is damaged; it is computed again '
+            'from the last checkpoint.')
+  return _train(run)
+
+
+def _train(run):
   """Trains, tests, draws; returns the summary."""
+  config, folder = run.config, run.folder
   setup = assembly.build(config)
   trainer = training.make(config, setup)
   key_init, key_train, key_test, key_validation, key_figures = (
       jax.random.split(jax.random.key(config.seed), 5))
-  report.header(console, config, folder)
-  state = jax.jit(trainer.init)(key_init)
+  report.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
-  if saved.latest() is not None:
-    state = saved.restore(saved.latest(), state)
-    console.print(f'Going on from step {int(state.step)}.')
-  with futures.ThreadPoolExecutor(1) as pool:
+  began = _begin(run, saved, jax.jit(trainer.init)(key_init))
+  pool = futures.ThreadPoolExecutor(1)
+  try:
     # The test compiles while training does: both take long, each on one core.
-    test = pool.submit(
-        evaluation.compile_test, config, setup, state.params, key_test)
-    state, timing = _train_loop(config, folder, console, trainer, saved, state,
-                                key_train)
-    saved.close()
+    test = pool.submit(evaluation.compile_test, config, setup,
+                       began.state.params, key_test)
+    state, wall_s = _train_loop(run, trainer, saved, began, key_train)
     test = test.result()
-  console.print(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
-                f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = evaluation.run(
-      config, setup, state.params, key_test, test)
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
+  run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
+          f'{config.evaluation.num_chips} fresh chips.')
+  results, chip = evaluation.run(config, setup, state.params, key_test, test)
   summary = _summarize(config, setup, state, results, key_validation)
   summary['baselines'] |= report.measured_elsewhere(config, folder)
-  np.savez_compressed(folder / 'evaluation.npz', **results)
-  np.savez_compressed(folder / 'chip.npz', **chip)
-  console.print('Drawing figures.')
+  for name, arrays in (('evaluation', results), ('chip', chip)):
+    with files.replacing(folder / f'{name}.npz') as partial:
+      with partial.open('wb') as file:
+        np.savez_compressed(file, **arrays)
+  run.say('Drawing figures.')
   summary['update_size'] = showcase.draw_all(
       config, setup, folder, summary, results, chip, key_figures)
-  summary['training'] = timing | files.environment()
-  files.write_json(folder / 'summary.json', summary)
-  console.print(report.table(summary))
-  console.print(f'Written to {folder}: summary.json, figures, chip.npz, '
-                'evaluation.npz, metrics.jsonl, checkpoints.')
+  tasks = config.training.num_steps * config.training.tasks_per_step
+  summary['training'] = {
+      'steps': config.training.num_steps,
+      'tasks_per_step': config.training.tasks_per_step, 'wall_s': wall_s,
+      'tasks_per_s': tasks / max(wall_s, 1e-9)} | run.record
+  files.write_json(folder / SUMMARY, summary)
+  history.finish(folder, SUMMARY)
+  _close(run, summary)
+  run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
+          'evaluation.npz, metrics.jsonl, checkpoints.')
   return summary
 
 
-def _train_loop(config, folder, console, trainer, saved, state, key):
-  """Takes the remaining steps; returns the state and what it took."""
-  c = config.training
-  start = int(state.step)
-  log = metrics.Metrics(folder, first_step=start)
-  progress = metrics.Progress(console, c.num_steps, start, 'Meta-training')
-  began, steady = time.monotonic(), None
+def _begin(run, saved, state):
+  """Returns what to go on from, and says and records so."""
+  restored = saved.newest(state, run.say, set_aside=True)
+  if restored is None:
+    restored = checkpoints.Restored(state, b'', {'wall_s': 0.0})
+  else:
+    step = int(restored.state.step)
+    run.say(f'Going on from step {step}.')
+    run.stop.advice = f'the same command goes on from step {step}'
+    changes = environment.changes(restored.facts['environment'], run.record)
+    if changes:
+      run.say(f'Warning: {"; ".join(changes)}: the last digits may differ from '
+              'those of a run that was never interrupted.')
+  history.begin(run.folder,
+                {'from_step': int(restored.state.step)} | run.record)
+  return restored
+
+
+def _train_loop(run, trainer, saved, began, key):
+  """Takes the remaining steps; returns the state and the seconds of all."""
+  config = workdir_lib.as_json(run.config)
+  start = int(began.state.step)
+  board = run.wandb and metrics.open_wandb(run.wandb, run.folder, config)
+  log = metrics.Metrics(run.folder, began.metrics, start, board)
+  num_steps = run.config.training.num_steps
+  progress = metrics.Progress(run.console, num_steps, start, 'Meta-training')
+
+  def save(step, state, wall_s):
+    saved.save(step, state, log.content(), {
+        'config': config, 'wall_s': wall_s, 'environment': run.record})
+    run.stop.advice = (f'step {step} is saved in {run.folder}; the same '
+                       'command goes on from there')
+
+  bad = lambda step, before, info: replay.save(
+      run.folder, trainer, key, step, before, info, config)
   try:
-    for step in range(start + 1, c.num_steps + 1):
-      state, info = trainer.update(state, key)
-      if step % c.log_every == 0 or step in (start + 1, c.num_steps):
-        values = training.host(info)
-        _check_finite(step, info)
-        if steady is None:
-          steady, steady_step = time.monotonic(), step
-        rate = (step - steady_step) / max(time.monotonic() - steady, 1e-9)
-        values['tasks_per_s'] = rate * c.tasks_per_step
-        log.write(step, values)
-        progress.update(step, f'loss {values["query_loss"]:.3f}  '
-                              f'{rate * c.tasks_per_step:.0f} tasks/s')
-        if min(values['rate_Hz']) == 0:
-          console.print(f'Warning: at step {step} a hidden layer is silent.')
-      else:
-        progress.update(step)
-      if step % c.checkpoint_every == 0 or step == c.num_steps:
-        _check_finite(step, info)
-        saved.save(step, state)
+    return loop.run(
+        run.config, trainer, began.state, key,
+        loop.Hooks(log, progress, run.say, save, bad, run.stop),
+        began.facts['wall_s'])
   finally:
     progress.close()
     log.close()
-  wall_s = time.monotonic() - began
-  tasks = (c.num_steps - start) * c.tasks_per_step
-  return state, {'steps': c.num_steps, 'tasks_per_step': c.tasks_per_step,
-                 'wall_s': wall_s, 'tasks_per_s': tasks / wall_s}
 
 
 def _summarize(config, setup, state, results, key_validation):
@@ -163,79 +233,48 @@ def _summarize(config, setup, state, results, key_validation):
   return summary
 
 
-def _check_finite(step, info):
-  """Raises FloatingPointError where the loss or the gradient is no number."""
-  for name in ('loss', 'gradient_norm'):
-    if not np.isfinite(info[name]):
-      raise FloatingPointError(f'{name} is {info[name]} at step {step}; a '
-                               'smaller training.learning_rate may help')
-
-
-def _evaluate(config, folder, console):
+def _evaluate(run):
   """Tests a trained run again; returns and writes evaluation.json."""
-  if not (folder / 'config.json').is_file():
-    raise settings.InputError(f'{folder} holds no run: no config.json there')
-  files.check_writable(folder)
-  _check_same_network(config, folder)
+  config, folder = run.config, run.folder
+  unchanged = workdir_lib.check_of_run(config, folder)
   setup = assembly.build(config)
   trainer = training.make(config, setup)
   keys = jax.random.split(jax.random.key(config.seed), 5)
-  saved = checkpoints.Checkpoints(folder / 'checkpoints')
-  if saved.latest() is None:
+  run.stop.advice = 'the same command tests again'
+  restored = checkpoints.Checkpoints(folder / 'checkpoints').newest(
+      jax.jit(trainer.init)(keys[0]), run.say)
+  if restored is None:
     raise settings.InputError(f'{folder} holds no checkpoint to evaluate')
-  state = saved.restore(saved.latest(), jax.jit(trainer.init)(keys[0]))
-  console.print(f'Testing {folder} (step {int(state.step)}) on '
-                f'{config.evaluation.num_tasks} tasks, '
-                f'{config.evaluation.num_chips} fresh chips.')
-  results, _ = evaluation.run(config, setup, state.params, keys[2])
+  state = restored.state
+  run.say(f'Testing {folder} (step {int(state.step)}) on '
+          f'{config.evaluation.num_tasks} tasks, '
+          f'{config.evaluation.num_chips} fresh chips.')
+  results, chip = evaluation.run(config, setup, state.params, keys[2])
   summary = _summarize(config, setup, state, results, keys[3])
+  if unchanged:  # What others reached under other conditions says nothing.
+    summary['baselines'] |= report.measured_elsewhere(config, folder)
+  summary['update_size'] = showcase.update_size(
+      *showcase.updates(config, setup, chip, keys[4]))
+  summary['training'] = {'steps': int(state.step)} | run.record
   files.write_json(folder / 'evaluation.json', summary)
-  console.print(report.table(summary))
-  console.print(f'Written to {folder / "evaluation.json"}.')
+  _close(run, summary)
+  run.say(f'Written to {folder / "evaluation.json"}.')
   return summary
 
 
-def _open_folder(config, folder):
-  """Makes the folder and writes config.json, or checks that it is the same."""
-  files.check_writable(folder)
-  path = folder / 'config.json'
-  now = json.loads(config.to_json_best_effort())
-  begun = (folder / 'checkpoints').is_dir() or any(
-      (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
-  if not begun:
-    files.write_json(path, now)
-    return
-  try:
-    differing = sorted(_differences(json.loads(path.read_text()), now))
-  except (OSError, ValueError, TypeError):
-    raise settings.InputError(
-        f'workdir {folder} holds other files and no config.json of a run; '
-        'choose another --workdir') from None
-  if differing:
-    raise settings.InputError(
-        f'workdir {folder} holds a run of another config: '
-        f'{", ".join(differing)} differ; choose another --workdir')
+def _close(run, summary):
+  """Prints the table, and says aloud what makes it worthless."""
+  run.say(report.table(summary))
+  for i, rate_Hz in enumerate(summary['firing_rate_hz']):
+    if rate_Hz == 0:
+      run.say(f'Warning: hidden layer {i + 1} is dead: not one spike in the '
+              'test.')
 
 
-def _check_same_network(config, folder):
-  """Raises InputError where the run's parameters cannot fit this config."""
-  try:
-    run = json.loads((folder / 'config.json').read_text())
-    sizes, task = run['network']['hidden_sizes'], run['task']['name']
-  except (OSError, ValueError, KeyError, TypeError):
-    raise settings.InputError(
-        f'{folder}/config.json is not the config of a run') from None
-  if sizes != list(config.network.hidden_sizes) or task != config.task.name:
-    raise settings.InputError(
-        f'{folder} holds a net with hidden layers {sizes} for {task}: '
-        'network.hidden_sizes and task.name cannot be changed')
-
-
-def _differences(a, b, prefix=''):
-  """Yields the dotted names of the fields in which two configs differ."""
-  for name in {*a, *b}:
-    x, y = a.get(name), b.get(name)
-    if isinstance(x, dict) and isinstance(y, dict):
-      yield from _differences(x, y, f'{prefix}{name}.')
-    elif x != y:
-      yield f'{prefix}{name}'
+def _replay(run):
+  """Takes the step again that was not finite; returns where it is not."""
+  if not workdir_lib.check_of_run(run.config, run.folder):
+    raise settings.InputError('--mode=replay takes no overrides')
+  trainer = training.make(run.config, assembly.build(run.config))
+  run.stop.advice = 'the same command replays again'
+  return replay.run(run.folder, run.config, trainer, run.say)

@@ -1,15 +1,19 @@
-"""The folder that a command writes into, and what a number may depend on."""
+"""Files that are whole or not there, and that lead nowhere else."""
 
+from collections.abc import Iterator
+import contextlib
+import errno
+import hashlib
 import json
 import os
 import pathlib
-import subprocess
-import sys
+import shutil
 from typing import Any
 
-import jax
-
+from meta_analog import faults
 from meta_analog import settings
+
+PARTIAL = '.partial'  # ends the name of what is being written or removed
 
 
 def check_writable(folder: pathlib.Path) -> None:
@@ -30,29 +34,114 @@ def check_writable(folder: pathlib.Path) -> None:
     probe.unlink()
   except OSError as error:
     raise settings.InputError(
-        f'workdir {folder} cannot be written: {error.strerror}') from None
+        f'workdir {folder} cannot be written: {faults.reason(error)}') from None
 
 
-def environment() -> dict[str, Any]:
-  """Returns the versions, the platform and the commit of this process."""
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a file beside `path` that takes its place once it is on disk.
+
+  Where the block raises, `path` stays as it was.
+  """
+  partial = path.with_name(path.name + PARTIAL)
   try:
-    commit = subprocess.run(
-        ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
-        capture_output=True, text=True, check=False).stdout.strip()
-  except OSError:  # no git on this machine
-    commit = ''
-  return {'jax': jax.__version__, 'python': sys.version.split()[0],
-          'platform': jax.default_backend(), 'devices': jax.device_count(),
-          'commit': commit or None}
+    yield partial
+    sync(partial)
+    os.replace(partial, path)
+    sync(path.parent)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+    raise
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file whole or not at all.
+  """Writes a JSON file whole or not at all."""
+  with replacing(path) as partial:
+    partial.write_text(json.dumps(value, indent=2) + '\n')
 
-  Args:
-    path: of the file.
-    value: what `json` can write.
+
+def read_json(path: pathlib.Path) -> Any:
+  """Returns what a JSON file holds.
+
+  Raises:
+    faults.DamageError: if it is no JSON, cannot be read, or is a link.
   """
-  partial = path.with_suffix('.partial')
-  partial.write_text(json.dumps(value, indent=2) + '\n')
-  os.replace(partial, path)
+  try:
+    return json.loads(read_bytes(path))
+  except (ValueError, RecursionError):
+    raise faults.DamageError(f'{path} is damaged: not JSON') from None
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+  """Returns a file's content; a link is not followed.
+
+  Raises:
+    faults.DamageError: if it cannot be read or is a link.
+  """
+  try:
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(file, 'rb') as stream:
+      return stream.read()
+  except OSError as error:
+    why = 'a link' if path.is_symlink() else faults.reason(error)
+    raise faults.DamageError(f'{path} cannot be read: {why}') from None
+
+
+def sha256(data: bytes) -> str:
+  """Returns the SHA-256 of bytes in hexadecimal."""
+  return hashlib.sha256(data).hexdigest()
+
+
+def sync(path: pathlib.Path) -> None:
+  """Returns once a file, or the names in a folder, are on disk."""
+  file = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(file)
+  finally:
+    os.close(file)
+
+
+def require_room(folder: pathlib.Path, num_bytes: int) -> None:
+  """Raises OSError where a folder's disk cannot take as many bytes.
+
+  A library that meets a full disk in its own threads prints what it meets.
+  """
+  path = folder / f'room{PARTIAL}'
+  try:
+    with path.open('wb') as file:
+      os.posix_fallocate(file.fileno(), 0, num_bytes)
+  except OSError as error:
+    if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # cannot be asked
+      raise
+  finally:
+    path.unlink(missing_ok=True)
+
+
+def publish(partial: pathlib.Path, final: pathlib.Path) -> None:
+  """Gives a finished folder its name, in place of what has that name."""
+  if final.exists() or final.is_symlink():
+    remove(final)
+  os.rename(partial, final)
+  sync(final.parent)
+
+
+def remove(folder: pathlib.Path) -> None:
+  """Removes a folder; one that is half removed no longer has its name."""
+  if folder.is_symlink() or not folder.is_dir():
+    folder.unlink()
+    return
+  doomed = folder
+  if not folder.name.endswith(PARTIAL):
+    doomed = folder.with_name(f'{folder.name}.old{PARTIAL}')
+    if doomed.exists():
+      shutil.rmtree(doomed)
+    os.rename(folder, doomed)
+  shutil.rmtree(doomed)
+
+
+def sweep(folder: pathlib.Path) -> None:
+  """Removes what a killed run left half written or half removed."""
+  if folder.is_dir() and not folder.is_symlink():
+    for path in folder.glob(f'*{PARTIAL}'):
+      remove(path)

@@ -103,7 +103,9 @@ def make(
           delta_w, (features, error), measured[i], time_s)
       infos.append(info)
     write = jax.tree.map(lambda *counts: sum(counts), *infos)
-    return chip, {'rate_Hz': seen.rate_Hz, 'write': write}
+    g_uS = tuple(crossbar.devices.g_uS for crossbar in chip.crossbars)
+    return chip, {'rate_Hz': seen.rate_Hz, 'outputs': seen.outputs,
+                  'g_uS': g_uS, 'write': write}
 
   return base.Learner(init, predict, update)
 

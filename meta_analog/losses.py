@@ -1,5 +1,7 @@
 """From outputs and rates to scalars."""
 
+from collections.abc import Sequence
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -81,3 +83,21 @@ def firing_rate_penalty(
   """
   outside = jax.nn.relu(low_Hz - rate_Hz) + jax.nn.relu(rate_Hz - high_Hz)
   return jnp.mean(jnp.square(outside / 100.0))
+
+
+def share_at_bound(
+    conductances: Sequence[jax.Array], bounds_uS: tuple[float, float]
+) -> jax.Array:
+  """Returns the share of all devices whose state is at a bound of its range.
+
+  Args:
+    conductances: arrays of any shapes, uS.
+    bounds_uS: lowest and highest state.
+
+  Returns:
+    Scalar from 0 to 1.
+  """
+  low_uS, high_uS = bounds_uS
+  stuck = sum(jnp.sum((g_uS <= low_uS) | (g_uS >= high_uS))
+              for g_uS in conductances)
+  return stuck / sum(g_uS.size for g_uS in conductances)

@@ -237,6 +237,7 @@ def make(
     rate_penalty: float,
     before_s: float,
     after_s: tuple[float, ...],
+    bounds_uS: tuple[float, float],
 ) -> Networks:
   """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
 
@@ -250,6 +251,7 @@ def make(
     rate_penalty: weight of `losses.firing_rate_penalty`.
     before_s: time of the test before adaptation.
     after_s: times of the tests after it.
+    bounds_uS: lowest and highest state of a device.
 
   Returns:
     `Networks`.
@@ -264,11 +266,16 @@ def make(
     penalty = sum(losses.firing_rate_penalty(rate, *rate_band_Hz)
                   for rate in rates_Hz)
     mean = jnp.mean(task_losses)
-    write = info['support']['write']
+    support = info['support']
+    first = jax.vmap(loss_fn)(support['outputs'][:, 0], episodes.support.y)
     summary = {
+        'support_loss': jnp.mean(first),
         'query_loss': mean,
         'rate_Hz': jnp.stack([jnp.mean(rate) for rate in rates_Hz]),
-        'pulses_per_task': jnp.mean(jnp.sum(write['pulses'], axis=1)),
+        'pulses_per_task': jnp.mean(
+            jnp.sum(support['write']['pulses'], axis=1)),
+        'share_at_bound': losses.share_at_bound(
+            [g_uS[:, -1] for g_uS in support['g_uS']], bounds_uS),
     }
     return mean + rate_penalty * penalty, summary
 

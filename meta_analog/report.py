@@ -9,6 +9,9 @@ import ml_collections
 import rich.console
 import rich.table
 
+from meta_analog import faults
+from meta_analog import files
+
 RECORDED = pathlib.Path(__file__).parent / 'recorded.json'
 
 
@@ -112,9 +115,9 @@ def measured_elsewhere(
           if row['support_size'] == config.task.support_size}
   for path in sorted(folder.absolute().parent.glob('*/summary.json')):
     try:
-      other = json.loads(path.read_text())
+      other = files.read_json(path)
       variant, row = other['variant'], dict(other['after'])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (faults.DamageError, ValueError, KeyError, TypeError):
       continue  # not a run of ours
     same = all(other.get(name) == value for name, value in (
         ('config', config.name), ('task', config.task.name),

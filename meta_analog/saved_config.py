@@ -1,9 +1,10 @@
 """The config of a finished run as a config file, so that fields override it."""
 
-import json
 import pathlib
 
 import ml_collections
+
+from meta_analog import files
 
 
 def get_config(workdir: str) -> ml_collections.ConfigDict:
@@ -17,9 +18,10 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
 
   Raises:
     ValueError: if the file is something else.
+    faults.DamageError: if the file is damaged.
   """
   path = pathlib.Path(workdir) / 'config.json'
-  values = json.loads(path.read_text())
+  values = files.read_json(path)
   if not isinstance(values, dict) or 'network' not in values:
     raise ValueError(f'{path} is not the config of a run')
   return ml_collections.ConfigDict(_tuples(values)).lock()

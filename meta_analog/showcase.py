@@ -53,11 +53,36 @@ def draw_all(
   figures.conductances(target / 'conductances.png', chip)
   figures.loss_over_time(target / 'loss_over_time.png', summary,
                          settings.last_write_s(config))
-  meta = meta_updates(chip)
-  ordinary = ordinary_updates(config, setup, key)
+  meta, ordinary = updates(config, setup, chip, key)
+  if meta.size and ordinary.size:
+    figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
+  return update_size(meta, ordinary)
+
+
+def updates(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    chip: dict[str, np.ndarray], key: jax.Array
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns sizes of weight updates: of an adaptation, of ordinary training.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    chip: of chip.npz.
+    key: consumed.
+
+  Returns:
+    Flat arrays without zeros.
+  """
+  return meta_updates(chip), ordinary_updates(config, setup, key)
+
+
+def update_size(
+    meta: np.ndarray, ordinary: np.ndarray
+) -> dict[str, float | None]:
+  """Returns {'meta_median', 'ordinary_median', 'ratio'} of `updates`."""
   if not meta.size or not ordinary.size:
     return {'meta_median': None, 'ordinary_median': None, 'ratio': None}
-  figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
   return {'meta_median': float(np.median(meta)),
           'ordinary_median': float(np.median(ordinary)),
           'ratio': float(np.median(meta) / np.median(ordinary))}

@@ -42,11 +42,19 @@ class Trainer(NamedTuple):
   Attributes:
     init: `key -> TrainState`.
     update: `(TrainState, key) -> (TrainState, metrics)`, compiled. The key is
-      that of the whole run; step s uses fold_in(key, s).
+      that of the whole run; step s uses fold_in(key, s). 'finite' among the
+      metrics says of what `names` lists whether it is finite.
+    names: of the loss, the gradient's norm and each of its leaves.
+    batch: `(step, key) -> episodes`, the tasks of a step, axis 0 the chip.
+    replay: `(TrainState, key, chip, episodes) -> (loss, gradient)` of one chip
+      of the step, from the tasks given; not compiled.
   """
 
   init: Callable[[jax.Array], TrainState]
   update: Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, Any]]]
+  names: Callable[[networks.Params], list[str]]
+  batch: Callable[[jax.Array, jax.Array], Any]
+  replay: Callable[..., tuple[jax.Array, networks.Params]]
 
 
 def noise_scale(
@@ -99,17 +107,23 @@ def make(
     # Where the step leaves its result, so that it compiles once.
     return jax.device_put(state, NamedSharding(_mesh(), PartitionSpec()))
 
-  def chip_gradient(params, key, scale):
-    key_tasks, key_chip = jax.random.split(key)
-    episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
+  scale_of = lambda step: noise_scale(
+      step, c.num_steps, c.noise_start, c.noise_full)
+
+  def gradient_on(episodes, params, key_chip, scale):
     loss_fn = lambda params: setup.networks.loss.apply(
         params, key_chip, episodes, scale)
     (loss, info), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
     return gradient, {'loss': loss, **info}
 
+  def chip_gradient(params, key, scale):
+    key_tasks, key_chip = jax.random.split(key)
+    episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
+    return gradient_on(episodes, params, key_chip, scale)
+
   @functools.partial(jax.jit, compiler_options=compiler_options(config))
   def update(state, key):
-    scale = noise_scale(state.step, c.num_steps, c.noise_start, c.noise_full)
+    scale = scale_of(state.step)
     gradient, info = sharded_sum(
         chip_gradient, num_chips, c.chips_per_chunk,
         state.params, jax.random.fold_in(key, state.step), scale)
@@ -119,9 +133,38 @@ def make(
     params = optax.apply_updates(state.params, updates)
     info |= {'gradient_norm': optax.global_norm(gradient),
              'noise_scale': scale, 'learning_rate': schedule(state.step)}
+    info['finite'] = _finite(info['loss'], info['gradient_norm'], gradient)
     return TrainState(params, opt_state, state.step + 1), info
 
-  return Trainer(init, update)
+  @jax.jit
+  def batch(step, key):
+    key = jax.random.fold_in(key, step)
+    return jax.lax.map(
+        lambda chip: _episodes(
+            setup, jax.random.split(jax.random.fold_in(key, chip))[0],
+            c.tasks_per_chip), jnp.arange(num_chips))
+
+  def replay(state, key, chip, episodes):
+    key = jax.random.fold_in(jax.random.fold_in(key, state.step), chip)
+    gradient, info = gradient_on(
+        episodes, state.params, jax.random.split(key)[1], scale_of(state.step))
+    return info['loss'], gradient
+
+  return Trainer(init, update, _names, batch, replay)
+
+
+def _finite(loss, norm, gradient):
+  """Returns whether the loss, the norm and each leaf are finite, [2 + leaf]."""
+  return jnp.stack([jnp.all(jnp.isfinite(x)) for x in (
+      loss, norm, *jax.tree.leaves(gradient))])
+
+
+def _names(params):
+  """Returns what `_finite` speaks of."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+  return ['loss', 'gradient norm'] + [
+      'gradient of ' + '/'.join(str(part.key) for part in path)
+      for path, _ in leaves]
 
 
 def compiler_options(

@@ -1,0 +1,75 @@
+"""What a number may depend on, recorded with every run and checkpoint."""
+
+from importlib import metadata
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'optax', 'chex', 'numpy',
+            'ml-collections', 'orbax-checkpoint')
+# Other values of these, or of a version, may change the last digits.
+DECISIVE = ('python', 'platform', 'device_kind', 'devices', 'cores')
+
+
+def num_cores() -> int:
+  """Returns the cores that this process may use, by affinity and by quota."""
+  cores = len(os.sched_getaffinity(0))
+  try:  # a container's share of the machine, in microseconds of a period
+    quota, period = pathlib.Path('/sys/fs/cgroup/cpu.max').read_text().split()
+    return max(1, min(cores, int(quota) // int(period)))
+  except (OSError, ValueError):  # no such limit, or 'max'
+    return cores
+
+
+def record() -> dict[str, Any]:
+  """Returns versions, commit, platform, devices and cores as JSON values."""
+  return {
+      'jax': jax.__version__, 'python': sys.version.split()[0],
+      'versions': {name: _version(name) for name in PACKAGES},
+      'platform': jax.default_backend(),
+      'device_kind': jax.devices()[0].device_kind,
+      'devices': jax.device_count(), 'cores': num_cores(),
+      'commit': _git('rev-parse', 'HEAD') or None,
+      'uncommitted_changes': bool(
+          _git('status', '--porcelain', '--untracked-files=no'))}
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+  """Returns what decides the last digits and is no longer as it was.
+
+  Args:
+    before: of `record`, of the run so far.
+    now: of `record`.
+
+  Returns:
+    One phrase for each change, such as 'cores 2, now 4'.
+  """
+  phrases = []
+  flat = lambda r: {name: r.get(name) for name in DECISIVE} | dict(
+      r.get('versions') or {})
+  old, new = flat(before), flat(now)
+  for name in sorted(old.keys() | new.keys()):
+    if old.get(name) != new.get(name):
+      phrases.append(f'{name} {old.get(name)}, now {new.get(name)}')
+  return phrases
+
+
+def _version(name):
+  try:
+    return metadata.version(name)
+  except metadata.PackageNotFoundError:
+    return None
+
+
+def _git(*arguments):
+  """Returns what git says of this source, or '' where it says nothing."""
+  try:
+    return subprocess.run(
+        ['git', *arguments], cwd=pathlib.Path(__file__).parent,
+        capture_output=True, text=True, check=False).stdout.strip()
+  except OSError:  # no git on this machine
+    return ''

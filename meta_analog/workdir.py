@@ -1,0 +1,175 @@
+"""The folder of a run: one run at a time, of one config."""
+
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from meta_analog import checkpoints
+from meta_analog import faults
+from meta_analog import files
+from meta_analog import settings
+
+LOCK = '.lock'
+CONFIG = 'config.json'
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+  """Holds a folder for this process; the lock dies with the process.
+
+  Args:
+    folder: made where it is not there.
+
+  Raises:
+    settings.InputError: if it is no folder, cannot be written, or is held by
+      another run.
+  """
+  files.check_writable(folder)
+  try:
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+  except OSError as error:
+    raise _unwritable(folder, error) from None
+  try:
+    _take(lock, folder)
+    yield
+  finally:
+    os.close(lock)
+
+
+def _take(lock, folder):
+  """Locks the open file and writes this process's number into it."""
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    owner = os.read(lock, 20).decode(errors='replace').strip()
+    raise settings.InputError(
+        f'workdir {folder} is in use by another run'
+        f'{f" (process {owner})" if owner.isdecimal() else ""}; wait for it '
+        'or choose another --workdir') from None
+  except OSError as error:
+    raise _unwritable(folder, error) from None
+  with contextlib.suppress(OSError):  # a courtesy, also on a full disk
+    os.truncate(lock, 0)
+    os.write(lock, f'{os.getpid()}\n'.encode())
+
+
+def _unwritable(folder, error):
+  return settings.InputError(
+      f'workdir {folder} cannot be written: {faults.reason(error)}')
+
+
+def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns a config as config.json holds it."""
+  return json.loads(config.to_json_best_effort())
+
+
+def claim(
+    config: ml_collections.ConfigDict, folder: pathlib.Path,
+    warn: Any
+) -> None:
+  """Writes config.json into a new folder, or checks that it is the same.
+
+  Checkpoints know their config, so a damaged config.json is written again.
+
+  Args:
+    config: checked.
+    folder: locked.
+    warn: told when config.json is mended.
+
+  Raises:
+    settings.InputError: if the folder holds another run, or other files.
+  """
+  now, path = as_json(config), folder / CONFIG
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  begun = saved.steps() or any(
+      (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
+  if not begun:
+    files.write_json(path, now)
+    return
+  try:
+    there = files.read_json(path)
+    if there == now:
+      return
+  except faults.DamageError:
+    there = None
+  recorded = recorded_config(saved)
+  if recorded == now:
+    warn(f'Warning: {path} was damaged; it is written again.')
+    files.write_json(path, now)
+    return
+  there = recorded or there
+  if not isinstance(there, dict):
+    raise settings.InputError(
+        f'workdir {folder} holds other files and no config.json of a run; '
+        'choose another --workdir')
+  raise settings.InputError(
+      f'workdir {folder} holds a run of another config: '
+      f'{", ".join(sorted(differences(there, now)))} differ; choose another '
+      '--workdir')
+
+
+def recorded_config(saved: checkpoints.Checkpoints) -> dict[str, Any] | None:
+  """Returns the config of the newest checkpoint that is as it was written."""
+  for step in saved.steps():
+    try:
+      return saved.facts(step).get('config')
+    except faults.DamageError:
+      continue
+  return None
+
+
+def check_of_run(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> bool:
+  """Checks that a folder's network fits a config, to test it again.
+
+  Args:
+    config: checked; of the run but for what overrides changed.
+    folder: of a run.
+
+  Returns:
+    Whether the config is that of the run, with no field changed.
+
+  Raises:
+    settings.InputError: if the folder holds no run, or the run's parameters
+      cannot fit this config.
+    faults.DamageError: if config.json is damaged.
+  """
+  path = folder / CONFIG
+  if not path.is_file():
+    raise settings.InputError(f'{folder} holds no run: no config.json there')
+  run = files.read_json(path)
+  recorded = recorded_config(checkpoints.Checkpoints(folder / 'checkpoints'))
+  if recorded is not None and recorded != run:
+    fields = ', '.join(sorted(differences(recorded, run))) if isinstance(
+        run, dict) else 'all fields'
+    raise faults.DamageError(
+        f'{path} is not the config of its checkpoints ({fields} differ): put '
+        'it back, or name the config by --config and train on to mend it')
+  try:
+    sizes, task = run['network']['hidden_sizes'], run['task']['name']
+  except (KeyError, TypeError):
+    raise settings.InputError(f'{path} is not the config of a run') from None
+  if sizes != list(config.network.hidden_sizes) or task != config.task.name:
+    raise settings.InputError(
+        f'{folder} holds a net with hidden layers {sizes} for {task}: '
+        'network.hidden_sizes and task.name cannot be changed')
+  return run == as_json(config)
+
+
+def differences(
+    a: dict[str, Any], b: dict[str, Any], prefix: str = ''
+) -> Iterator[str]:
+  """Yields the dotted names of the fields in which two configs differ."""
+  for name in {*a, *b}:
+    x, y = a.get(name), b.get(name)
+    if isinstance(x, dict) and isinstance(y, dict):
+      yield from differences(x, y, f'{prefix}{name}.')
+    elif x != y:
+      yield f'{prefix}{name}'
