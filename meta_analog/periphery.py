@@ -189,6 +189,20 @@ def product(
   return jnp.reshape(view.factor, (1, 1, -1)) * total
 
 
+def wire_loss(a: jax.Array) -> jax.Array:
+  """Returns c = a (a (0.05 a - 0.2) + 0.5), the share lost to the wire.
+
+  Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
+
+  Args:
+    a: load of the column over what its wire conducts.
+
+  Returns:
+    The share, any shape.
+  """
+  return a * (a * (0.05 * a - 0.2) + 0.5)
+
+
 def make_compensation(
     name: str, clock: Callable[[jax.Array], jax.Array]
 ) -> Compensation:
@@ -283,9 +297,8 @@ def _lost(inputs, weights, weight_max, x_max):
   load = xbar.product(
       jnp.abs(inputs), xbar.Reading(jnp.abs(weights), zero))[0]
   a = num_rows / WIRE_TO_CELL * load / (weight_max * x_max)
-  c = a * (a * (0.05 * a - 0.2) + 0.5)
   far = weights * (1.0 - jnp.square(1.0 - row))
-  return c * xbar.product(inputs, xbar.Reading(far, zero))[0]
+  return wire_loss(a) * xbar.product(inputs, xbar.Reading(far, zero))[0]
 
 
 def _steps(array, shape):

@@ -169,6 +169,12 @@ def test_ir_drop_equals_the_loop_over_rows():
     np.testing.assert_allclose(y[0, n, o], expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_wire_takes_the_published_polynomial_of_the_load():
+  np.testing.assert_allclose(
+      peri.wire_loss(np.array([0.0, 1.0, 2.0])),
+      [0.0, 0.05 - 0.2 + 0.5, 0.4 - 0.8 + 1.0], rtol=1e-12)
+
+
 @given(seeds)
 def test_ir_drop_shrinks_an_output_of_positive_weights(seed):
   weights = uniform(seed, (NUM_ROWS, NUM_OUTPUTS), 0.1, 1.0)
