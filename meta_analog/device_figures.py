@@ -65,7 +65,8 @@ def _write(axis, result, published):
                   label=f'published figure, g_max {g_max_uS:g} uS', **DOT)
   own = f'g_max {result["params"]["g_max_uS"]:g} uS'
   _band(axis, result['set_pulses'], MODEL, f'model, mean ± 1 std, {own}')
-  _spread(axis, result['set_pulses_with_spread'], f'with spread, {own}')
+  if result['spreads']:
+    _spread(axis, result['set_pulses_with_spread'], f'with spread, {own}')
   axis.set(xlabel='SET pulses since RESET', title='Write', xlim=(0, 20.7))
   data = result['set_pulses']
   if 'down_mean_uS' in data:
@@ -91,7 +92,8 @@ def _read(axis, result, published):
   inset = axis.inset_axes((0.63, 0.15, 0.34, 0.34))
   inset.plot(g, std, color=MODEL)
   spread = result['read_noise_with_spread']
-  inset.plot(spread['g_uS'], spread['std_uS'], '--', color=SPREAD, lw=1)
+  if result['spreads']:
+    inset.plot(spread['g_uS'], spread['std_uS'], '--', color=SPREAD, lw=1)
   if published:
     slope, offset = PUBLISHED_READ
     for sign in (-1, 1):
@@ -112,7 +114,8 @@ def _drift(axis, result, published):
   first = result['drift']['reference_s']
   for suffix, style, label in (
       ('', {'color': MODEL}, 'model'),
-      ('_with_spread', {'color': SPREAD, 'ls': '--', 'lw': 1}, 'with spread')):
+      ('_with_spread', {'color': SPREAD, 'ls': '--', 'lw': 1}, 'with spread'),
+  )[:_num_cases(result)]:
     data = result['drift' + suffix]
     axis.plot(data['time_s'], data['relative'], label=label, **style)
   data = result['drift_with_spread']
@@ -138,7 +141,8 @@ def _program(axis, result):
   """Error of programming to a target: its deviation and its mean."""
   for suffix, style, label in (
       ('', {'color': MODEL}, ''),
-      ('_with_spread', {'color': SPREAD, 'lw': 1}, ' with spread')):
+      ('_with_spread', {'color': SPREAD, 'lw': 1}, ' with spread'),
+  )[:_num_cases(result)]:
     data = result['program' + suffix]
     target, mean = np.array(data['target_uS']), np.array(data['mean_uS'])
     line = '--' if suffix else '-'
@@ -152,6 +156,11 @@ def _program(axis, result):
            ylabel='programmed - target (uS)',
            ylim=(low, max(high + 0.25 * (high - low), low + 0.1)))
   axis.legend(frameon=False, fontsize=8, loc='upper left', ncols=2)
+
+
+def _num_cases(result):
+  """Returns 2 where the family has spreads that can be set to 0, else 1."""
+  return 2 if result['spreads'] else 1
 
 
 def _band(axis, data, color, label):

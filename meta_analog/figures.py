@@ -175,6 +175,32 @@ def update_sizes(
   _save(figure, path)
 
 
+def energy(path: pathlib.Path, rows: list[dict[str, Any]], metric: str) -> None:
+  """Draws what an adaptation costs against what is left of the loss.
+
+  Args:
+    path: of the picture.
+    rows: of `energy_cases.run`.
+    metric: of the loss.
+  """
+  figure, axis = plt.subplots(figsize=(6.4, 4))
+  for i, row in enumerate(rows):
+    x, y = row['after']['mean'], row['energy']['adaptation_write_nJ']
+    per_loss = row['nJ_per_unit_of_loss']
+    note = 'no gain' if per_loss is None else f'{per_loss:.2g} nJ per unit'
+    axis.errorbar(x, y, xerr=row['after']['ci95'] or 0.0, marker='o',
+                  capsize=3, ls='none', color=f'C{i}',
+                  label=f'{row["label"]}: {note}')
+  axis.set(yscale='log', xlabel=f'query {metric} after adaptation',
+           ylabel='energy of the write (nJ), order of magnitude',
+           title='energy per unit of loss taken away')
+  if metric == 'mse':
+    axis.set_xscale('log')
+  axis.margins(0.2)
+  axis.legend(frameon=False, fontsize=8)
+  _save(figure, path)
+
+
 def _save(figure, path):
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()

@@ -60,12 +60,16 @@ def device_table(result: dict[str, Any]) -> rich.table.Table:
   """Returns a few numbers of a characterisation, without and with spread."""
   out = rich.table.Table(title=f'{result["device"]}: {result["num_devices"]} '
                                'devices in each measurement')
-  for column in ('quantity', 'spreads 0', 'with spread'):
-    out.add_column(column, justify='left' if column == 'quantity' else 'right')
+  # A family without parameters of spread has one case.
+  cases = ({'spreads 0': '', 'with spread': '_with_spread'}
+           if result['spreads'] else {'value': ''})
+  out.add_column('quantity')
+  for case in cases:
+    out.add_column(case, justify='right')
 
   def row(name, cell):
     out.add_row(name, *(cell(lambda what: result[what + suffix])
-                        for suffix in ('', '_with_spread')))
+                        for suffix in cases.values()))
 
   def moments(what, i):
     return lambda get: (f'{get(what)["mean_uS"][i]:.3f} ± '

@@ -6,10 +6,12 @@ The error that remains comes out of the device and is not assumed. Rounds of
     wait     delay_s
     read     the mean of num_reads reads, times the known drift until the time
              that the weights are wanted for
-    latch    what once read within tolerance is finished, for good
+    latch    what once read within tolerance is closed, for good; so is what
+             has no pulse or RESET left
 
-Without the latch a finished pair would be read again and again, until read
-noise shows it off target and a pulse throws it there.
+Without the latch a pair on target would be read again and again, until read
+noise shows it off target and a pulse throws it there; and one that is given up,
+until read noise shows it on target.
 
 A SET-only pair is never pulled back: an overshoot is answered by pulses on the
 other polarity, and by RESET of both where that side has no room left or the
@@ -62,8 +64,8 @@ class Target(NamedTuple):
 
   Attributes:
     error_fn: predicted conductances [P, D, I, O] -> error U, uS.
-    act_fn: (error U, predicted, counter, may_reset U, budget) -> signed pulses
-      and RESETs, [P, D, I, O].
+    act_fn: (error U, predicted, counter, pulses left U, may_reset U, budget) ->
+      signed pulses and RESETs, [P, D, I, O].
     count_fn: [P, D, I, O] -> U, sums over what a target has.
     share_fn: U -> [P, D, I, O], the way back.
   """
@@ -80,7 +82,7 @@ class Progress(NamedTuple):
   crossbar: xbar.Crossbar
   predicted_uS: jax.Array  # [P, D, I, O], last read, drifted to the reference
   error_uS: jax.Array  # U, of the last read
-  finished: jax.Array  # U, booleans: the latch
+  closed: jax.Array  # U, booleans: the latch
   num_pulses: jax.Array  # U
   num_resets: jax.Array  # U, rounds that began again
   num_reads: jax.Array  # scalar, reads of one device
@@ -88,8 +90,9 @@ class Progress(NamedTuple):
   time_s: jax.Array  # scalar, chip time
 
 
-def check(budget: Budget, read_sigma_uS: float, *,
-          duration_s: float = math.inf) -> None:
+def check(
+    budget: Budget, read_sigma_uS: float, *, duration_s: float = math.inf
+) -> None:
   """Raises ValueError at the first value of a budget that cannot be.
 
   Args:
@@ -143,9 +146,10 @@ def pairs(
   def error_fn(predicted_uS):
     return wanted_uS - controller.difference(predicted_uS)
 
-  def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
+  def act_fn(error_uS, predicted_uS, counter, left, may_reset, budget):
     num_devices = predicted_uS.shape[1]
     n = jnp.clip(jnp.floor(jnp.abs(error_uS) / budget.step_uS), 1.0, at_once)
+    n = jnp.minimum(n, left)
     up = jnp.stack([jnp.where(error_uS > 0, n, 0.0),
                     jnp.where(error_uS < 0, n, 0.0)])
     if bidirectional:
@@ -159,8 +163,7 @@ def pairs(
     no_room = jnp.any((up > 0) & full, axis=0)
     past = -jnp.sign(wanted_uS) * error_uS > budget.overshoot_uS
     again = (no_room | past) & may_reset
-    pulses = synapse.spread(
-        jnp.where(again, 0.0, up), num_devices, counter)
+    pulses = synapse.spread(jnp.where(again, 0.0, up), num_devices, counter)
     return pulses, jnp.broadcast_to(again, pulses.shape)
 
   return Target(error_fn, act_fn, lambda a: jnp.sum(a, axis=(0, 1)),
@@ -168,23 +171,21 @@ def pairs(
 
 
 def devices(targets_uS: jax.Array, *, bidirectional: bool) -> Target:
-  """Returns the target of single devices [P, D, I, O].
+  """Returns the target of single devices [P, D, I, O], one pulse a round.
 
   SET-only: a device that overshot begins again, while it may.
   """
   def error_fn(predicted_uS):
     return targets_uS - predicted_uS
 
-  def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
-    del predicted_uS, counter
+  def act_fn(error_uS, predicted_uS, counter, left, may_reset, budget):
+    del predicted_uS, counter, left, budget
     if bidirectional:
       return jnp.sign(error_uS), jnp.zeros_like(error_uS, bool)
     past = error_uS < 0
-    pulses = jnp.where(past, 0.0, 1.0)
-    return pulses, past & may_reset
+    return jnp.where(past, 0.0, 1.0), past & may_reset
 
-  same = lambda a: a
-  return Target(error_fn, act_fn, same, same)
+  return Target(error_fn, act_fn, lambda a: a, lambda u: u)
 
 
 def start(
@@ -196,7 +197,7 @@ def start(
   zero = target.error_fn(jnp.zeros(crossbar.wear.num_pulses.shape)) * 0.0
   nothing = Progress(
       crossbar=crossbar, predicted_uS=crossbar.wear.num_pulses * 0.0,
-      error_uS=zero, finished=zero > 0, num_pulses=zero, num_resets=zero,
+      error_uS=zero, closed=zero > 0, num_pulses=zero, num_resets=zero,
       num_reads=jnp.float32(0.0), num_rounds=jnp.int32(0),
       time_s=jnp.asarray(time_s, jnp.float32))
   return look(key, device, model, nothing, target, budget, reference_s)
@@ -206,22 +207,21 @@ def look(
     key: jax.Array, device: base.Device, model: base.Device,
     progress: Progress, target: Target, budget: Budget, reference_s: jax.Array
 ) -> Progress:
-  """Returns progress after a delay, a read of the unfinished and the latch."""
+  """Returns progress after a delay, a read of what is open and the latch."""
   time_s = progress.time_s + budget.delay_s
   crossbar = progress.crossbar
   mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads)
   drift = controller.known_drift(model, crossbar, time_s, reference_s)
   shape = mean_uS.shape
-  open_ = jnp.broadcast_to(target.share_fn(~progress.finished), shape)
+  open_ = jnp.broadcast_to(target.share_fn(~progress.closed), shape)
   predicted_uS = jnp.where(
       open_, mean_uS * drift ** budget.drift_correction, progress.predicted_uS)
   error_uS = target.error_fn(predicted_uS)
-  within = jnp.abs(error_uS) <= budget.tolerance_uS
   return progress._replace(
       crossbar=controller.believe_reads(
           model, crossbar, mean_uS, open_, time_s),
       predicted_uS=predicted_uS, error_uS=error_uS,
-      finished=progress.finished | within,
+      closed=progress.closed | (jnp.abs(error_uS) <= budget.tolerance_uS),
       num_reads=progress.num_reads + budget.num_reads * jnp.sum(open_),
       time_s=time_s)
 
@@ -230,31 +230,30 @@ def act(
     key: jax.Array, device: base.Device, model: base.Device,
     progress: Progress, target: Target, budget: Budget
 ) -> Progress:
-  """Returns progress after one pulse or RESET of what is unfinished."""
+  """Returns progress after a pulse or RESET of all that is open and can."""
   key_pulse, key_reset = jax.random.split(key)
   crossbar, shape = progress.crossbar, progress.predicted_uS.shape
+  left = budget.max_pulses - progress.num_pulses
   may_reset = progress.num_resets < budget.max_resets
   pulses, resets = target.act_fn(
-      progress.error_uS, progress.predicted_uS, crossbar.counter, may_reset,
-      budget)
-  open_ = jnp.broadcast_to(target.share_fn(unfinished(progress, budget)), shape)
+      progress.error_uS, progress.predicted_uS, crossbar.counter, left,
+      may_reset, budget)
+  open_ = jnp.broadcast_to(
+      target.share_fn(~progress.closed & (left > 0)), shape)
   pulses, resets = jnp.where(open_, pulses, 0.0), resets & open_
   new = xbar.pulse_devices(
       key_pulse, device, model, crossbar, pulses, progress.time_s)
   new = xbar.reset_devices(
       key_reset, device, model, new, resets, progress.time_s)
   given = jnp.abs(pulses)
+  pulsed = target.count_fn(given)
+  began_again = target.count_fn(resets.astype(jnp.float32)) > 0
   return progress._replace(
       crossbar=new._replace(counter=synapse.advance(crossbar.counter, given)),
-      num_pulses=progress.num_pulses + target.count_fn(given),
-      num_resets=progress.num_resets + (target.count_fn(
-          resets.astype(jnp.float32)) > 0),
+      closed=progress.closed | ((pulsed == 0) & ~began_again),
+      num_pulses=progress.num_pulses + pulsed,
+      num_resets=progress.num_resets + began_again,
       num_rounds=progress.num_rounds + 1)
-
-
-def unfinished(progress: Progress, budget: Budget) -> jax.Array:
-  """Returns what is neither within tolerance nor out of pulses, U."""
-  return ~progress.finished & (progress.num_pulses < budget.max_pulses)
 
 
 def verify(
@@ -284,7 +283,7 @@ def verify(
                 reference_s)
 
   def goes_on(progress):
-    return (jnp.any(unfinished(progress, budget))
+    return (jnp.any(~progress.closed)
             & (progress.num_rounds < budget.max_rounds))
 
   def one_round(progress):
@@ -294,8 +293,9 @@ def verify(
     return look(key_look, device, model, acted, target, budget, reference_s)
 
   done = jax.lax.while_loop(goes_on, one_round, begun)
+  finished = jnp.abs(done.error_uS) <= budget.tolerance_uS
   return done.crossbar, {
       'num_pulses': done.num_pulses, 'num_resets': done.num_resets,
       'num_reads': done.num_reads, 'num_rounds': done.num_rounds,
-      'finished': done.finished, 'converged': jnp.mean(done.finished),
+      'finished': finished, 'converged': jnp.mean(finished),
       'residual_uS': done.error_uS, 'end_s': done.time_s}

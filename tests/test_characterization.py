@@ -139,13 +139,18 @@ def test_programming_has_its_published_deviation(published, suffix):
 
 def test_only_the_measurements_with_spread_have_the_spreads(monkeypatch):
   monkeypatch.setattr(
-      characterization, 'measure', lambda key, name, params, n: {'x': params})
+      characterization, 'measure', lambda key, name, params, n: {
+          'x': params, 'key': jax.random.key_data(key).tolist()})
   monkeypatch.setattr(characterization, 'pulses', lambda *_: {})
   params = pcm.PCMParams(step_std=0.5, nu_std=0.02, m1=-0.1)
   result = characterization.characterize('pcm', params, 0, num_devices=10)
   assert result['spreads'] == {'nu_std': 0.02, 'step_std': 0.5}
   assert result['x'] == params._replace(nu_std=0.0, step_std=0.0)
   assert result['x_with_spread'] == params
+  other = characterization.characterize('pcm', params, 1, num_devices=10)
+  keys = [r[name] for r in (result, other) for name in ('key',
+                                                        'key_with_spread')]
+  assert len({tuple(key) for key in keys}) == 4
 
 
 def test_every_family_is_characterised_and_drawn(small, tmp_path):

@@ -13,6 +13,7 @@ from meta_analog import base
 from meta_analog import crossbar as xbar
 from meta_analog import learner as learner_lib
 from meta_analog import lif
+from meta_analog import periphery as peri
 from meta_analog import presentation
 
 T_READ_S, T_WRITE_S = jnp.float32(100.0), jnp.float32(101.0)
@@ -382,3 +383,38 @@ def test_programming_errors_of_layers_are_independent():
     errors += [np.ravel(c.devices.g_uS[0] - c.model.g_uS[0])
                for c in chip.crossbars]
   assert_uncorrelated(errors)
+
+
+# Drift compensation measured on the array.
+
+WIDE = peri.Periphery(adc_range=100.0)
+
+
+@pytest.mark.parametrize('name', ['global', 'column'])
+def test_a_measured_compensation_undoes_a_common_drift(name):
+  params = small.pcm.PCMParams(nu_std=0.0, noise_scale=0.0)
+  learner = small.make(small.pcm_pair(params), small.network(
+      periphery=WIDE, compensation=name))
+  chip = jax.jit(learner.init)(jax.random.key(0), small.theta())
+  early, late = (
+      jax.jit(learner.predict)(
+          jax.random.key(1), chip, support().x, jnp.float32(time_s))[0]
+      for time_s in (small.TIMES.calibrate_s, 1e6))
+  assert np.all(np.isfinite(early)) and np.any(early != 0)
+  np.testing.assert_allclose(late, early, rtol=1e-3, atol=1e-3)
+
+
+def test_a_write_is_not_taken_for_drift():
+  # Without drift or noise no factor may arise, whatever is written.
+  params = small.pcm.PCMParams(nu_mean=0.0, nu_std=0.0, noise_scale=0.0)
+  outputs = []
+  for name in ('none', 'column'):
+    learner = small.make(small.pcm_pair(params), small.network(
+        periphery=WIDE, compensation=name))
+    chip = jax.jit(learner.init)(jax.random.key(0), small.theta())
+    chip, info = jax.jit(learner.update)(
+        jax.random.key(1), chip, support(), T_READ_S)
+    assert info['write']['pulses'] > 0
+    outputs.append(jax.jit(learner.predict)(
+        jax.random.key(2), chip, support().x, jnp.float32(251.0))[0])
+  np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)

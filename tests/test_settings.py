@@ -41,6 +41,20 @@ BAD = {
     'crossbar.floor_uS': 0.01,
     'crossbar.fresh_read_share': 1.5,
     'crossbar.drift_compensation': 'magic',
+    'crossbar.calibrate_after_s': 100.0,  # not before the first read
+    'crossbar.stuck_fraction': 1.5,
+    'crossbar.stuck_high_share': -0.5,
+    'periphery.dac_bits': 0,
+    'periphery.adc_bits': 0,
+    'periphery.adc_range': 0.0,
+    'periphery.tile_rows': 0,
+    'periphery.gain_std': -0.1,
+    'periphery.ir_drop': -1.0,
+    'prices.set_pJ': -1.0,
+    'prices.parallel_writes': 0.0,
+    'adapt.write': 'blindly',
+    'adapt.refresh': 'daily',
+    'evaluation.programming': 'magic',
     'adapt.update_bits': 0,
     'adapt.rule': 'hebb',
     'adapt.encoding': 'analog',
@@ -79,12 +93,22 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
     {'adapt.encoding': 'threshold'},  # one pulse, but update_bits is not 2
     {'adapt.layers': 'all'},  # with ridge
     {'adapt.num_events': 3, 'adapt.event_interval_s': 0.5},
+    # Below what the mean of so many reads can tell.
+    {'adapt.write': 'verified', 'verification.tolerance_uS': 0.01},
+    {'evaluation.programming': 'verified', 'verification.num_reads': 1},
+    # The last check would come after the query.
+    {'adapt.write': 'verified', 'verification.delay_s': 5.0},
+    {'adapt.write': 'verified', 'verification.max_pulses': 0},
+    {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 13.0},
+    {'adapt.refresh': 'update_ready', 'adapt.refresh_ceiling_uS': 0.0},
 ])
 def test_a_combination_that_cannot_be_is_refused(changes):
   config = pcm.get_config()
   config.update_from_flattened_dict(changes)
-  with pytest.raises(settings.InputError):
+  with pytest.raises(settings.InputError) as error:
     settings.check(config)
+  assert 'config.' in str(error.value) or 'adapt.' in str(error.value)
+  assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('module', [pcm, perf])

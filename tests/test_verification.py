@@ -158,6 +158,15 @@ def test_the_controller_believes_its_reads():
   np.testing.assert_allclose(new.model.g_uS, new.devices.g_uS, rtol=1e-3)
 
 
+def test_what_has_no_act_left_is_not_read_until_it_looks_right():
+  # Read noise alone would bring any pair within 3 uS sooner or later.
+  noisy = EXACT._replace(c3_uS=3.0)
+  _, info, error_uS = verified(noisy, BUDGET._replace(
+      num_reads=1, max_pulses=1, max_resets=0, tolerance_uS=0.5))
+  assert info['num_rounds'] <= 2
+  assert info['converged'] < 0.5 and rms(error_uS) > 3.0
+
+
 # The latch, and its absence.
 
 
@@ -176,7 +185,7 @@ def _rounds(key, keeps):
   def body(i, progress):
     acted = verification.act(
         jax.random.fold_in(key, 2 * i), *pair, progress, *args)
-    acted = acted._replace(finished=acted.finished & keeps)
+    acted = acted._replace(closed=acted.closed & keeps)
     return verification.look(
         jax.random.fold_in(key, 2 * i + 1), *pair, acted, *args, REFERENCE_S)
 
@@ -229,9 +238,11 @@ def test_verification_does_not_see_the_true_state():
     new, info = verification.verify(
         jax.random.key(2), device, model, crossbar,
         verification.pairs(wanted_uS, bidirectional=False, at_once=2),
-        BUDGET._replace(max_rounds=12, num_reads=1), START_S, REFERENCE_S)
+        BUDGET._replace(max_rounds=12, num_reads=1, max_pulses=11), START_S,
+        REFERENCE_S)
     found.append((new.wear, new.counter, new.model, info))
     assert np.sum(new.wear.num_pulses) > 10
+    assert np.max(info['num_pulses']) <= 11.0
     assert np.sum(new.wear.num_resets) > 0
   jax.tree.map(np.testing.assert_array_equal, *found)
 
