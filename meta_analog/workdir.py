@@ -33,7 +33,8 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
   """
   files.check_writable(folder)
   try:
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW,
+                   0o644)
   except OSError as error:
     raise _unwritable(folder, error) from None
   try:
