@@ -6,12 +6,12 @@ and with one. With fewer devices the layer's gain grows in proportion, so that
 the weights that it was trained for stay the same.
 """
 
+from collections.abc import Callable
 import math
 from typing import Any
 
 import jax
 import ml_collections
-import rich.console
 
 from meta_analog import assembly
 from meta_analog import evaluation
@@ -33,7 +33,7 @@ def run(
     config: ml_collections.ConfigDict,
     params: networks.Params,
     key: jax.Array,
-    console: rich.console.Console,
+    say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
   """Tests every case; returns a row for each.
 
@@ -41,7 +41,7 @@ def run(
     config: of the trained run, checked.
     params: trained meta-parameters.
     key: of the test stream.
-    console: told what is being tested.
+    say: told what is being tested.
 
   Returns:
     Rows with 'label', 'before', 'after' (mean and ci95), 'write', 'energy',
@@ -57,7 +57,7 @@ def run(
     with changed.unlocked():
       changed.update_from_flattened_dict(changes)
     settings.check(changed)
-    console.print(f'Testing: {label}.')
+    say(f'Testing: {label}.')
     setup = assembly.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
     results, _ = evaluation.run(

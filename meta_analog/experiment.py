@@ -13,9 +13,11 @@ import rich.console
 
 from meta_analog import assembly
 from meta_analog import checkpoints
+from meta_analog import energy_cases
 from meta_analog import environment
 from meta_analog import evaluation
 from meta_analog import faults
+from meta_analog import figures
 from meta_analog import files
 from meta_analog import history
 from meta_analog import interrupts
@@ -28,7 +30,7 @@ from meta_analog import showcase
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
 
-MODES = ('train', 'evaluate', 'replay')
+MODES = ('train', 'evaluate', 'energy', 'replay')
 SUMMARY = 'summary.json'
 
 
@@ -59,7 +61,8 @@ def run(
     workdir: folder of the run; made where it is not there.
     mode: 'train' trains, tests and draws, or goes on where a run of the same
       config stopped, or prints the summary of a finished one. 'evaluate' tests
-      a trained run again and writes evaluation.json. 'replay' takes the step
+      a trained run again and writes evaluation.json. 'energy' compares ways to
+      write its adaptation and writes energy.json. 'replay' takes the step
       again that was not finite.
     overrides: the config's file and what was changed in it, for the record.
     wandb: project of Weights & Biases to write to; None never imports it.
@@ -76,7 +79,8 @@ def run(
     raise settings.InputError(f'mode = {mode!r}: must be one of {MODES}')
   settings.check(config)
   folder = pathlib.Path(workdir)
-  task = {'train': _train_or_report, 'evaluate': _evaluate, 'replay': _replay}
+  task = {'train': _train_or_report, 'evaluate': _evaluate,
+          'energy': _energy, 'replay': _replay}
   if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
   try:
@@ -237,15 +241,7 @@ def _evaluate(run):
   """Tests a trained run again; returns and writes evaluation.json."""
   config, folder = run.config, run.folder
   unchanged = workdir_lib.check_of_run(config, folder)
-  setup = assembly.build(config)
-  trainer = training.make(config, setup)
-  keys = jax.random.split(jax.random.key(config.seed), 5)
-  run.stop.advice = 'the same command tests again'
-  restored = checkpoints.Checkpoints(folder / 'checkpoints').newest(
-      jax.jit(trainer.init)(keys[0]), run.say)
-  if restored is None:
-    raise settings.InputError(f'{folder} holds no checkpoint to evaluate')
-  state = restored.state
+  setup, state, keys = _restore(run)
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
@@ -260,6 +256,38 @@ def _evaluate(run):
   _close(run, summary)
   run.say(f'Written to {folder / "evaluation.json"}.')
   return summary
+
+
+def _energy(run):
+  """Compares ways to write an adaptation; returns and writes energy.json."""
+  config, folder = run.config, run.folder
+  workdir_lib.check_of_run(config, folder)
+  setup, state, keys = _restore(run)
+  run.say(f'Testing {folder} (step {int(state.step)}) in '
+          f'{len(energy_cases.cases(config))} ways to write, on '
+          f'{config.evaluation.num_tasks} tasks each.')
+  rows = energy_cases.run(config, state.params, keys[2], run.say)
+  out = {'metric': setup.task.metric, 'cases': rows,
+         'training': {'steps': int(state.step)} | run.record}
+  files.write_json(folder / 'energy.json', out)
+  figures.energy(folder / 'figures' / 'energy.png', rows,
+                 setup.task.metric)
+  run.say(report.energy_table(out))
+  run.say(f'Written to {folder}: energy.json, figures/energy.png.')
+  return out
+
+
+def _restore(run):
+  """Returns what a run's config names, its newest state and its keys."""
+  setup = assembly.build(run.config)
+  trainer = training.make(run.config, setup)
+  keys = jax.random.split(jax.random.key(run.config.seed), 5)
+  run.stop.advice = 'the same command tests again'
+  restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
+      jax.jit(trainer.init)(keys[0]), run.say)
+  if restored is None:
+    raise settings.InputError(f'{run.folder} holds no checkpoint to evaluate')
+  return setup, restored.state, keys
 
 
 def _close(run, summary):

@@ -51,6 +51,10 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
   out.add_row('pulses per task', f'{write["pulses_per_task"]:.1f}', '')
   out.add_row('devices written', f'{write["devices_written_per_task"]:.1f}',
               f'of {write["devices_total"]}')
+  out.add_row('write, order of magnitude',
+              f'{summary["energy"]["adaptation_write_nJ"]:.3g}', 'nJ')
+  out.add_row('one sample, order of magnitude',
+              f'{summary["energy"]["inference_nJ_per_sample"]:.3g}', 'nJ')
   rates = ', '.join(f'{rate:.0f}' for rate in summary['firing_rate_hz'])
   out.add_row('firing rates', rates, 'Hz')
   return out
@@ -90,6 +94,24 @@ def device_table(result: dict[str, Any]) -> rich.table.Table:
     row(f'conductance at {time_s:g} s, relative to {first}',
         lambda get, i=i: f'{get("drift")["relative"][i]:.4f}')
   return out
+
+
+def energy_table(out: dict[str, Any]) -> rich.table.Table:
+  """Returns the table of energy.json."""
+  table_ = rich.table.Table(
+      title='energy of an adaptation (order of magnitude)')
+  for name in ('way to write', out['metric'], '95 %', 'pulses', 'reads',
+               'write (nJ)', 'nJ per unit of loss'):
+    table_.add_column(name, justify='left' if name[0] == 'w' else 'right')
+  for row in out['cases']:
+    per_loss = row['nJ_per_unit_of_loss']
+    table_.add_row(
+        row['label'], f'{row["after"]["mean"]:.4f}', _half(row['after']),
+        f'{row["write"]["pulses_per_task"]:.1f}',
+        f'{row["write"]["reads_per_task"]:.0f}',
+        f'{row["energy"]["adaptation_write_nJ"]:.3g}',
+        'no gain' if per_loss is None else f'{per_loss:.3g}')
+  return table_
 
 
 def measured_elsewhere(
