@@ -52,7 +52,7 @@ class Metrics:
     board = workdir / 'tensorboard'
     board.mkdir(exist_ok=True)
     self._board = event_file_writer.EventsWriter(
-        str(board / 'events'), filename_suffix=f'.{os.getpid()}')
+        str(board / 'events'), filename_suffix=f'.{time.time_ns()}')
     if first_step:  # What another file holds of later steps is void.
       self._event(first_step + 1, session_log=event_pb2.SessionLog(
           status=event_pb2.SessionLog.START))

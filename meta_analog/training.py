@@ -92,12 +92,9 @@ def make(
   """
   c = config.training
   num_chips = c.tasks_per_step // c.tasks_per_chip
-  warmup = int(c.warmup_fraction * c.num_steps)
-  schedule = optax.warmup_cosine_decay_schedule(
-      0.0 if warmup else c.learning_rate, c.learning_rate, warmup,
-      max(c.num_steps, warmup + 1), 0.01 * c.learning_rate)
-  optimizer = optax.chain(
-      optax.clip_by_global_norm(c.clip_norm), optax.adam(schedule))
+  optimizer, schedule = _optimizer(c)
+  scale_of = lambda step: noise_scale(
+      step, c.num_steps, c.noise_start, c.noise_full)
 
   def init(key):
     key_params, key_task = jax.random.split(key)
@@ -107,19 +104,10 @@ def make(
     # Where the step leaves its result, so that it compiles once.
     return jax.device_put(state, NamedSharding(_mesh(), PartitionSpec()))
 
-  scale_of = lambda step: noise_scale(
-      step, c.num_steps, c.noise_start, c.noise_full)
-
-  def gradient_on(episodes, params, key_chip, scale):
-    loss_fn = lambda params: setup.networks.loss.apply(
-        params, key_chip, episodes, scale)
-    (loss, info), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
-    return gradient, {'loss': loss, **info}
-
   def chip_gradient(params, key, scale):
     key_tasks, key_chip = jax.random.split(key)
     episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
-    return gradient_on(episodes, params, key_chip, scale)
+    return _gradient(setup, params, key_chip, episodes, scale)
 
   @functools.partial(jax.jit, compiler_options=compiler_options(config))
   def update(state, key):
@@ -136,6 +124,30 @@ def make(
     info['finite'] = _finite(info['loss'], info['gradient_norm'], gradient)
     return TrainState(params, opt_state, state.step + 1), info
 
+  batch, replay = _again(setup, c, num_chips, scale_of)
+  return Trainer(init, update, _names, batch, replay)
+
+
+def _optimizer(c):
+  """Returns the optimizer and its learning rate over steps."""
+  warmup = int(c.warmup_fraction * c.num_steps)
+  schedule = optax.warmup_cosine_decay_schedule(
+      0.0 if warmup else c.learning_rate, c.learning_rate, warmup,
+      max(c.num_steps, warmup + 1), 0.01 * c.learning_rate)
+  return optax.chain(
+      optax.clip_by_global_norm(c.clip_norm), optax.adam(schedule)), schedule
+
+
+def _gradient(setup, params, key_chip, episodes, scale):
+  """Returns the gradient on one chip, and its metrics."""
+  loss_fn = lambda params: setup.networks.loss.apply(
+      params, key_chip, episodes, scale)
+  (loss, info), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
+  return gradient, {'loss': loss, **info}
+
+
+def _again(setup, c, num_chips, scale_of):
+  """Returns `batch` and `replay` of `Trainer`: a step's parts, drawn again."""
   @jax.jit
   def batch(step, key):
     key = jax.random.fold_in(key, step)
@@ -146,11 +158,12 @@ def make(
 
   def replay(state, key, chip, episodes):
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), chip)
-    gradient, info = gradient_on(
-        episodes, state.params, jax.random.split(key)[1], scale_of(state.step))
+    gradient, info = _gradient(
+        setup, state.params, jax.random.split(key)[1], episodes,
+        scale_of(state.step))
     return info['loss'], gradient
 
-  return Trainer(init, update, _names, batch, replay)
+  return batch, replay
 
 
 def _finite(loss, norm, gradient):

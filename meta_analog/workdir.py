@@ -1,5 +1,6 @@
 """The folder of a run: one run at a time, of one config."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import fcntl
@@ -32,7 +33,8 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
   """
   files.check_writable(folder)
   try:
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW,
+                   0o644)
   except OSError as error:
     raise _unwritable(folder, error) from None
   try:
@@ -71,7 +73,7 @@ def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 def claim(
     config: ml_collections.ConfigDict, folder: pathlib.Path,
-    warn: Any
+    warn: Callable[[str], None]
 ) -> None:
   """Writes config.json into a new folder, or checks that it is the same.
 
@@ -92,26 +94,24 @@ def claim(
   if not begun:
     files.write_json(path, now)
     return
+  recorded = recorded_config(saved)
   try:
     there = files.read_json(path)
-    if there == now:
-      return
   except faults.DamageError:
     there = None
-  recorded = recorded_config(saved)
-  if recorded == now:
-    warn(f'Warning: {path} was damaged; it is written again.')
-    files.write_json(path, now)
-    return
-  there = recorded or there
-  if not isinstance(there, dict):
+  before = recorded or there
+  if not isinstance(before, dict):
     raise settings.InputError(
         f'workdir {folder} holds other files and no config.json of a run; '
         'choose another --workdir')
-  raise settings.InputError(
-      f'workdir {folder} holds a run of another config: '
-      f'{", ".join(sorted(differences(there, now)))} differ; choose another '
-      '--workdir')
+  if before != now:
+    raise settings.InputError(
+        f'workdir {folder} holds a run of another config: '
+        f'{", ".join(sorted(differences(before, now)))} differ; choose another '
+        '--workdir')
+  if there != now:
+    warn(f'Warning: {path} was damaged; it is written again.')
+    files.write_json(path, now)
 
 
 def recorded_config(saved: checkpoints.Checkpoints) -> dict[str, Any] | None:

@@ -282,6 +282,16 @@ def test_a_run_of_another_config_is_refused_with_the_fields(claimed, tmp_path):
     workdir.claim(other, tmp_path, pytest.fail)
 
 
+def test_a_checkpoint_of_another_config_is_refused_with_the_fields(
+    claimed, tmp_path):
+  path = tmp_path / 'config.json'
+  other = pcm.get_config('tiny')
+  other.update_from_flattened_dict({'seed': 3})
+  files.write_json(path, workdir.as_json(other))  # but not its checkpoints
+  with pytest.raises(settings.InputError, match='config: seed differ'):
+    workdir.claim(other, tmp_path, pytest.fail)
+
+
 def test_a_config_json_that_is_not_that_of_the_checkpoints_is_not_tested(
     claimed, tmp_path):
   path = tmp_path / 'config.json'

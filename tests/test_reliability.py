@@ -207,7 +207,7 @@ def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
   state = jax.jit(trainer.init)(keys[0])
   good, step = True, 0
   while good:  # the oracle: looks at every step
-    state, info = trainer.update(state, keys[1])
+    before, (state, info) = state, trainer.update(state, keys[1])
     step += 1
     good = np.isfinite(info['loss']) and np.isfinite(info['gradient_norm'])
   assert f'step {step}: not finite' in stderr
@@ -217,6 +217,8 @@ def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
   with np.load(workdir / 'reproducer/reproducer.npz',
                allow_pickle=False) as data:
     assert int(data['state/step']) == step - 1
+    for name, leaf in before.params['meta/layer_0'].items():  # another process
+      assert np.array_equal(data[f'state/params/meta/layer_0/{name}'], leaf)
     assert data['batch/support/x'].shape == (1, 4, 20, 1)
     key = jax.random.wrap_key_data(data['key_data'])
     batch = trainer.batch(step - 1, key)
