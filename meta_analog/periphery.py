@@ -1,4 +1,4 @@
-"""What surrounds a crossbar: converters, columns, tiles, wires, compensation.
+"""What surrounds a crossbar: converters, columns, tiles, wires.
 
 A product, from digital inputs to digital outputs:
 
@@ -9,11 +9,9 @@ A product, from digital inputs to digital outputs:
 W is what a presentation reads (`crossbar.read`); gain g and offset o of every
 column differ from chip to chip; the factor undoes drift.
 
-Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows,
-B calibration vector.
+Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,7 +21,6 @@ from meta_analog import crossbar as xbar
 from meta_analog import quantize
 
 EXACT_BITS = 32  # a converter as fine as float32 itself
-NUM_CALIBRATION_VECTORS = 64
 # Rows of a unit-weight column whose wire resists as much as the cell conducts.
 # Source: aihwkit, rpu_forward_backward_pass, Gw / g_max (Rasch et al., 2023).
 WIRE_TO_CELL = 5.7143e5
@@ -68,19 +65,6 @@ class Periphery(NamedTuple):
   gain_std: jax.Array | float = 0.0
   offset_std: jax.Array | float = 0.0
   ir_drop: float = 0.0
-
-
-class Compensation(NamedTuple):
-  """A way to undo drift by one digital factor on a layer's outputs.
-
-  Attributes:
-    measure: `(key, periphery, view) -> [O]`, what the controller measures, or
-      None where it measures nothing.
-    factor: `(baseline [O], measured [O], time_s) -> scalar or [O]`.
-  """
-
-  measure: Callable[[jax.Array, Periphery, View], jax.Array] | None
-  factor: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
@@ -201,85 +185,6 @@ def wire_loss(a: jax.Array) -> jax.Array:
     The share, any shape.
   """
   return a * (a * (0.05 * a - 0.2) + 0.5)
-
-
-def make_compensation(
-    name: str, clock: Callable[[jax.Array], jax.Array]
-) -> Compensation:
-  """Returns a drift compensation by name.
-
-  'none' leaves the drift; 'clock' trusts the known mean drift since
-  programming; 'global' and 'column' measure, as one factor a layer or one a
-  column, how much the outputs to known vectors have shrunk since a baseline:
-
-      factor = mean |y(baseline)| / mean |y(now)|
-
-  Source: global drift compensation of Joshi et al., 2020
-  (doi:10.1038/s41467-020-16108-9), with vectors of random signs in place of
-  unit vectors, so that the outputs fill the range of the ADC.
-
-  Args:
-    name: of COMPENSATIONS.
-    clock: time since programming, s, to the factor of the mean drift.
-
-  Returns:
-    `Compensation`.
-
-  Raises:
-    ValueError: if the name is unknown.
-  """
-  if name not in COMPENSATIONS:
-    raise ValueError(f'drift_compensation = {name!r}: must be one of '
-                     f'{", ".join(COMPENSATIONS)}')
-  return COMPENSATIONS[name](clock)
-
-
-def measure_columns(
-    key: jax.Array, periphery: Periphery, view: View
-) -> jax.Array:
-  """Returns mean |y| of every column for vectors of random signs, [O].
-
-  Args:
-    key: consumed by the read noise.
-    periphery: design; the outputs pass its ADC.
-    view: of the layer; its factor is not applied.
-
-  Returns:
-    [O], at least 1e-9.
-  """
-  num_inputs = view.reading.weights.shape[0] - 1
-  signs = periphery.dac_range * jax.random.rademacher(
-      jax.random.key(1), (NUM_CALIBRATION_VECTORS, num_inputs), jnp.float32)
-  raw = view._replace(factor=1.0)
-  y = product(key, periphery, raw, signs, 1)[0]
-  return jnp.maximum(jnp.mean(jnp.abs(y), axis=0), 1e-9)
-
-
-def _none(clock):
-  del clock
-  return Compensation(None, lambda baseline, now, time_s: jnp.ones(()))
-
-
-def _clock(clock):
-  return Compensation(
-      None, lambda baseline, now, time_s: jnp.asarray(clock(time_s)))
-
-
-def _global(clock):
-  del clock
-  return Compensation(
-      measure_columns,
-      lambda baseline, now, time_s: jnp.mean(baseline) / jnp.mean(now))
-
-
-def _column(clock):
-  del clock
-  return Compensation(
-      measure_columns, lambda baseline, now, time_s: baseline / now)
-
-
-COMPENSATIONS = {
-    'none': _none, 'clock': _clock, 'global': _global, 'column': _column}
 
 
 def _lost(inputs, weights, weight_max, x_max):

@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from meta_analog import compensation as compensation_lib
 from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import maml
-from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import rules
 from meta_analog.devices import ideal
@@ -55,7 +55,7 @@ def network(
       floor_uS=0.1,
       fresh_share=fresh_share,
       periphery=periphery,
-      compensation=peri.make_compensation(compensation, clock))
+      compensation=compensation_lib.make(compensation, clock))
 
 
 def make(devices, net=None, *, keep_trace=False, **rule):

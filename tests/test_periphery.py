@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from meta_analog import compensation as compensation_lib
 from meta_analog import crossbar as xbar
 from meta_analog import periphery as peri
 
@@ -192,7 +193,7 @@ def test_compensations_of_a_common_drift_undo_it():
   clock = lambda age_s: age_s ** 0.1
   key = jax.random.key(0)
   for name, measured in (('clock', False), ('global', True), ('column', True)):
-    way = peri.make_compensation(name, clock)
+    way = compensation_lib.make(name, clock)
     baseline = now = jnp.ones(6)
     if measured:
       design = peri.Periphery(adc_range=100.0)
@@ -201,7 +202,7 @@ def test_compensations_of_a_common_drift_undo_it():
           jax.random.clone(key), design, view_of(1e4 ** -0.1 * weights))
     factor = way.factor(baseline, now, jnp.float32(1e4))
     np.testing.assert_allclose(factor, 1e4 ** 0.1, rtol=1e-5)
-  none = peri.make_compensation('none', clock)
+  none = compensation_lib.make('none', clock)
   assert none.measure is None and none.factor(None, None, 1e4) == 1.0
 
 
@@ -210,7 +211,7 @@ def test_only_the_compensation_by_column_tells_columns_apart():
   design, key = peri.Periphery(adc_range=100.0), jax.random.key(0)
   factors = {}
   for name in ('global', 'column'):
-    way = peri.make_compensation(name, None)
+    way = compensation_lib.make(name, None)
     baseline = way.measure(jax.random.clone(key), design, view_of(weights))
     now = way.measure(
         jax.random.clone(key), design, view_of(shrink * weights))
@@ -222,16 +223,17 @@ def test_only_the_compensation_by_column_tells_columns_apart():
 def test_the_measurement_is_noisy_and_passes_the_adc():
   weights, key = uniform(0, (33, 2)), jax.random.key(0)
   exact = peri.Periphery(adc_range=100.0)
-  clean = peri.measure_columns(jax.random.clone(key), exact, view_of(weights))
+  clean = compensation_lib.measure_columns(
+      jax.random.clone(key), exact, view_of(weights))
   noisy = view_of(weights, jnp.full((33, 2), 0.01))
-  assert np.all(peri.measure_columns(
+  assert np.all(compensation_lib.measure_columns(
       jax.random.clone(key), exact, noisy) != clean)
   coarse = exact._replace(adc_bits=2, adc_range=8.0)
-  levels = peri.measure_columns(
-      key, coarse, view_of(weights)) * peri.NUM_CALIBRATION_VECTORS / 8.0
+  levels = compensation_lib.measure_columns(
+      key, coarse, view_of(weights)) * compensation_lib.NUM_VECTORS / 8.0
   np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
 
 
 def test_an_unknown_compensation_is_refused_by_name():
   with pytest.raises(ValueError, match="'magic'.*none.*clock.*global.*column"):
-    peri.make_compensation('magic', None)
+    compensation_lib.make('magic', None)
