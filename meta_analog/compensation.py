@@ -1,5 +1,23 @@
 """Drift compensation: one digital factor on a layer's outputs, or one a column.
 
+By the clock, from the known mean law, or measured on the noisy array: known
+vectors x_b of random signs give outputs
+
+    y_b  =  (y(x_b) - y(-x_b)) / 2
+
+free of the column's offset and of the bias. With a calibration, twice, y0 and
+y0', and outputs y now,
+
+    factor  =  level  sum_b y0_b y0'_b  /  sum_b y0_b y_b
+
+Read noise is independent in the three, so it enters neither sum's mean (it
+raises the mean of |y|, which is often used). The sums run over a column, or
+over all columns of a layer. Where the signal is below the noise or the step of
+the ADC nothing can be measured, and the factor stays at its level.
+
+Source: global drift compensation of Joshi et al., 2020
+(doi:10.1038/s41467-020-16108-9); the estimator is ours.
+
 Axes: I in (bias included, last), O out, B calibration vector.
 """
 
@@ -11,36 +29,38 @@ import jax.numpy as jnp
 
 from meta_analog import periphery as peri
 
-NUM_VECTORS = 64  # of a calibration
+NUM_VECTORS = 64  # of a calibration, each with either sign
+MOST = 8.0  # no drift changes outputs by more than this; then nothing is said
+
+
+class Baseline(NamedTuple):
+  """What one layer answered when its factor was known."""
+
+  outputs: jax.Array  # [B, O]
+  power: jax.Array  # [O], sum_b of the outputs of two measurements
+  level: jax.Array  # [O], the factor then
 
 
 class Compensation(NamedTuple):
-  """A way to undo drift by one digital factor on a layer's outputs.
+  """A way to undo drift.
 
   Attributes:
-    measure: `(key, periphery, view) -> [O]`, what the controller measures, or
-      None where it measures nothing.
-    factor: `(baseline [O], measured [O], time_s) -> scalar or [O]`.
+    measures: whether the array is measured, static.
+    factor: `(baseline, outputs [B, O], time_s) -> scalar or [O]`; baseline and
+      outputs are None where nothing is measured.
+    clock: time since programming, s, to the factor of the mean law.
   """
 
-  measure: Callable[[jax.Array, peri.Periphery, peri.View], jax.Array] | None
-  factor: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+  measures: bool
+  factor: Callable[..., jax.Array]
+  clock: Callable[[jax.Array], jax.Array]
 
 
-def make(
-    name: str, clock: Callable[[jax.Array], jax.Array]
-) -> Compensation:
+def make(name: str, clock: Callable[[jax.Array], jax.Array]) -> Compensation:
   """Returns a drift compensation by name.
 
   'none' leaves the drift; 'clock' trusts the known mean drift since
-  programming; 'global' and 'column' measure, as one factor a layer or one a
-  column, how much the outputs to known vectors have shrunk since a baseline:
-
-      factor = mean |y(baseline)| / mean |y(now)|
-
-  Source: global drift compensation of Joshi et al., 2020
-  (doi:10.1038/s41467-020-16108-9), with vectors of random signs in place of
-  unit vectors, so that the outputs fill the range of the ADC.
+  programming; 'global' and 'column' measure.
 
   Args:
     name: of COMPENSATIONS.
@@ -58,10 +78,10 @@ def make(
   return COMPENSATIONS[name](clock)
 
 
-def measure_columns(
+def probe(
     key: jax.Array, periphery: peri.Periphery, view: peri.View
 ) -> jax.Array:
-  """Returns mean |y| of every column for vectors of random signs, [O].
+  """Returns the outputs of a layer to the calibration vectors, [B, O].
 
   Args:
     key: consumed by the read noise.
@@ -69,38 +89,48 @@ def measure_columns(
     view: of the layer; its factor is not applied.
 
   Returns:
-    [O], at least 1e-9.
+    [B, O].
   """
   num_inputs = view.reading.weights.shape[0] - 1
   signs = periphery.dac_range * jax.random.rademacher(
       jax.random.key(1), (NUM_VECTORS, num_inputs), jnp.float32)
-  raw = view._replace(factor=1.0)
-  y = peri.product(key, periphery, raw, signs, 1)[0]
-  return jnp.maximum(jnp.mean(jnp.abs(y), axis=0), 1e-9)
+  both = jnp.concatenate([signs, -signs])
+  y = peri.product(key, periphery, view._replace(factor=1.0), both, 1)[0]
+  return 0.5 * (y[:NUM_VECTORS] - y[NUM_VECTORS:])
+
+
+def calibrate(
+    first: jax.Array, second: jax.Array, level: jax.Array
+) -> Baseline:
+  """Returns the baseline of two measurements [B, O] at a known factor."""
+  power = jnp.sum(first * second, axis=0)
+  return Baseline(first, power, jnp.broadcast_to(level, power.shape))
+
+
+def _measured(total):
+  """Returns a factor by sums over B, of each column or of all (`total`)."""
+  def factor(baseline, outputs, time_s):
+    del time_s
+    shared = total(jnp.sum(baseline.outputs * outputs, axis=0))
+    power = total(baseline.power)
+    known = (power > 0) & (shared * MOST > power) & (shared < power * MOST)
+    ratio = jnp.where(known, power / jnp.where(known, shared, 1.0), 1.0)
+    return baseline.level * ratio
+
+  return lambda clock: Compensation(True, factor, clock)
 
 
 def _none(clock):
   del clock
-  return Compensation(None, lambda baseline, now, time_s: jnp.ones(()))
+  return Compensation(False, lambda baseline, outputs, time_s: jnp.ones(()),
+                      lambda time_s: jnp.ones(()))
 
 
 def _clock(clock):
   return Compensation(
-      None, lambda baseline, now, time_s: jnp.asarray(clock(time_s)))
+      False, lambda baseline, outputs, time_s: jnp.asarray(clock(time_s)),
+      clock)
 
 
-def _global(clock):
-  del clock
-  return Compensation(
-      measure_columns,
-      lambda baseline, now, time_s: jnp.mean(baseline) / jnp.mean(now))
-
-
-def _column(clock):
-  del clock
-  return Compensation(
-      measure_columns, lambda baseline, now, time_s: baseline / now)
-
-
-COMPENSATIONS = {
-    'none': _none, 'clock': _clock, 'global': _global, 'column': _column}
+COMPENSATIONS = {'none': _none, 'clock': _clock, 'global': _measured(jnp.sum),
+                 'column': _measured(lambda x: x)}

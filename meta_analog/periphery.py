@@ -156,14 +156,15 @@ def product(
   for k in range(last + 1):
     rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
     part = xbar.Reading(reading.weights[rows], reading.variance[rows])
-    reach = min(periphery.adc_range, float(part.weights.shape[0]))
+    num_rows = part.weights.shape[0]
+    reach = min(periphery.adc_range, float(num_rows))
     if k < last:  # only the last tile holds the bias
       part = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), part)
     mean, deviation = xbar.product(inputs[..., rows], part)
     if periphery.ir_drop:
       mean -= periphery.ir_drop * _lost(
           inputs[..., rows], part.weights, view.weight_max,
-          periphery.dac_range)
+          periphery.dac_range, num_rows)
     shape = (num_steps,) + mean.shape[-2:]
     noise = jax.random.normal(jax.random.fold_in(key, k), shape)
     y = _steps(mean, shape) + _steps(deviation, shape) * noise
@@ -187,7 +188,7 @@ def wire_loss(a: jax.Array) -> jax.Array:
   return a * (a * (0.05 * a - 0.2) + 0.5)
 
 
-def _lost(inputs, weights, weight_max, x_max):
+def _lost(inputs, weights, weight_max, x_max, num_rows):
   """Returns what the voltage drop along a column's wire takes from it.
 
       a = n / 5.7143e5 sum_j |w_j| |x_j|,   c = a (a (0.05 a - 0.2) + 0.5)
@@ -196,8 +197,7 @@ def _lost(inputs, weights, weight_max, x_max):
   with w and x as fractions of their largest values and j the row.
   Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
   """
-  num_rows = weights.shape[0]
-  row = jnp.arange(num_rows, dtype=weights.dtype)[:, None] / num_rows
+  row = jnp.arange(len(weights), dtype=weights.dtype)[:, None] / num_rows
   zero = jnp.zeros_like(weights)
   load = xbar.product(
       jnp.abs(inputs), xbar.Reading(jnp.abs(weights), zero))[0]
