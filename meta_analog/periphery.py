@@ -52,6 +52,8 @@ class Periphery(NamedTuple):
     adc_range: largest output, in units of weight_max times the largest input,
       and never more than all rows of a tile can give.
     tile_rows: most rows of a tile, static.
+    tile_columns: most columns of a tile, one for each polarity and device of an
+      output, static; columns do not see each other, so it only counts tiles.
     gain_std: deviation of the columns' gain, relative.
     offset_std: deviation of the columns' offset, in units of weight_max.
     ir_drop: 1 for the wires of the source, 0 for perfect wires, static.
@@ -62,6 +64,7 @@ class Periphery(NamedTuple):
   adc_bits: int = EXACT_BITS
   adc_range: float = 10.0
   tile_rows: int = 256
+  tile_columns: int = 256
   gain_std: jax.Array | float = 0.0
   offset_std: jax.Array | float = 0.0
   ir_drop: float = 0.0
@@ -95,9 +98,9 @@ def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
   return quantize.straight_through(step * jnp.round(limited / step), limited)
 
 
-def num_tiles(num_rows: int, tile_rows: int) -> int:
-  """Returns how many tiles a layer of so many rows, bias included, takes."""
-  return -(-num_rows // tile_rows)
+def num_tiles(number: int, limit: int) -> int:
+  """Returns how many tiles so many rows, or columns, take."""
+  return -(-number // limit)
 
 
 def make_columns(
