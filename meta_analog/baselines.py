@@ -94,16 +94,3 @@ def float_ridge(
     return tested.outputs + tested.features @ delta_w
 
   return jax.lax.map(one_task, (episodes.support, episodes.query))
-
-
-def _chip_arrays(targets_uS, chip, adapted):
-  """Returns one chip in the layout of chip.npz."""
-  out = {}
-  for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
-    out |= {f'layer_{i}_target_uS': targets_uS[i],
-            f'layer_{i}_programmed_uS': before.devices.g_uS,
-            f'layer_{i}_adapted_uS': after.devices.g_uS,
-            f'layer_{i}_num_pulses':
-                after.wear.num_pulses - before.wear.num_pulses,
-            f'layer_{i}_gain_per_uS': before.gain_per_uS}
-  return out

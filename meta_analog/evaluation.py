@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from meta_analog import accounting
 from meta_analog import assembly
 from meta_analog import losses
 from meta_analog import networks
@@ -200,3 +201,16 @@ def _num_written(chip, adapted):
     touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
     total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
   return total.astype(jnp.float32)
+
+
+def _chip_arrays(targets_uS, chip, adapted):
+  """Returns one chip in the layout of chip.npz."""
+  out = {}
+  for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
+    out |= {f'layer_{i}_target_uS': targets_uS[i],
+            f'layer_{i}_programmed_uS': before.devices.g_uS,
+            f'layer_{i}_adapted_uS': after.devices.g_uS,
+            f'layer_{i}_num_pulses':
+                after.wear.num_pulses - before.wear.num_pulses,
+            f'layer_{i}_gain_per_uS': before.gain_per_uS}
+  return out
