@@ -59,6 +59,7 @@ class Plan(NamedTuple):
   num_samples: int  # of the support set
   num_written: int  # layers that are written, the last ones
   probe_products: int  # of one measurement of drift, 0 without
+  program_products: int  # of every layer, to program by
   program_wait_s: float  # between pulses and reads, at most
   event_wait_s: float
 
@@ -149,14 +150,18 @@ def account(
   written_ms = write_ms(prices, adaptation)
   return {
       'energy': {
-          'program_nJ': write_nJ(prices, program, mean_uS),
+          'program_nJ': (
+              write_nJ(prices, program, mean_uS)
+              + plan.program_products * product_nJ(prices, layers)),
           'adaptation_nJ': (presented * sample_nJ + written_nJ
                             + plan.num_events * (probe_nJ + again_nJ)),
           'adaptation_write_nJ': written_nJ,
           'inference_nJ_per_sample': sample_nJ,
           'calibration_nJ': probe_nJ},
       'latency': {
-          'program_ms': write_ms(prices, program),
+          'program_ms': (
+              write_ms(prices, program)
+              + products_ms(prices, layers, plan.program_products)),
           'adaptation_ms': (presented * sample_ms + written_ms
                             + plan.num_events * (probe_ms + again_ms)),
           'adaptation_write_ms': written_ms,

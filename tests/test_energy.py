@@ -10,7 +10,8 @@ from meta_analog import energy
 LAYERS = (energy.Layer(2, 40, 4, 1), energy.Layer(41, 40, 4, 1),
           energy.Layer(41, 1, 4, 1))
 PLAN = energy.Plan(num_steps=100, num_events=1, num_samples=20, num_written=1,
-                   probe_products=0, program_wait_s=0.0, event_wait_s=0.0)
+                   probe_products=0, program_products=0, program_wait_s=0.0,
+                   event_wait_s=0.0)
 amounts = st.integers(0, 10_000)
 
 
@@ -97,16 +98,20 @@ def test_measurements_of_drift_and_waits_are_counted():
   account = lambda **changes: energy.account(
       prices, LAYERS, PLAN._replace(**changes), none, none, 5.0)
   without = account(num_events=3)
-  out = account(num_events=3, probe_products=128, program_wait_s=25.0,
-                event_wait_s=2.0)
+  out = account(num_events=3, probe_products=128, program_products=1000,
+                program_wait_s=25.0, event_wait_s=2.0)
   pairs = 4 * (2 * 40 + 41 * 40 + 41)
   probe = 128 * pairs * prices.mac_pJ * 1e-3
   again = 2 * 128 * 4 * 41 * prices.mac_pJ * 1e-3  # of the output layer
   assert out['energy']['calibration_nJ'] == pytest.approx(probe)
   assert out['energy']['adaptation_nJ'] - without['energy'][
       'adaptation_nJ'] == pytest.approx(3 * (probe + again))
+  assert out['energy']['program_nJ'] - without['energy'][
+      'program_nJ'] == pytest.approx(1000 * pairs * prices.mac_pJ * 1e-3)
   probe_ms = 1e-6 * prices.product_ns * 128
   assert out['latency']['adaptation_ms'] - without['latency'][
       'adaptation_ms'] == pytest.approx(3 * (3 * probe_ms + 2 * probe_ms))
+  assert out['latency']['program_ms'] == pytest.approx(
+      1000 * 3e-6 * prices.product_ns)
   assert out['latency']['program_wait_ms'] == pytest.approx(25000.0)
   assert out['latency']['adaptation_wait_ms'] == pytest.approx(6000.0)
