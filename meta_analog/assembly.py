@@ -172,7 +172,8 @@ def _make_times(config):
   delay_s = c.t_prog_s - c.t_read_s
   duration_s = 0.0
   if c.write == 'verified':
-    duration_s = writing.duration_s(verification.Budget(**config.verification))
+    duration_s = verification.longest_s(
+        verification.Budget(**config.verification))
   # Calibrated at the latest when the next event or the query begins.
   room_s = hardware_settings.settle_room_s(config)
   return learner_lib.Times(
@@ -189,10 +190,11 @@ def _make_write(config, num_levels):
       'none': lambda: writing.no_refresh,
       'threshold': lambda: writing.threshold_refresh(
           refresh.Threshold(c.refresh_level_uS, c.refresh_difference_uS),
-          num_reads=budget.num_reads, num_levels=num_levels),
+          num_reads=budget.num_reads, fresh_share=budget.fresh_share,
+          num_levels=num_levels),
       'update_ready': lambda: writing.update_ready_refresh(
           refresh.UpdateReady(c.refresh_ceiling_uS),
-          num_reads=budget.num_reads)}
+          num_reads=budget.num_reads, fresh_share=budget.fresh_share)}
   refresh_fn = refreshes[c.refresh]()
   if c.write == 'open_loop':
     return writing.open_loop(refresh_fn)

@@ -117,19 +117,25 @@ def _check_verification(config):
   budget = verification.Budget(**config.verification)
   uses = []  # (devices per polarity, time until the weights are wanted)
   if config.adapt.write == 'verified':
-    uses.append((config.crossbar.output_devices, settle_room_s(config)))
+    written = ('output', 'hidden')[:1 + (config.adapt.layers == 'all')]
+    uses += [(config.crossbar[f'{layer}_devices'], settle_room_s(config))
+             for layer in written]
   if config.evaluation.programming == 'verified':
     # It ends by time 0, and the first calibration comes later.
     uses += [(config.crossbar[f'{layer}_devices'], math.inf)
              for layer in ('hidden', 'output')]
   values = dict(config.device_params[config.device])
-  device = devices.make(
-      config.device, devices.FAMILIES[config.device].params(**values), 1)
+  # A test may be noisier than training, not the other way round.
+  scale = values['noise_scale'] * max(1.0, config.evaluation.noise_scale)
+  device, model = (
+      devices.make(config.device, devices.FAMILIES[config.device].params(
+          **{**values, 'noise_scale': noise_scale}), 1)
+      for noise_scale in (scale, 0.0))
   floor_uS, span_uS = config.crossbar.floor_uS, config.crossbar.span_uS
   for num_devices, room_s in uses:
     sigma_uS = controller.read_sigma_uS(
-        device, floor_uS + span_uS, floor_uS, num_devices,
-        max(budget.delay_s, 1e-3))
+        device, model, floor_uS + span_uS, floor_uS, num_devices,
+        max(budget.delay_s + budget.read_span_s, 1e-3))
     try:
       verification.check(budget, sigma_uS, duration_s=room_s)
     except ValueError as error:

@@ -4,8 +4,8 @@ The error that remains comes out of the device and is not assumed. Rounds of
 
     act      one pulse or RESET where the error asks for it
     wait     delay_s
-    read     the mean of num_reads reads, times the known drift until the time
-             that the weights are wanted for
+    read     the mean of num_reads reads spread over read_span_s, times the
+             known drift until the time that the weights are wanted for
     latch    what once read within tolerance is closed, for good; so is what
              has no pulse or RESET left
 
@@ -50,8 +50,15 @@ class Budget(NamedTuple):
   max_rounds: jax.Array | int = 100
   max_pulses: jax.Array | int = 100  # per pair, or per device
   max_resets: jax.Array | int = 10  # per pair, or per device
-  num_reads: jax.Array | int = 16  # averaged in each check
-  tolerance_uS: jax.Array | float = 0.3
+  num_reads: jax.Array | int = 16  # averaged in each look
+  read_span_s: jax.Array | float = 0.1  # that the reads of a look spread over
+  # Share of the read variance that is new in each read of a look, for 1/f noise
+  # ln(read_span_s / t_read) / ln(t / t_read) = ln(0.1 s / 250 ns) / ln(100 s /
+  # 250 ns); the rest no number of reads averages out. 16 reads back to back,
+  # 4 us, have 0.14.
+  fresh_share: jax.Array | float = 0.65
+  # At least the deviation of a look: 0.64 uS for 4 PCM devices per polarity.
+  tolerance_uS: jax.Array | float = 0.7
   delay_s: jax.Array | float = 1.0  # between a pulse and its read
   drift_correction: jax.Array | float = 1.0  # 0 none, 1 all of the mean law
   level_uS: jax.Array | float = 9.0  # above, a side has no room left
@@ -114,23 +121,33 @@ def check(
     value = getattr(budget, field)
     if not value > 0:
       raise ValueError(f'{field} = {value}: must be greater than 0')
-  if not 0 <= budget.delay_s < math.inf:
-    raise ValueError(f'delay_s = {budget.delay_s}: must be at least 0')
-  if not 0 <= budget.drift_correction <= 1:
-    raise ValueError(f'drift_correction = {budget.drift_correction}: must be '
-                     'from 0 to 1')
-  least_uS = MIN_SIGMAS * read_sigma_uS / math.sqrt(budget.num_reads)
+  for field in ('delay_s', 'read_span_s'):
+    value = getattr(budget, field)
+    if not 0 <= value < math.inf:
+      raise ValueError(f'{field} = {value}: must be at least 0')
+  for field in ('drift_correction', 'fresh_share'):
+    value = getattr(budget, field)
+    if not 0 <= value <= 1:
+      raise ValueError(f'{field} = {value}: must be from 0 to 1')
+  least_uS = MIN_SIGMAS * read_sigma_uS * math.sqrt(
+      controller.look_variance(budget.num_reads, budget.fresh_share))
   if not budget.tolerance_uS >= least_uS:
     raise ValueError(
         f'tolerance_uS = {budget.tolerance_uS}: must be at least '
         f'{least_uS:.3g}, the deviation of the mean of num_reads = '
         f'{budget.num_reads} reads')
-  last_s = (budget.max_rounds + 1) * budget.delay_s
+  last_s = longest_s(budget)
   if last_s > duration_s:
     raise ValueError(
-        f'max_rounds = {budget.max_rounds}, delay_s = {budget.delay_s}: '
-        f'{last_s} s must not exceed the {duration_s} s until the weights are '
-        'wanted')
+        f'max_rounds = {budget.max_rounds}, delay_s = {budget.delay_s}, '
+        f'read_span_s = {budget.read_span_s}: {last_s:.6g} s must not exceed '
+        f'the {duration_s} s until the weights are wanted')
+
+
+def longest_s(budget: Budget) -> float:
+  """Returns how long a verification may take, s."""
+  return float(
+      (budget.max_rounds + 1) * (budget.delay_s + budget.read_span_s))
 
 
 def pairs(
@@ -208,9 +225,10 @@ def look(
     progress: Progress, target: Target, budget: Budget, reference_s: jax.Array
 ) -> Progress:
   """Returns progress after a delay, a read of what is open and the latch."""
-  time_s = progress.time_s + budget.delay_s
+  time_s = progress.time_s + budget.delay_s + budget.read_span_s
   crossbar = progress.crossbar
-  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads)
+  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads,
+                               budget.fresh_share)
   drift = controller.known_drift(model, crossbar, time_s, reference_s)
   shape = mean_uS.shape
   open_ = jnp.broadcast_to(target.share_fn(~progress.closed), shape)

@@ -87,7 +87,7 @@ def verified_program(
   Returns:
     A `ProgramFn`.
   """
-  start_s = -duration_s(budget)
+  start_s = -verification.longest_s(budget)
 
   def program_fn(key, device, model, targets_uS, gain_per_uS):
     key_blank, key_verify = jax.random.split(key)
@@ -106,11 +106,6 @@ def verified_program(
   return program_fn
 
 
-def duration_s(budget: verification.Budget) -> float:
-  """Returns how long a verification may take, s."""
-  return float((budget.max_rounds + 1) * budget.delay_s)
-
-
 def no_refresh(key, device, model, crossbar, request):
   """A `RefreshFn` that leaves everything as it is."""
   del key, device, model
@@ -118,13 +113,15 @@ def no_refresh(key, device, model, crossbar, request):
 
 
 def threshold_refresh(
-    rule: refresh.Threshold, *, num_reads: int, num_levels: int
+    rule: refresh.Threshold, *, num_reads: int, fresh_share: float,
+    num_levels: int
 ) -> RefreshFn:
   """Returns the refresh of `refresh.by_threshold`, decided by noisy reads.
 
   Args:
     rule: levels.
     num_reads: averaged for the decision.
+    fresh_share: of each, see `controller.measure`.
     num_levels: most pulses that write a pair anew.
 
   Returns:
@@ -132,7 +129,8 @@ def threshold_refresh(
   """
   def refresh_fn(key, device, model, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, request, num_reads)
+    known_uS = _measure(
+        key_read, device, crossbar, request, num_reads, fresh_share)
     crossbar, _ = refresh.by_threshold(
         key_write, device, model, crossbar, known_uS, rule, request.write_s,
         request.reference_s, num_levels=num_levels)
@@ -142,12 +140,13 @@ def threshold_refresh(
 
 
 def update_ready_refresh(
-    rule: refresh.UpdateReady, *, num_reads: int
+    rule: refresh.UpdateReady, *, num_reads: int, fresh_share: float
 ) -> RefreshFn:
   """Returns the refresh of `refresh.by_update_ready`, by noisy reads."""
   def refresh_fn(key, device, model, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, request, num_reads)
+    known_uS = _measure(
+        key_read, device, crossbar, request, num_reads, fresh_share)
     crossbar, aimed, _ = refresh.by_update_ready(
         key_write, device, model, crossbar, known_uS, request.delta_w, rule,
         request.write_s, request.reference_s)
@@ -201,7 +200,8 @@ def verified(
     fixed = jax.lax.stop_gradient
     before, wanted = fixed((start, request.delta_w))
     touched = fixed(request.encode_fn(start, request.delta_w)) != 0
-    read_uS = _measure(key_read, device, before, request, budget.num_reads)
+    read_uS = _measure(key_read, device, before, request, budget.num_reads,
+                       budget.fresh_share)
     drift = controller.known_drift(
         model, before, request.write_s, request.reference_s)
     wanted_uS = (controller.difference(read_uS * drift)
@@ -226,10 +226,11 @@ def _only(target, touched):
       touched, target.error_fn(g_uS), 0.0))
 
 
-def _measure(key, device, crossbar, request, num_reads):
+def _measure(key, device, crossbar, request, num_reads, fresh_share):
   """Returns the mean of noisy reads [P, D, I, O], without a gradient."""
   return controller.measure(
-      key, device, jax.lax.stop_gradient(crossbar), request.write_s, num_reads)
+      key, device, jax.lax.stop_gradient(crossbar), request.write_s, num_reads,
+      fresh_share)
 
 
 def _straight_through(value, surrogate):

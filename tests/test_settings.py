@@ -96,6 +96,11 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
     # Below what the mean of so many reads can tell.
     {'adapt.write': 'verified', 'verification.tolerance_uS': 0.01},
     {'evaluation.programming': 'verified', 'verification.num_reads': 1},
+    # The hidden layers have more devices per polarity, and more noise.
+    {'adapt.write': 'verified', 'adapt.layers': 'all', 'adapt.rule': 'delta',
+     'crossbar.hidden_devices': 16},
+    # The test reads with more noise than the device has.
+    {'evaluation.programming': 'verified', 'evaluation.noise_scale': 3.0},
     # The last check would come after the query.
     {'adapt.write': 'verified', 'verification.delay_s': 5.0},
     {'adapt.write': 'verified', 'verification.max_pulses': 0},
@@ -115,6 +120,14 @@ def test_a_combination_that_cannot_be_is_refused(changes):
 def test_every_config_and_variant_is_accepted(module):
   for variant in ('', *module.VARIANTS):
     settings.check(module.get_config(variant))
+
+
+@pytest.mark.parametrize('module', [pcm, perf])
+def test_verified_programming_and_writing_are_accepted_as_they_are(module):
+  config = module.get_config()
+  config.update_from_flattened_dict({
+      'evaluation.programming': 'verified', 'adapt.write': 'verified'})
+  settings.check(config)
 
 
 @pytest.mark.parametrize('change', [

@@ -19,7 +19,8 @@ SHAPE, NUM_DEVICES, NUM_LEVELS = (16, 4), 2, 7
 WRITE_S, REFERENCE_S = jnp.float32(101.0), jnp.float32(151.0)
 GAIN = jnp.float32(0.5)
 BUDGET = verification.Budget(
-    max_rounds=30, max_resets=0, num_reads=64, tolerance_uS=0.5, delay_s=1.0)
+    max_rounds=30, max_resets=0, num_reads=64, tolerance_uS=0.5, delay_s=1.0,
+    fresh_share=1.0)
 PAIR = small.pcm_pair()
 
 
@@ -47,9 +48,10 @@ def jitted(name):
       'open': writing.open_loop(),
       'verified': writing.verified(BUDGET, bidirectional=False),
       'threshold': writing.open_loop(writing.threshold_refresh(
-          refresh.Threshold(2.0, 20.0), num_reads=4, num_levels=NUM_LEVELS)),
+          refresh.Threshold(2.0, 20.0), num_reads=4, fresh_share=0.65,
+          num_levels=NUM_LEVELS)),
       'update_ready': writing.open_loop(writing.update_ready_refresh(
-          refresh.UpdateReady(2.0), num_reads=4)),
+          refresh.UpdateReady(2.0), num_reads=4, fresh_share=0.65)),
   }[name]
   return jax.jit(lambda key, crossbar, delta_w: write_fn(
       key, *PAIR, crossbar, request(delta_w)))
