@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import compensation as compensation_lib
 from meta_analog import devices
 from meta_analog import hardware_settings
@@ -22,7 +23,6 @@ from meta_analog import presentation
 from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
-from meta_analog import verification
 from meta_analog import writing
 from meta_analog.devices import stuck
 
@@ -172,8 +172,8 @@ def _make_times(config):
   delay_s = c.t_prog_s - c.t_read_s
   duration_s = 0.0
   if c.write == 'verified':
-    duration_s = verification.longest_s(
-        verification.Budget(**config.verification))
+    duration_s = budgets.longest_s(
+        budgets.Budget(**config.verification))
   # Calibrated at the latest when the next event or the query begins.
   room_s = hardware_settings.settle_room_s(config)
   return learner_lib.Times(
@@ -185,7 +185,7 @@ def _make_times(config):
 
 def _make_write(config, num_levels):
   """Returns the way to write a weight change."""
-  c, budget = config.adapt, verification.Budget(**config.verification)
+  c, budget = config.adapt, budgets.Budget(**config.verification)
   refreshes = {
       'none': lambda: writing.no_refresh,
       'threshold': lambda: writing.threshold_refresh(
@@ -208,6 +208,6 @@ def _make_program(config, testing):
   if not testing or config.evaluation.programming == 'statistical':
     return writing.statistical
   return writing.verified_program(
-      verification.Budget(**config.verification),
+      budgets.Budget(**config.verification),
       config.crossbar.calibrate_after_s,
       bidirectional=devices.FAMILIES[config.device].bidirectional)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import programming
@@ -72,7 +73,7 @@ def statistical(key, device, model, targets_uS, gain_per_uS):
 
 
 def verified_program(
-    budget: verification.Budget, reference_s: float, *, bidirectional: bool
+    budget: budgets.Budget, reference_s: float, *, bidirectional: bool
 ) -> ProgramFn:
   """Returns program-and-verify from RESET, by pairs, that ends by time 0.
 
@@ -80,14 +81,14 @@ def verified_program(
   the pulses leave. There is no gradient to the targets.
 
   Args:
-    budget: see `verification.check`.
+    budget: see `budgets.check`.
     reference_s: chip time that the differences are wanted for.
     bidirectional: whether the device takes negative pulses.
 
   Returns:
     A `ProgramFn`.
   """
-  start_s = -verification.longest_s(budget)
+  start_s = -budgets.longest_s(budget)
 
   def program_fn(key, device, model, targets_uS, gain_per_uS):
     key_blank, key_verify = jax.random.split(key)
@@ -171,7 +172,7 @@ def open_loop(refresh_fn: RefreshFn = no_refresh) -> WriteFn:
 
 
 def verified(
-    budget: verification.Budget,
+    budget: budgets.Budget,
     refresh_fn: RefreshFn = no_refresh,
     *,
     bidirectional: bool,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import programming
@@ -18,7 +19,7 @@ from meta_analog.devices import pcm
 
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
 START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)
-BUDGET = verification.Budget(tolerance_uS=0.3)
+BUDGET = budgets.Budget(tolerance_uS=0.3)
 # No noise of reads, no spread of exponents: what is read is what is.
 EXACT = pcm.PCMParams(m3=0.0, c3_uS=0.0, nu_std=0.0)
 WANTED_uS = np.random.default_rng(0).uniform(-9, 9, SHAPE[2:]).astype('f')
@@ -242,7 +243,7 @@ def test_verification_does_not_see_the_true_state():
                             jnp.zeros((2, 2, 2, 2)), 0.3, START_S)
     new, info = verification.verify(
         jax.random.key(2), device, model, crossbar,
-        verification.pairs(wanted_uS, bidirectional=False, at_once=2),
+        verification.pairs(wanted_uS, bidirectional=False),
         BUDGET._replace(max_rounds=12, num_reads=1, max_pulses=11), START_S,
         REFERENCE_S)
     found.append((new.wear, new.counter, new.model, info))
@@ -281,8 +282,8 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
   high = np.asarray(wanted_uS) > 4.0
   new, info = verification.verify(
       jax.random.key(1), device, device, crossbar,
-      verification.pairs(wanted_uS, bidirectional=True, at_once=4),
-      BUDGET._replace(step_uS=0.5), START_S, REFERENCE_S)
+      verification.pairs(wanted_uS, bidirectional=True), BUDGET, START_S,
+      REFERENCE_S)
   reached_uS = controller.difference(new.devices.g_uS)
   assert info['converged'] == 1.0
   assert np.all(np.abs(reached_uS - wanted_uS) <= 0.3)
@@ -307,7 +308,6 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
     ('tolerance_uS', 0.05, 'deviation of the mean of num_reads = 16'),
     ('level_uS', -1.0, 'greater than 0'),
     ('overshoot_uS', 0.0, 'greater than 0'),
-    ('step_uS', 0.0, 'greater than 0'),
     ('delay_s', -1.0, 'at least 0'),
     ('delay_s', 2.0, 'until the weights are wanted'),
     ('delay_s', 1.95, 'until the weights are wanted'),  # with the reads
@@ -317,9 +317,33 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
     ('fresh_share', 0.0, 'deviation of the mean of num_reads = 16'),
 ])
 def test_budgets_that_cannot_be_are_refused(field, value, words):
-  verification.check(BUDGET, 0.4, duration_s=200.0)
+  budgets.check(BUDGET, 0.4, duration_s=200.0)
   with pytest.raises(ValueError, match=f'{field} = .*{words}'):
-    verification.check(BUDGET._replace(**{field: value}), 0.4, duration_s=200.0)
+    budgets.check(BUDGET._replace(**{field: value}), 0.4, duration_s=200.0)
+
+
+def test_a_tolerance_below_half_a_step_to_and_fro_is_refused():
+  budgets.check(BUDGET, 0.0, step_uS=0.59)
+  with pytest.raises(ValueError, match='tolerance_uS = 0.3: .*half a step'):
+    budgets.check(BUDGET, 0.0, step_uS=0.61)
+
+
+def test_what_is_not_touched_is_neither_read_nor_believed():
+  pair, touched = pair_of(EXACT), np.abs(WANTED_uS) < 3.0
+  before = blank(*pair, jax.random.key(0))
+  new, info = jax.jit(lambda key: verification.verify(
+      key, *pair, before, verification.pairs(WANTED_uS, bidirectional=False),
+      BUDGET._replace(max_rounds=3), START_S, REFERENCE_S,
+      jnp.asarray(touched)))(jax.random.key(1))
+  for a, b in ((before.model.g_uS, new.model.g_uS),
+               (before.devices.g_uS, new.devices.g_uS)):
+    np.testing.assert_array_equal(a[..., ~touched], b[..., ~touched])
+    assert np.mean(a[..., touched] != b[..., touched]) > 0.5
+  acts = info['num_pulses'] + info['num_resets']
+  assert not np.any(acts[~touched])
+  assert info['num_reads'] == 2 * BUDGET.num_reads * np.sum(
+      (1 + acts)[touched])
+  assert np.all(info['finished'][~touched])
 
 
 def test_the_deviation_of_a_read_is_that_of_the_pair():
@@ -334,6 +358,6 @@ def test_the_deviation_of_a_read_is_that_of_the_pair():
 def test_the_tolerance_allowed_is_the_deviation_of_a_look():
   # (1 - 0.65) + 0.65 / 16 of the variance of a read is left.
   least_uS = 0.4 * np.sqrt(0.35 + 0.65 / 16)
-  verification.check(BUDGET._replace(tolerance_uS=1.001 * least_uS), 0.4)
+  budgets.check(BUDGET._replace(tolerance_uS=1.001 * least_uS), 0.4)
   with pytest.raises(ValueError, match='tolerance_uS'):
-    verification.check(BUDGET._replace(tolerance_uS=0.999 * least_uS), 0.4)
+    budgets.check(BUDGET._replace(tolerance_uS=0.999 * least_uS), 0.4)

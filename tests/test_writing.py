@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import small_networks as small
 
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import quantize
 from meta_analog import refresh
-from meta_analog import verification
 from meta_analog import writing
 
 SHAPE, NUM_DEVICES, NUM_LEVELS = (16, 4), 2, 7
 WRITE_S, REFERENCE_S = jnp.float32(101.0), jnp.float32(151.0)
 GAIN = jnp.float32(0.5)
-BUDGET = verification.Budget(
+BUDGET = budgets.Budget(
     max_rounds=30, max_resets=0, num_reads=64, tolerance_uS=0.5, delay_s=1.0,
     fresh_share=1.0)
 PAIR = small.pcm_pair()
@@ -138,7 +138,7 @@ def test_a_verified_write_is_differentiated_as_the_open_loop():
 
 
 def test_a_chip_can_be_programmed_from_reset_by_pulses_and_reads():
-  budget = verification.Budget(delay_s=0.25)
+  budget = budgets.Budget(delay_s=0.25)
   program_fn = writing.verified_program(budget, 40.0, bidirectional=False)
   targets_uS = xbar.targets_from_parameters(
       jax.random.normal(jax.random.key(0), SHAPE), 10.0, 0.1, NUM_DEVICES)
