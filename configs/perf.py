@@ -125,6 +125,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.refresh_level_uS = 9.0  # per device
   c.adapt.refresh_difference_uS = 4.5
   c.adapt.refresh_ceiling_uS = 10.0
+  c.adapt.refresh_pulses = 40  # most that write a pair anew
 
   # Program-and-verify: what it may spend, and when it is content.
   c.verification = ml_collections.ConfigDict(

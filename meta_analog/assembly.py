@@ -62,9 +62,12 @@ def build(config: ml_collections.ConfigDict) -> Setup:
       support_s=config.adapt.t_read_s, interval_s=config.adapt.event_interval_s,
       query_s=config.training.t_query_s)
   written = network.num_devices if rule.all_layers else network.num_devices[-1:]
-  max_pulses = -(-rule.num_levels // min(written))
+  most = rule.num_levels
+  if config.adapt.refresh != 'none':
+    most = max(most, config.adapt.refresh_pulses)
+  max_pulses = -(-most // min(written))
 
-  write_fn = _make_write(config, rule.num_levels)
+  write_fn = _make_write(config)
 
   def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
@@ -183,7 +186,7 @@ def _make_times(config):
       reference_s=config.training.t_query_s)
 
 
-def _make_write(config, num_levels):
+def _make_write(config):
   """Returns the way to write a weight change."""
   c, budget = config.adapt, budgets.Budget(**config.verification)
   refreshes = {
@@ -191,10 +194,11 @@ def _make_write(config, num_levels):
       'threshold': lambda: writing.threshold_refresh(
           refresh.Threshold(c.refresh_level_uS, c.refresh_difference_uS),
           num_reads=budget.num_reads, fresh_share=budget.fresh_share,
-          num_levels=num_levels),
+          num_levels=c.refresh_pulses),
       'update_ready': lambda: writing.update_ready_refresh(
           refresh.UpdateReady(c.refresh_ceiling_uS),
-          num_reads=budget.num_reads, fresh_share=budget.fresh_share)}
+          num_reads=budget.num_reads, fresh_share=budget.fresh_share,
+          num_levels=c.refresh_pulses)}
   refresh_fn = refreshes[c.refresh]()
   if c.write == 'open_loop':
     return writing.open_loop(refresh_fn)

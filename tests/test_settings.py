@@ -62,6 +62,7 @@ BAD = {
     'verification.fresh_share': 1.5,
     'adapt.write': 'blindly',
     'adapt.refresh': 'daily',
+    'adapt.refresh_pulses': 0,
     'evaluation.programming': 'magic',
     'adapt.update_bits': 0,
     'adapt.rule': 'hebb',
