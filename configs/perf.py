@@ -13,9 +13,9 @@ after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0).
 
 import ml_collections
 
+from meta_analog import budgets
 from meta_analog import devices
 from meta_analog import energy
-from meta_analog import verification
 
 # Each variant changes these fields and no others.
 VARIANTS = {
@@ -126,10 +126,11 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.refresh_level_uS = 9.0  # per device
   c.adapt.refresh_difference_uS = 4.5
   c.adapt.refresh_ceiling_uS = 10.0
+  c.adapt.refresh_pulses = 40  # most that write a pair anew
 
   # Program-and-verify: what it may spend, and when it is content.
   c.verification = ml_collections.ConfigDict(
-      verification.Budget(delay_s=0.25)._asdict())
+      budgets.Budget(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (3.0, 3.0, 0.02)  # first, later hidden, output layer

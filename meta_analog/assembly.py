@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import compensation as compensation_lib
 from meta_analog import devices
 from meta_analog import hardware_settings
@@ -22,7 +23,6 @@ from meta_analog import presentation
 from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
-from meta_analog import verification
 from meta_analog import writing
 from meta_analog.devices import stuck
 
@@ -62,9 +62,12 @@ def build(config: ml_collections.ConfigDict) -> Setup:
       support_s=config.adapt.t_read_s, interval_s=config.adapt.event_interval_s,
       query_s=config.training.t_query_s)
   written = network.num_devices if rule.all_layers else network.num_devices[-1:]
-  max_pulses = -(-rule.num_levels // min(written))
+  most = rule.num_levels
+  if config.adapt.refresh != 'none':
+    most = max(most, config.adapt.refresh_pulses)
+  max_pulses = -(-most // min(written))
 
-  write_fn = _make_write(config, rule.num_levels)
+  write_fn = _make_write(config)
 
   def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
@@ -172,7 +175,8 @@ def _make_times(config):
   delay_s = c.t_prog_s - c.t_read_s
   duration_s = 0.0
   if c.write == 'verified':
-    duration_s = writing.duration_s(verification.Budget(**config.verification))
+    duration_s = budgets.longest_s(
+        budgets.Budget(**config.verification))
   # Calibrated at the latest when the next event or the query begins.
   room_s = hardware_settings.settle_room_s(config)
   return learner_lib.Times(
@@ -182,17 +186,19 @@ def _make_times(config):
       reference_s=config.training.t_query_s)
 
 
-def _make_write(config, num_levels):
+def _make_write(config):
   """Returns the way to write a weight change."""
-  c, budget = config.adapt, verification.Budget(**config.verification)
+  c, budget = config.adapt, budgets.Budget(**config.verification)
   refreshes = {
       'none': lambda: writing.no_refresh,
       'threshold': lambda: writing.threshold_refresh(
           refresh.Threshold(c.refresh_level_uS, c.refresh_difference_uS),
-          num_reads=budget.num_reads, num_levels=num_levels),
+          num_reads=budget.num_reads, fresh_share=budget.fresh_share,
+          num_levels=c.refresh_pulses),
       'update_ready': lambda: writing.update_ready_refresh(
           refresh.UpdateReady(c.refresh_ceiling_uS),
-          num_reads=budget.num_reads)}
+          num_reads=budget.num_reads, fresh_share=budget.fresh_share,
+          num_levels=c.refresh_pulses)}
   refresh_fn = refreshes[c.refresh]()
   if c.write == 'open_loop':
     return writing.open_loop(refresh_fn)
@@ -206,6 +212,6 @@ def _make_program(config, testing):
   if not testing or config.evaluation.programming == 'statistical':
     return writing.statistical
   return writing.verified_program(
-      verification.Budget(**config.verification),
+      budgets.Budget(**config.verification),
       config.crossbar.calibrate_after_s,
       bidirectional=devices.FAMILIES[config.device].bidirectional)

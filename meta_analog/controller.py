@@ -26,15 +26,28 @@ def believe(
 
 def measure(
     key: jax.Array, device: base.Device, crossbar: xbar.Crossbar,
-    time_s: jax.Array, num_reads: jax.Array
+    time_s: jax.Array, num_reads: jax.Array, fresh_share: jax.Array
 ) -> jax.Array:
-  """Returns the mean of `num_reads` noisy reads, [P, D, I, O], uS."""
-  def add(i, total):
-    key_i = jax.random.fold_in(key, i)
-    return total + device.read(key_i, crossbar.devices, time_s)
+  """Returns the mean of `num_reads` noisy reads, [P, D, I, O], uS.
 
-  zero = jnp.zeros(crossbar.wear.num_pulses.shape)
-  return jax.lax.fori_loop(0, num_reads, add, zero) / num_reads
+  Read noise is Gaussian with a 1/f spectrum. The part slower than the look is
+  one draw, which all its reads share, so that no number of reads averages it
+  out; only the rest, `fresh_share` of the variance, is new in each. The sum of
+  the two is drawn at once, see `look_variance`.
+  """
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+  scale = jnp.sqrt(look_variance(num_reads, fresh_share))
+  return mean_uS + scale * sigma_uS * jax.random.normal(key, mean_uS.shape)
+
+
+def look_variance(
+    num_reads: jax.Array | int, fresh_share: jax.Array | float
+) -> jax.Array | float:
+  """Returns the variance of the mean of n reads, relative to that of one.
+
+      (1 - s) + s / n
+  """
+  return (1.0 - fresh_share) + fresh_share / num_reads
 
 
 def known_drift(
@@ -72,12 +85,16 @@ def believe_reads(
 
 
 def read_sigma_uS(
-    device: base.Device, largest_uS: float, lowest_uS: float, num_devices: int,
-    age_s: float
+    device: base.Device, model: base.Device, largest_uS: float,
+    lowest_uS: float, num_devices: int, age_s: float
 ) -> float:
-  """Returns the deviation of one read of a pair at its largest difference."""
+  """Returns the deviation of one read of a pair at its largest difference.
+
+  The states are those that the noise-free model is programmed to: no luck of
+  programming decides.
+  """
   targets_uS = jnp.array([largest_uS, lowest_uS])
-  state = device.program(jax.random.key(0), targets_uS, 0.0)
+  state = model.program(jax.random.key(0), targets_uS, 0.0)
   variance = jnp.sum(jnp.square(device.read_stats(state, age_s)[1]))
   return math.sqrt(num_devices * float(variance))
 

@@ -4,12 +4,12 @@ import math
 
 import ml_collections
 
+from meta_analog import budgets
 from meta_analog import checks
 from meta_analog import compensation
 from meta_analog import controller
 from meta_analog import devices
 from meta_analog import refresh
-from meta_analog import verification
 
 # Parameters of a device that must not be 0, and those that are at most 1. None
 # is negative, except where its family says so.
@@ -79,6 +79,10 @@ def _check_params(path, params, family):
     if low.endswith('_min') and value > params[high]:
       raise ValueError(f'config.{path}.{low} = {value}: must not exceed '
                        f'{high} ({params[high]})')
+  for field in ('g_reset_min_uS', 'g_reset_uS'):
+    if params.get(field, 0.0) > params.get('g_max_uS', math.inf):
+      raise ValueError(f'config.{path}.{field} = {params[field]}: must not '
+                       f'exceed g_max_uS ({params.g_max_uS})')
   if 't_read_s' in params and params.t_read_s >= params.t0_s:
     raise ValueError(f'config.{path}.t_read_s = {params.t_read_s}: must be '
                      f'below t0_s ({params.t0_s})')
@@ -105,6 +109,10 @@ def _check_refresh(config, params):
   adapt = config.adapt
   if adapt.refresh == 'none':
     return
+  if devices.FAMILIES[config.device].bidirectional:
+    raise ValueError(
+        f'config.adapt.refresh = {adapt.refresh!r}: must be none for '
+        f'{config.device}, whose pulses go both ways')
   try:
     refresh.check(adapt.refresh_level_uS, adapt.refresh_difference_uS,
                   adapt.refresh_ceiling_uS, params.g_max_uS)
@@ -114,23 +122,40 @@ def _check_refresh(config, params):
 
 def _check_verification(config):
   """Raises ValueError where a verification cannot end as it should."""
-  budget = verification.Budget(**config.verification)
+  budget = budgets.Budget(**config.verification)
+  try:
+    budgets.check_ranges(budget)
+  except ValueError as error:
+    raise ValueError(f'config.verification.{error}') from None
   uses = []  # (devices per polarity, time until the weights are wanted)
   if config.adapt.write == 'verified':
-    uses.append((config.crossbar.output_devices, settle_room_s(config)))
+    written = ('output', 'hidden')[:1 + (config.adapt.layers == 'all')]
+    uses += [(config.crossbar[f'{layer}_devices'], settle_room_s(config))
+             for layer in written]
   if config.evaluation.programming == 'verified':
     # It ends by time 0, and the first calibration comes later.
     uses += [(config.crossbar[f'{layer}_devices'], math.inf)
              for layer in ('hidden', 'output')]
   values = dict(config.device_params[config.device])
-  device = devices.make(
-      config.device, devices.FAMILIES[config.device].params(**values), 1)
+  # A test may be noisier than training, not the other way round.
+  scale = values['noise_scale'] * max(1.0, config.evaluation.noise_scale)
+  device, model = (
+      devices.make(config.device, devices.FAMILIES[config.device].params(
+          **{**values, 'noise_scale': noise_scale}), 1)
+      for noise_scale in (scale, 0.0))
   floor_uS, span_uS = config.crossbar.floor_uS, config.crossbar.span_uS
+  if uses and budget.level_uS > values['g_max_uS']:
+    raise ValueError(
+        f'config.verification.level_uS = {budget.level_uS}: must be at most '
+        f'g_max_uS ({values["g_max_uS"]}) of {config.device}')
+  bidirectional = devices.FAMILIES[config.device].bidirectional
+  step_uS = values['step_uS'] if bidirectional else 0.0
   for num_devices, room_s in uses:
     sigma_uS = controller.read_sigma_uS(
-        device, floor_uS + span_uS, floor_uS, num_devices,
-        max(budget.delay_s, 1e-3))
+        device, model, floor_uS + span_uS, floor_uS, num_devices,
+        max(budget.delay_s + budget.read_span_s, 1e-3))
     try:
-      verification.check(budget, sigma_uS, duration_s=room_s)
+      budgets.check(budget, sigma_uS, duration_s=room_s,
+                         step_uS=step_uS)
     except ValueError as error:
       raise ValueError(f'config.verification.{error}') from None

@@ -59,6 +59,9 @@ def check(level_uS: float, difference_uS: float, ceiling_uS: float,
     if not 0.0 < value <= g_max_uS:
       raise ValueError(f'{name} = {value}: must be greater than 0 and at most '
                        f'g_max_uS ({g_max_uS})')
+  if difference_uS > level_uS:
+    raise ValueError(f'difference_uS = {difference_uS}: must be at most '
+                     f'level_uS ({level_uS})')
 
 
 def by_threshold(

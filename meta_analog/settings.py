@@ -56,6 +56,7 @@ RANGES = {
     'adapt.event_interval_s': (0, INF, False),
     'adapt.t_read_s': (0, INF, True),
     'adapt.t_prog_s': (0, INF, True),
+    'adapt.refresh_pulses': (1, INF, True),
     'init.rate': (0, INF, False),
     'init.threshold': (0, INF, False),
     'init.penalty': (0, INF, False),

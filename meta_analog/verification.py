@@ -4,8 +4,8 @@ The error that remains comes out of the device and is not assumed. Rounds of
 
     act      one pulse or RESET where the error asks for it
     wait     delay_s
-    read     the mean of num_reads reads, times the known drift until the time
-             that the weights are wanted for
+    read     the mean of num_reads reads spread over read_span_s, times the
+             known drift until the time that the weights are wanted for
     latch    what once read within tolerance is closed, for good; so is what
              has no pulse or RESET left
 
@@ -30,33 +30,16 @@ a target of its own: pairs [I, O] or devices [P, D, I, O].
 """
 
 from collections.abc import Callable
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import synapse
-
-MIN_SIGMAS = 1.0  # a tolerance below so many deviations is a lottery of reads
-
-
-class Budget(NamedTuple):
-  """What a verification may spend, and when it is content; all traced."""
-
-  max_rounds: jax.Array | int = 100
-  max_pulses: jax.Array | int = 100  # per pair, or per device
-  max_resets: jax.Array | int = 10  # per pair, or per device
-  num_reads: jax.Array | int = 16  # averaged in each check
-  tolerance_uS: jax.Array | float = 0.3
-  delay_s: jax.Array | float = 1.0  # between a pulse and its read
-  drift_correction: jax.Array | float = 1.0  # 0 none, 1 all of the mean law
-  level_uS: jax.Array | float = 9.0  # above, a side has no room left
-  overshoot_uS: jax.Array | float = 2.0  # beyond, begin again
-  step_uS: jax.Array | float = 1.8  # of a pulse, where several come at once
 
 
 class Target(NamedTuple):
@@ -64,8 +47,8 @@ class Target(NamedTuple):
 
   Attributes:
     error_fn: predicted conductances [P, D, I, O] -> error U, uS.
-    act_fn: (error U, predicted, counter, pulses left U, may_reset U, budget) ->
-      signed pulses and RESETs, [P, D, I, O].
+    act_fn: (error U, predicted, counter, may_reset U, budget) -> signed pulses
+      and RESETs, [P, D, I, O].
     count_fn: [P, D, I, O] -> U, sums over what a target has.
     share_fn: U -> [P, D, I, O], the way back.
   """
@@ -90,68 +73,19 @@ class Progress(NamedTuple):
   time_s: jax.Array  # scalar, chip time
 
 
-def check(
-    budget: Budget, read_sigma_uS: float, *, duration_s: float = math.inf
-) -> None:
-  """Raises ValueError at the first value of a budget that cannot be.
-
-  Args:
-    budget: numbers.
-    read_sigma_uS: deviation of one read of what is verified, at the largest
-      target, see `controller.read_sigma_uS`.
-    duration_s: from the start to the time that the weights are wanted for.
-
-  Raises:
-    ValueError: names the field, its value and what is allowed.
-  """
-  for field, least in (('max_rounds', 1), ('max_pulses', 1), ('max_resets', 0),
-                       ('num_reads', 1)):
-    value = getattr(budget, field)
-    if not math.isfinite(value) or value != int(value) or value < least:
-      raise ValueError(f'{field} = {value}: must be a whole number, at least '
-                       f'{least}')
-  for field in ('tolerance_uS', 'level_uS', 'overshoot_uS', 'step_uS'):
-    value = getattr(budget, field)
-    if not value > 0:
-      raise ValueError(f'{field} = {value}: must be greater than 0')
-  if not 0 <= budget.delay_s < math.inf:
-    raise ValueError(f'delay_s = {budget.delay_s}: must be at least 0')
-  if not 0 <= budget.drift_correction <= 1:
-    raise ValueError(f'drift_correction = {budget.drift_correction}: must be '
-                     'from 0 to 1')
-  least_uS = MIN_SIGMAS * read_sigma_uS / math.sqrt(budget.num_reads)
-  if not budget.tolerance_uS >= least_uS:
-    raise ValueError(
-        f'tolerance_uS = {budget.tolerance_uS}: must be at least '
-        f'{least_uS:.3g}, the deviation of the mean of num_reads = '
-        f'{budget.num_reads} reads')
-  last_s = (budget.max_rounds + 1) * budget.delay_s
-  if last_s > duration_s:
-    raise ValueError(
-        f'max_rounds = {budget.max_rounds}, delay_s = {budget.delay_s}: '
-        f'{last_s} s must not exceed the {duration_s} s until the weights are '
-        'wanted')
-
-
-def pairs(
-    wanted_uS: jax.Array, *, bidirectional: bool, at_once: int = 1
-) -> Target:
+def pairs(wanted_uS: jax.Array, *, bidirectional: bool) -> Target:
   """Returns the target of pairs, differences sum_d G+ - sum_d G- [I, O].
 
-  Each round has one pulse, or up to `at_once` where the error exceeds so many
-  steps, on the devices whose turn it is. SET-only: on the side that brings the
-  difference nearer. Bidirectional: up or down on the side that the wanted
-  difference is of, so that the other stays low.
+  Each round has one pulse, on the device whose turn it is. SET-only: on the
+  side that brings the difference nearer. Bidirectional: up or down on the side
+  that the wanted difference is of, so that the other stays low.
   """
   def error_fn(predicted_uS):
     return wanted_uS - controller.difference(predicted_uS)
 
-  def act_fn(error_uS, predicted_uS, counter, left, may_reset, budget):
+  def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
     num_devices = predicted_uS.shape[1]
-    n = jnp.clip(jnp.floor(jnp.abs(error_uS) / budget.step_uS), 1.0, at_once)
-    n = jnp.minimum(n, left)
-    up = jnp.stack([jnp.where(error_uS > 0, n, 0.0),
-                    jnp.where(error_uS < 0, n, 0.0)])
+    up = jnp.stack([error_uS > 0, error_uS < 0]).astype(jnp.float32)
     if bidirectional:
       ours = jnp.stack([wanted_uS >= 0, wanted_uS < 0])
       signed = jnp.where(ours, up - up[::-1], 0.0)
@@ -178,8 +112,8 @@ def devices(targets_uS: jax.Array, *, bidirectional: bool) -> Target:
   def error_fn(predicted_uS):
     return targets_uS - predicted_uS
 
-  def act_fn(error_uS, predicted_uS, counter, left, may_reset, budget):
-    del predicted_uS, counter, left, budget
+  def act_fn(error_uS, predicted_uS, counter, may_reset, budget):
+    del predicted_uS, counter, budget
     if bidirectional:
       return jnp.sign(error_uS), jnp.zeros_like(error_uS, bool)
     past = error_uS < 0
@@ -190,14 +124,15 @@ def devices(targets_uS: jax.Array, *, bidirectional: bool) -> Target:
 
 def start(
     key: jax.Array, device: base.Device, model: base.Device,
-    crossbar: xbar.Crossbar, target: Target, budget: Budget,
-    time_s: jax.Array, reference_s: jax.Array
+    crossbar: xbar.Crossbar, target: Target, budget: budgets.Budget,
+    time_s: jax.Array, reference_s: jax.Array, touched: jax.Array | bool = True
 ) -> Progress:
-  """Returns the first read of a verification."""
+  """Returns the first read of a verification; see `verify`."""
   zero = target.error_fn(jnp.zeros(crossbar.wear.num_pulses.shape)) * 0.0
   nothing = Progress(
       crossbar=crossbar, predicted_uS=crossbar.wear.num_pulses * 0.0,
-      error_uS=zero, closed=zero > 0, num_pulses=zero, num_resets=zero,
+      error_uS=zero, closed=(zero > 0) | ~jnp.asarray(touched),
+      num_pulses=zero, num_resets=zero,
       num_reads=jnp.float32(0.0), num_rounds=jnp.int32(0),
       time_s=jnp.asarray(time_s, jnp.float32))
   return look(key, device, model, nothing, target, budget, reference_s)
@@ -205,18 +140,21 @@ def start(
 
 def look(
     key: jax.Array, device: base.Device, model: base.Device,
-    progress: Progress, target: Target, budget: Budget, reference_s: jax.Array
+    progress: Progress, target: Target, budget: budgets.Budget,
+    reference_s: jax.Array
 ) -> Progress:
   """Returns progress after a delay, a read of what is open and the latch."""
-  time_s = progress.time_s + budget.delay_s
+  time_s = progress.time_s + budget.delay_s + budget.read_span_s
   crossbar = progress.crossbar
-  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads)
+  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads,
+                               budget.fresh_share)
   drift = controller.known_drift(model, crossbar, time_s, reference_s)
   shape = mean_uS.shape
   open_ = jnp.broadcast_to(target.share_fn(~progress.closed), shape)
   predicted_uS = jnp.where(
       open_, mean_uS * drift ** budget.drift_correction, progress.predicted_uS)
-  error_uS = target.error_fn(predicted_uS)
+  error_uS = jnp.where(
+      progress.closed, progress.error_uS, target.error_fn(predicted_uS))
   return progress._replace(
       crossbar=controller.believe_reads(
           model, crossbar, mean_uS, open_, time_s),
@@ -228,7 +166,7 @@ def look(
 
 def act(
     key: jax.Array, device: base.Device, model: base.Device,
-    progress: Progress, target: Target, budget: Budget
+    progress: Progress, target: Target, budget: budgets.Budget
 ) -> Progress:
   """Returns progress after a pulse or RESET of all that is open and can."""
   key_pulse, key_reset = jax.random.split(key)
@@ -236,8 +174,8 @@ def act(
   left = budget.max_pulses - progress.num_pulses
   may_reset = progress.num_resets < budget.max_resets
   pulses, resets = target.act_fn(
-      progress.error_uS, progress.predicted_uS, crossbar.counter, left,
-      may_reset, budget)
+      progress.error_uS, progress.predicted_uS, crossbar.counter, may_reset,
+      budget)
   open_ = jnp.broadcast_to(
       target.share_fn(~progress.closed & (left > 0)), shape)
   pulses, resets = jnp.where(open_, pulses, 0.0), resets & open_
@@ -258,8 +196,8 @@ def act(
 
 def verify(
     key: jax.Array, device: base.Device, model: base.Device,
-    crossbar: xbar.Crossbar, target: Target, budget: Budget,
-    time_s: jax.Array, reference_s: jax.Array
+    crossbar: xbar.Crossbar, target: Target, budget: budgets.Budget,
+    time_s: jax.Array, reference_s: jax.Array, touched: jax.Array | bool = True
 ) -> tuple[xbar.Crossbar, base.Info]:
   """Returns the crossbar after program-and-verify, until all latch or it ends.
 
@@ -269,9 +207,11 @@ def verify(
     model: the technology without noise.
     crossbar: state, usually `blank`, or a crossbar that is to be corrected.
     target: from `pairs` or `devices`.
-    budget: see `check`.
+    budget: see `budgets.check`.
     time_s: chip time of the start.
     reference_s: chip time that the target is wanted for, not before the end.
+    touched: U, booleans: the rest is neither read nor pulsed, and counts as
+      finished without an error.
 
   Returns:
     New `Crossbar`, and 'num_pulses' U, 'num_resets' U, 'num_reads' (of one
@@ -280,7 +220,7 @@ def verify(
   """
   key_start, key_loop = jax.random.split(key)
   begun = start(key_start, device, model, crossbar, target, budget, time_s,
-                reference_s)
+                reference_s, touched)
 
   def goes_on(progress):
     return (jnp.any(~progress.closed)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import programming
@@ -58,10 +59,19 @@ ProgramFn = Callable[
 WriteFn = Callable[
     [jax.Array, base.Device, base.Device, xbar.Crossbar, Request],
     tuple[xbar.Crossbar, Counts]]
-# The same, but the change that is still wanted and the reads come with it.
 RefreshFn = Callable[
     [jax.Array, base.Device, base.Device, xbar.Crossbar, Request],
-    tuple[xbar.Crossbar, Request, jax.Array]]
+    'Refreshed']
+
+
+class Refreshed(NamedTuple):
+  """What a refresh leaves."""
+
+  crossbar: xbar.Crossbar
+  request: Request  # what is still wanted, and how it is turned into pulses
+  touched: jax.Array  # [I, O], booleans: pairs of which a side was RESET
+  reads: jax.Array  # scalar, of one device each
+  known_uS: jax.Array | None  # [P, D, I, O], as read before it, where it read
 
 
 def statistical(key, device, model, targets_uS, gain_per_uS):
@@ -72,7 +82,7 @@ def statistical(key, device, model, targets_uS, gain_per_uS):
 
 
 def verified_program(
-    budget: verification.Budget, reference_s: float, *, bidirectional: bool
+    budget: budgets.Budget, reference_s: float, *, bidirectional: bool
 ) -> ProgramFn:
   """Returns program-and-verify from RESET, by pairs, that ends by time 0.
 
@@ -80,14 +90,14 @@ def verified_program(
   the pulses leave. There is no gradient to the targets.
 
   Args:
-    budget: see `verification.check`.
+    budget: see `budgets.check`.
     reference_s: chip time that the differences are wanted for.
     bidirectional: whether the device takes negative pulses.
 
   Returns:
     A `ProgramFn`.
   """
-  start_s = -duration_s(budget)
+  start_s = -budgets.longest_s(budget)
 
   def program_fn(key, device, model, targets_uS, gain_per_uS):
     key_blank, key_verify = jax.random.split(key)
@@ -106,25 +116,23 @@ def verified_program(
   return program_fn
 
 
-def duration_s(budget: verification.Budget) -> float:
-  """Returns how long a verification may take, s."""
-  return float((budget.max_rounds + 1) * budget.delay_s)
-
-
 def no_refresh(key, device, model, crossbar, request):
   """A `RefreshFn` that leaves everything as it is."""
   del key, device, model
-  return crossbar, request, jnp.float32(0.0)
+  return Refreshed(crossbar, request, jnp.zeros(request.delta_w.shape, bool),
+                   jnp.float32(0.0), None)
 
 
 def threshold_refresh(
-    rule: refresh.Threshold, *, num_reads: int, num_levels: int
+    rule: refresh.Threshold, *, num_reads: int, fresh_share: float,
+    num_levels: int
 ) -> RefreshFn:
   """Returns the refresh of `refresh.by_threshold`, decided by noisy reads.
 
   Args:
     rule: levels.
     num_reads: averaged for the decision.
+    fresh_share: of each, see `controller.measure`.
     num_levels: most pulses that write a pair anew.
 
   Returns:
@@ -132,27 +140,53 @@ def threshold_refresh(
   """
   def refresh_fn(key, device, model, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, request, num_reads)
-    crossbar, _ = refresh.by_threshold(
+    known_uS = _measure(
+        key_read, device, crossbar, request, num_reads, fresh_share)
+    crossbar, info = refresh.by_threshold(
         key_write, device, model, crossbar, known_uS, rule, request.write_s,
         request.reference_s, num_levels=num_levels)
-    return crossbar, request, jnp.float32(num_reads * known_uS.size)
+    return Refreshed(crossbar, request, info['refreshed'],
+                     jnp.float32(num_reads * known_uS.size), known_uS)
 
   return refresh_fn
 
 
 def update_ready_refresh(
-    rule: refresh.UpdateReady, *, num_reads: int
+    rule: refresh.UpdateReady, *, num_reads: int, fresh_share: float,
+    num_levels: int
 ) -> RefreshFn:
-  """Returns the refresh of `refresh.by_update_ready`, by noisy reads."""
+  """Returns the refresh of `refresh.by_update_ready`, by noisy reads.
+
+  What a refreshed pair lost is written with up to num_levels pulses, by the
+  controller's table: the rule of adaptation may have no more than one.
+
+  Args:
+    rule: levels.
+    num_reads: averaged for the decision.
+    fresh_share: of each, see `controller.measure`.
+    num_levels: most pulses that write a pair anew.
+
+  Returns:
+    A `RefreshFn`.
+  """
   def refresh_fn(key, device, model, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, request, num_reads)
-    crossbar, aimed, _ = refresh.by_update_ready(
+    known_uS = _measure(
+        key_read, device, crossbar, request, num_reads, fresh_share)
+    crossbar, aimed, info = refresh.by_update_ready(
         key_write, device, model, crossbar, known_uS, request.delta_w, rule,
         request.write_s, request.reference_s)
-    return (crossbar, request._replace(delta_w=aimed),
-            jnp.float32(num_reads * known_uS.size))
+    touched = jnp.any(info['refreshed'], axis=0)
+
+    def encode_fn(crossbar, delta_w):
+      anew = controller.nearest_pulses(
+          model, crossbar, delta_w, request.write_s, request.reference_s,
+          num_levels)
+      return jnp.where(touched, anew, request.encode_fn(crossbar, delta_w))
+
+    return Refreshed(
+        crossbar, request._replace(delta_w=aimed, encode_fn=encode_fn), touched,
+        jnp.float32(num_reads * known_uS.size), known_uS)
 
   return refresh_fn
 
@@ -161,27 +195,25 @@ def open_loop(refresh_fn: RefreshFn = no_refresh) -> WriteFn:
   """Returns blind pulse trains, after a refresh."""
   def write_fn(key, device, model, crossbar, request):
     key_refresh, key_pulse = jax.random.split(key)
-    new, request, reads = refresh_fn(
-        key_refresh, device, model, crossbar, request)
-    num_pulses = request.encode_fn(new, request.delta_w)
-    new = xbar.pulse(
-        key_pulse, device, model, new, num_pulses, request.write_s)
-    return new, _count(crossbar, new, reads)
+    begun = refresh_fn(key_refresh, device, model, crossbar, request)
+    new, _ = _pulse_blindly(key_pulse, device, model, begun)
+    return new, _count(crossbar, new, begun.reads)
 
   return write_fn
 
 
 def verified(
-    budget: verification.Budget,
+    budget: budgets.Budget,
     refresh_fn: RefreshFn = no_refresh,
     *,
     bidirectional: bool,
 ) -> WriteFn:
   """Returns program-and-verify, differentiated as the open loop.
 
-  Only pairs that the open loop would pulse are touched, read with num_reads
-  first; their wanted difference is what was read, by the known drift, plus the
-  change.
+  Only pairs that were refreshed or that the open loop would pulse are touched,
+  read and believed. Their wanted difference is what was read before the
+  refresh, by the known drift, plus the change: what a refresh wrote amiss is an
+  error like any other.
 
   Args:
     budget: of each pair.
@@ -191,45 +223,51 @@ def verified(
   Returns:
     A `WriteFn`.
   """
-  blind = open_loop()
-
   def write_fn(key, device, model, crossbar, request):
     key_refresh, key_pulse, key_read, key_verify = jax.random.split(key, 4)
-    start, request, reads = refresh_fn(
-        key_refresh, device, model, crossbar, request)
-    surrogate, _ = blind(key_pulse, device, model, start, request)
+    begun = refresh_fn(key_refresh, device, model, crossbar, request)
+    surrogate, num_pulses = _pulse_blindly(key_pulse, device, model, begun)
+    touched = begun.touched | (jax.lax.stop_gradient(num_pulses) != 0)
+    known_uS, reads = begun.known_uS, begun.reads
+    if known_uS is None:
+      known_uS = _measure(key_read, device, crossbar, request,
+                          budget.num_reads, budget.fresh_share)
+      reads = reads + budget.num_reads * jnp.sum(
+          jnp.broadcast_to(touched, known_uS.shape))
     fixed = jax.lax.stop_gradient
-    before, wanted = fixed((start, request.delta_w))
-    touched = fixed(request.encode_fn(start, request.delta_w)) != 0
-    read_uS = _measure(key_read, device, before, request, budget.num_reads)
-    drift = controller.known_drift(
-        model, before, request.write_s, request.reference_s)
-    wanted_uS = (controller.difference(read_uS * drift)
-                 + wanted / before.gain_per_uS)
+    wanted_uS = _wanted_uS(
+        model, fixed(crossbar), known_uS, request, fixed(request.delta_w))
     new, info = verification.verify(
-        key_verify, device, model, before,
-        _only(verification.pairs(wanted_uS, bidirectional=bidirectional),
-              touched),
-        budget, request.write_s, request.reference_s)
-    counts = _count(
-        crossbar, new, reads + info['num_reads']
-        + budget.num_reads * read_uS.shape[0] * read_uS.shape[1]
-        * jnp.sum(touched))
+        key_verify, device, model, fixed(begun.crossbar),
+        verification.pairs(wanted_uS, bidirectional=bidirectional), budget,
+        request.write_s, request.reference_s, touched)
+    counts = _count(crossbar, new, reads + info['num_reads'])
     return jax.tree.map(_straight_through, new, surrogate), counts
 
   return write_fn
 
 
-def _only(target, touched):
-  """Returns the target with no error where nothing is to be written."""
-  return target._replace(error_fn=lambda g_uS: jnp.where(
-      touched, target.error_fn(g_uS), 0.0))
+def _pulse_blindly(key, device, model, begun):
+  """Returns the crossbar after the open loop's pulses, and these [I, O]."""
+  crossbar, request = begun.crossbar, begun.request
+  num_pulses = request.encode_fn(crossbar, request.delta_w)
+  new = xbar.pulse(key, device, model, crossbar, num_pulses, request.write_s)
+  return new, num_pulses
 
 
-def _measure(key, device, crossbar, request, num_reads):
+def _wanted_uS(model, crossbar, known_uS, request, delta_w):
+  """Returns the differences [I, O] wanted at the reference time."""
+  drift = controller.known_drift(
+      model, crossbar, request.write_s, request.reference_s)
+  return (controller.difference(known_uS * drift)
+          + delta_w / crossbar.gain_per_uS)
+
+
+def _measure(key, device, crossbar, request, num_reads, fresh_share):
   """Returns the mean of noisy reads [P, D, I, O], without a gradient."""
   return controller.measure(
-      key, device, jax.lax.stop_gradient(crossbar), request.write_s, num_reads)
+      key, device, jax.lax.stop_gradient(crossbar), request.write_s, num_reads,
+      fresh_share)
 
 
 def _straight_through(value, surrogate):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import programming
 from meta_analog import verification
@@ -119,7 +120,7 @@ def test_verification_leaves_less_than_descent_and_descent_than_open_loop():
   crossbar, _ = verification.verify(
       jax.random.key(1), *pair, opened()[0],
       verification.pairs(jnp.asarray(WANTED_uS), bidirectional=False),
-      verification.Budget(), START_S, REFERENCE_S)
+      budgets.Budget(), START_S, REFERENCE_S)
   errors = [product_error(e) for e in (
       true_error(pcm.PCMParams(), crossbar), descended()[2], opened()[2])]
   assert errors[0] < 0.9 * errors[1] < 0.7 * errors[2]

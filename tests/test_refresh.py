@@ -153,13 +153,21 @@ def test_the_update_ready_rule_does_not_see_the_true_state():
       results[0][5]['refreshed'], results[1][5]['refreshed'])
 
 
-def test_more_reads_know_better():
-  pair, crossbar = programmed(1.0, 7)
-  true_uS = pair[0].read_stats(crossbar.devices, T_WRITE_S)[0]
-  error = lambda n: np.std(controller.measure(
-      jax.random.key(n), pair[0], crossbar, T_WRITE_S, n) - true_uS)
-  # 48 devices: 6 standard errors of a ratio of deviations are a factor of 2.4
-  assert 4.0 / 2.4 < error(4) / error(64) < 4.0 * 2.4
+@pytest.mark.parametrize('num_reads', [1, 4, 64])
+@pytest.mark.parametrize('fresh_share', [0.0, 0.65, 1.0])
+def test_the_mean_of_reads_keeps_the_variance_that_is_frozen(
+    num_reads, fresh_share):
+  device = small.pcm_pair()[0]
+  crossbar = xbar.program(
+      jax.random.key(7), *small.pcm_pair(), jnp.full((2, 1, 32, 64), 6.0),
+      GAIN, T_PROG_S)  # 4096 devices: 6 standard errors are 7 %
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, T_WRITE_S)
+  error = (controller.measure(jax.random.key(num_reads), device, crossbar,
+                              T_WRITE_S, num_reads, fresh_share)
+           - mean_uS) / sigma_uS
+  expected = np.sqrt((1.0 - fresh_share) + fresh_share / num_reads)
+  np.testing.assert_allclose(np.std(error), expected, rtol=0.07)
+  assert abs(np.mean(error)) < 6.0 * expected / np.sqrt(4096)
 
 
 def test_known_drift_is_the_mean_law():

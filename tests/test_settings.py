@@ -52,8 +52,17 @@ BAD = {
     'periphery.ir_drop': -1.0,
     'prices.set_pJ': -1.0,
     'prices.parallel_writes': 0.0,
+    'device_params.pcm.g_reset_uS': 12.5,  # above g_max_uS
+    'device_params.pcm.g_reset_min_uS': 12.5,
+    'device_params.hermes.g_reset_uS': 1e3,
+    # Of no use to anybody, even where nothing is verified.
+    'verification.tolerance_uS': -1.0,
+    'verification.max_pulses': 0,
+    'verification.read_span_s': -0.1,
+    'verification.fresh_share': 1.5,
     'adapt.write': 'blindly',
     'adapt.refresh': 'daily',
+    'adapt.refresh_pulses': 0,
     'evaluation.programming': 'magic',
     'adapt.update_bits': 0,
     'adapt.rule': 'hebb',
@@ -96,9 +105,19 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
     # Below what the mean of so many reads can tell.
     {'adapt.write': 'verified', 'verification.tolerance_uS': 0.01},
     {'evaluation.programming': 'verified', 'verification.num_reads': 1},
+    # The hidden layers have more devices per polarity, and more noise.
+    {'adapt.write': 'verified', 'adapt.layers': 'all', 'adapt.rule': 'delta',
+     'crossbar.hidden_devices': 16},
+    # The test reads with more noise than the device has.
+    {'evaluation.programming': 'verified', 'evaluation.noise_scale': 3.0},
     # The last check would come after the query.
     {'adapt.write': 'verified', 'verification.delay_s': 5.0},
-    {'adapt.write': 'verified', 'verification.max_pulses': 0},
+    # Above the highest state.
+    {'adapt.write': 'verified', 'verification.level_uS': 12.5},
+    # One step of a device that goes both ways is 1 uS.
+    {'device': 'ideal', 'adapt.write': 'verified',
+     'verification.tolerance_uS': 0.45},
+    {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 4.0},
     {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 13.0},
     {'adapt.refresh': 'update_ready', 'adapt.refresh_ceiling_uS': 0.0},
 ])
@@ -115,6 +134,21 @@ def test_a_combination_that_cannot_be_is_refused(changes):
 def test_every_config_and_variant_is_accepted(module):
   for variant in ('', *module.VARIANTS):
     settings.check(module.get_config(variant))
+
+
+def test_refresh_is_refused_where_pulses_go_both_ways():
+  config = perf.get_config()
+  config.adapt.refresh = 'threshold'
+  with pytest.raises(settings.InputError, match='adapt.refresh = .*both ways'):
+    settings.check(config)
+
+
+@pytest.mark.parametrize('module', [pcm, perf])
+def test_verified_programming_and_writing_are_accepted_as_they_are(module):
+  config = module.get_config()
+  config.update_from_flattened_dict({
+      'evaluation.programming': 'verified', 'adapt.write': 'verified'})
+  settings.check(config)
 
 
 @pytest.mark.parametrize('change', [

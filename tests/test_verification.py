@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from meta_analog import base
+from meta_analog import budgets
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import programming
@@ -18,7 +19,7 @@ from meta_analog.devices import pcm
 
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
 START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)
-BUDGET = verification.Budget()
+BUDGET = budgets.Budget(tolerance_uS=0.3)
 # No noise of reads, no spread of exponents: what is read is what is.
 EXACT = pcm.PCMParams(m3=0.0, c3_uS=0.0, nu_std=0.0)
 WANTED_uS = np.random.default_rng(0).uniform(-9, 9, SHAPE[2:]).astype('f')
@@ -90,9 +91,11 @@ def test_noisier_reads_leave_a_larger_residual():
 
 def test_more_reads_leave_a_smaller_residual():
   noisy = EXACT._replace(c3_uS=1.0)
-  few, many = (rms(verified(noisy, BUDGET._replace(num_reads=n))[2])
-               for n in (2, 64))
-  assert many < 0.7 * few
+  error = lambda num_reads, fresh_share: rms(verified(noisy, BUDGET._replace(
+      num_reads=num_reads, fresh_share=fresh_share))[2])
+  assert error(64, 1.0) < 0.7 * error(2, 1.0)
+  # What is frozen while a look lasts, no number of its reads can tell.
+  assert error(64, 0.65) > 1.2 * error(64, 1.0)
 
 
 def test_spread_exponents_set_the_floor_that_reads_cannot_see():
@@ -125,7 +128,8 @@ def test_pulses_resets_and_reads_are_counted():
   assert info['num_reads'] == 2 * BUDGET.num_reads * np.sum(1 + acts)
   assert info['num_rounds'] == np.max(acts)
   np.testing.assert_allclose(
-      info['end_s'], BUDGET.delay_s * (1 + info['num_rounds']))
+      info['end_s'], (BUDGET.delay_s + BUDGET.read_span_s) * (
+          1 + info['num_rounds']), rtol=1e-5)
 
 
 @pytest.mark.parametrize('limit', [
@@ -150,7 +154,9 @@ def test_drift_starts_at_the_last_act_of_a_pair():
   assert np.all(new.devices.time_s <= info['end_s'])
   np.testing.assert_array_equal(new.devices.time_s, new.model.time_s)
   # At the end of the latest pair's last act only one delay has passed.
-  assert np.max(new.devices.time_s) == info['end_s'] - BUDGET.delay_s
+  np.testing.assert_allclose(
+      np.max(new.devices.time_s),
+      info['end_s'] - BUDGET.delay_s - BUDGET.read_span_s, rtol=1e-5)
 
 
 def test_the_controller_believes_its_reads():
@@ -202,7 +208,7 @@ def test_without_the_latch_the_residual_grows():
 
 
 class _Script(NamedTuple):
-  """A device that reads as scripted, whatever its state."""
+  """A device that reads as scripted, without noise, whatever its state."""
 
   g_uS: jax.Array
   num_pulses: jax.Array
@@ -214,18 +220,18 @@ def _scripted():
     return _Script(100.0 * jax.random.normal(key, target_uS.shape),
                    jnp.zeros_like(target_uS))
 
-  def read(key, state, time_s):
-    del key
+  def read_stats(state, time_s):
     place = jnp.arange(state.g_uS.size).reshape(state.g_uS.shape)
-    return 3.0 + 4.0 * jnp.sin(1.7 * place + time_s)
+    read_uS = 3.0 + 4.0 * jnp.sin(1.7 * place + time_s)
+    return read_uS, jnp.zeros_like(read_uS)
 
   return base.Device(
       program=program,
       pulse=lambda key, state, n, time_s: state._replace(
           num_pulses=state.num_pulses + jnp.abs(n)),
       reset=lambda key, state, mask, time_s: state,
-      read=read,
-      read_stats=lambda state, time_s: (state.g_uS, state.g_uS))
+      read=lambda key, state, time_s: read_stats(state, time_s)[0],
+      read_stats=read_stats)
 
 
 def test_verification_does_not_see_the_true_state():
@@ -237,7 +243,7 @@ def test_verification_does_not_see_the_true_state():
                             jnp.zeros((2, 2, 2, 2)), 0.3, START_S)
     new, info = verification.verify(
         jax.random.key(2), device, model, crossbar,
-        verification.pairs(wanted_uS, bidirectional=False, at_once=2),
+        verification.pairs(wanted_uS, bidirectional=False),
         BUDGET._replace(max_rounds=12, num_reads=1, max_pulses=11), START_S,
         REFERENCE_S)
     found.append((new.wear, new.counter, new.model, info))
@@ -276,8 +282,8 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
   high = np.asarray(wanted_uS) > 4.0
   new, info = verification.verify(
       jax.random.key(1), device, device, crossbar,
-      verification.pairs(wanted_uS, bidirectional=True, at_once=4),
-      BUDGET._replace(step_uS=0.5), START_S, REFERENCE_S)
+      verification.pairs(wanted_uS, bidirectional=True), BUDGET, START_S,
+      REFERENCE_S)
   reached_uS = controller.difference(new.devices.g_uS)
   assert info['converged'] == 1.0
   assert np.all(np.abs(reached_uS - wanted_uS) <= 0.3)
@@ -302,23 +308,56 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
     ('tolerance_uS', 0.05, 'deviation of the mean of num_reads = 16'),
     ('level_uS', -1.0, 'greater than 0'),
     ('overshoot_uS', 0.0, 'greater than 0'),
-    ('step_uS', 0.0, 'greater than 0'),
     ('delay_s', -1.0, 'at least 0'),
     ('delay_s', 2.0, 'until the weights are wanted'),
+    ('delay_s', 1.95, 'until the weights are wanted'),  # with the reads
+    ('read_span_s', -0.1, 'at least 0'),
     ('drift_correction', 1.1, 'from 0 to 1'),
+    ('fresh_share', 1.1, 'from 0 to 1'),
+    ('fresh_share', 0.0, 'deviation of the mean of num_reads = 16'),
 ])
 def test_budgets_that_cannot_be_are_refused(field, value, words):
-  verification.check(BUDGET, 0.4, duration_s=200.0)
+  budgets.check(BUDGET, 0.4, duration_s=200.0)
   with pytest.raises(ValueError, match=f'{field} = .*{words}'):
-    verification.check(BUDGET._replace(**{field: value}), 0.4, duration_s=200.0)
+    budgets.check(BUDGET._replace(**{field: value}), 0.4, duration_s=200.0)
+
+
+def test_a_tolerance_below_half_a_step_to_and_fro_is_refused():
+  budgets.check(BUDGET, 0.0, step_uS=0.59)
+  with pytest.raises(ValueError, match='tolerance_uS = 0.3: .*half a step'):
+    budgets.check(BUDGET, 0.0, step_uS=0.61)
+
+
+def test_what_is_not_touched_is_neither_read_nor_believed():
+  pair, touched = pair_of(EXACT), np.abs(WANTED_uS) < 3.0
+  before = blank(*pair, jax.random.key(0))
+  new, info = jax.jit(lambda key: verification.verify(
+      key, *pair, before, verification.pairs(WANTED_uS, bidirectional=False),
+      BUDGET._replace(max_rounds=3), START_S, REFERENCE_S,
+      jnp.asarray(touched)))(jax.random.key(1))
+  for a, b in ((before.model.g_uS, new.model.g_uS),
+               (before.devices.g_uS, new.devices.g_uS)):
+    np.testing.assert_array_equal(a[..., ~touched], b[..., ~touched])
+    assert np.mean(a[..., touched] != b[..., touched]) > 0.5
+  acts = info['num_pulses'] + info['num_resets']
+  assert not np.any(acts[~touched])
+  assert info['num_reads'] == 2 * BUDGET.num_reads * np.sum(
+      (1 + acts)[touched])
+  assert np.all(info['finished'][~touched])
 
 
 def test_the_deviation_of_a_read_is_that_of_the_pair():
-  device = pcm.make(pcm.PCMParams())
-  sigma_uS = controller.read_sigma_uS(device, 6.0, 0.1, 4, 38.6)
-  one = pcm.make(pcm.PCMParams(program_p0_uS=0.0, program_p1=0.0,
-                               program_p2_per_uS=0.0))
-  exact_uS = controller.read_sigma_uS(one, 6.0, 0.1, 4, 38.6)
+  # No draw decides: the errors of programming are as large as ever.
+  sigma_uS = controller.read_sigma_uS(
+      *pair_of(pcm.PCMParams(noise_scale=1.5)), 6.0, 0.1, 4, 38.6)
   np.testing.assert_allclose(
-      exact_uS, 2.0 * np.hypot(0.03 * 6.0 + 0.13, 0.03 * 0.1 + 0.13), rtol=1e-4)
-  assert 0.7 < sigma_uS / exact_uS < 1.4
+      sigma_uS, 3.0 * np.hypot(0.03 * 6.0 + 0.13, 0.03 * 0.1 + 0.13),
+      rtol=1e-4)
+
+
+def test_the_tolerance_allowed_is_the_deviation_of_a_look():
+  # (1 - 0.65) + 0.65 / 16 of the variance of a read is left.
+  least_uS = 0.4 * np.sqrt(0.35 + 0.65 / 16)
+  budgets.check(BUDGET._replace(tolerance_uS=1.001 * least_uS), 0.4)
+  with pytest.raises(ValueError, match='tolerance_uS'):
+    budgets.check(BUDGET._replace(tolerance_uS=0.999 * least_uS), 0.4)
