@@ -137,6 +137,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   # of 40 neurons spike in one step.
   c.periphery.adc_range = 4.0
   c.periphery.tile_rows = 256  # as in the 14 nm core of Khaddam-Aljameh, 2022
+  c.periphery.tile_columns = 256
   c.periphery.gain_std = 0.0  # of the columns; 0: calibrated
   c.periphery.offset_std = 0.0  # in full weights
   c.periphery.ir_drop = 0.0  # 1: wires as in Rasch et al., 2023

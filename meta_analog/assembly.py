@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from meta_analog import base
+from meta_analog import compensation as compensation_lib
 from meta_analog import devices
 from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
@@ -126,7 +127,7 @@ def _make_network(config, num_layers):
       span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
       fresh_share=crossbar.fresh_read_share,
       periphery=peri.Periphery(**config.periphery),
-      compensation=peri.make_compensation(
+      compensation=compensation_lib.make(
           crossbar.drift_compensation, _clock(config)))
 
 

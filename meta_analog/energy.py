@@ -48,7 +48,19 @@ class Layer(NamedTuple):
   num_rows: int  # bias included
   num_outputs: int
   num_devices: int  # pairs of devices in parallel
-  num_tiles: int  # tiles that the rows fill
+  num_tiles: int  # that its rows and columns fill
+
+
+class Plan(NamedTuple):
+  """What a deployment does beside writing."""
+
+  num_steps: int  # time steps of a sample
+  num_events: int  # adaptation events
+  num_samples: int  # of the support set
+  num_written: int  # layers that are written, the last ones
+  probe_products: int  # of one measurement of drift, 0 without
+  program_wait_s: float  # between pulses and reads, at most
+  event_wait_s: float
 
 
 def write_nJ(prices: Prices, counts: Counts, mean_uS: float) -> float:
@@ -99,8 +111,7 @@ def program_counts(prices: Prices, num_devices: int) -> Counts:
 def account(
     prices: Prices,
     layers: tuple[Layer, ...],
-    num_steps: int,
-    num_presentations: int,
+    plan: Plan,
     program: Counts,
     adaptation: Counts,
     mean_uS: float,
@@ -109,31 +120,47 @@ def account(
 
   Args:
     prices: see `Prices`.
-    layers: of the network.
-    num_steps: time steps of one sample.
-    num_presentations: samples presented during adaptation, all events.
+    layers: of the network; the written ones come last.
+    plan: what happens beside the writes.
     program: counts of programming the chip.
     adaptation: counts of all adaptation events of one task.
     mean_uS: mean conductance of a device.
 
   Returns:
     {'energy': {'program_nJ', 'adaptation_nJ', 'adaptation_write_nJ',
-    'inference_nJ_per_sample'}, 'latency': {'program_ms', 'adaptation_ms',
-    'adaptation_write_ms', 'inference_ms_per_sample'}}. The adaptation holds the
-    products of the support set's presentations and the write.
+    'inference_nJ_per_sample', 'calibration_nJ'}, 'latency': {'program_ms',
+    'adaptation_ms', 'adaptation_write_ms', 'inference_ms_per_sample',
+    'calibration_ms', 'program_wait_ms', 'adaptation_wait_ms'}}. The adaptation
+    holds the presentations of the support set, the measurements of drift and
+    the write; the waits between pulse and read are at most those given, and are
+    in no other time. A calibration is one measurement of drift of all layers,
+    which comes before every presentation; 0 where drift is not measured.
   """
-  sample_nJ = num_steps * product_nJ(prices, layers)
-  sample_ms = products_ms(prices, layers, num_steps)
-  write_nJ_, write_ms_ = (write_nJ(prices, adaptation, mean_uS),
-                          write_ms(prices, adaptation))
+  written = layers[-plan.num_written:]
+  sample_nJ = plan.num_steps * product_nJ(prices, layers)
+  sample_ms = products_ms(prices, layers, plan.num_steps)
+  probe_nJ = plan.probe_products * product_nJ(prices, layers)
+  probe_ms = products_ms(prices, layers, plan.probe_products)
+  # After a write the written layers are measured twice.
+  again_nJ = 2 * plan.probe_products * product_nJ(prices, written)
+  again_ms = 2 * products_ms(prices, written, plan.probe_products)
+  presented = plan.num_events * plan.num_samples
+  written_nJ = write_nJ(prices, adaptation, mean_uS)
+  written_ms = write_ms(prices, adaptation)
   return {
       'energy': {
           'program_nJ': write_nJ(prices, program, mean_uS),
-          'adaptation_nJ': num_presentations * sample_nJ + write_nJ_,
-          'adaptation_write_nJ': write_nJ_,
-          'inference_nJ_per_sample': sample_nJ},
+          'adaptation_nJ': (presented * sample_nJ + written_nJ
+                            + plan.num_events * (probe_nJ + again_nJ)),
+          'adaptation_write_nJ': written_nJ,
+          'inference_nJ_per_sample': sample_nJ,
+          'calibration_nJ': probe_nJ},
       'latency': {
           'program_ms': write_ms(prices, program),
-          'adaptation_ms': num_presentations * sample_ms + write_ms_,
-          'adaptation_write_ms': write_ms_,
-          'inference_ms_per_sample': sample_ms}}
+          'adaptation_ms': (presented * sample_ms + written_ms
+                            + plan.num_events * (probe_ms + again_ms)),
+          'adaptation_write_ms': written_ms,
+          'inference_ms_per_sample': sample_ms,
+          'calibration_ms': probe_ms,
+          'program_wait_ms': 1e3 * plan.program_wait_s,
+          'adaptation_wait_ms': 1e3 * plan.num_events * plan.event_wait_s}}

@@ -11,17 +11,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from meta_analog import accounting
 from meta_analog import assembly
-from meta_analog import base
-from meta_analog import energy
 from meta_analog import losses
 from meta_analog import networks
-from meta_analog import periphery as peri
-from meta_analog import plasticity
 from meta_analog import presentation
 from meta_analog import training
-
-PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 
 
 def compile_test(
@@ -144,7 +139,7 @@ def summarize(
   by_time = {
       f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
       for i, time_s in enumerate(setup.after_s)}
-  layers = _layers(config, setup)
+  layers = accounting.layers(config, setup)
   num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
                     for layer in layers)
   return {
@@ -163,8 +158,9 @@ def summarize(
           'reads_per_task': float(np.mean(results['reads'])),
           'devices_written_per_task': float(np.mean(results['devices'])),
           'devices_total': int(num_devices)},
+      'tiles': [layer.num_tiles for layer in layers],
       'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
-      **_account(config, layers, int(num_devices), results),
+      **accounting.account(config, layers, int(num_devices), results),
   }
 
 
@@ -198,80 +194,13 @@ def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
   return {'mean': float(np.mean(scores)), 'ci95': half}
 
 
-def baselines(
-    config: ml_collections.ConfigDict,
-    setup: assembly.Setup,
-    params: networks.Params,
-    results: dict[str, np.ndarray],
-    key: jax.Array,
-) -> dict[str, dict[str, float]]:
-  """Returns what simpler or unlimited predictors reach on the same tasks.
-
-  'float_ridge' is the same network with exact weights and neither noise nor
-  drift, whose output layer is solved by ridge regression in float; its penalty
-  is chosen on tasks of a stream of its own.
-
-  Args:
-    config: checked.
-    setup: what it names.
-    params: trained meta-parameters.
-    results: of `run`.
-    key: of the validation stream.
-
-  Returns:
-    {name: {'mean', 'ci95'}}.
-  """
-  episodes = base.Episode(
-      base.Samples(results['support_x'], results['support_y']),
-      base.Samples(results['query_x'], results['query_y']), None)
-  rows = {name: np.asarray(value)
-          for name, value in jax.jit(
-              setup.task.baselines)(episodes).items()}
-  validation = jax.jit(jax.vmap(setup.task.sample))(
-      jax.random.split(key, config.evaluation.num_tasks))
-  fit = jax.jit(
-      lambda episodes, penalty: float_ridge(setup, params, episodes, penalty),
-      compiler_options=training.compiler_options(config))
-  score = lambda episodes, penalty: task_scores(
-      setup.task.metric, np.asarray(fit(episodes, penalty)),
-      np.asarray(episodes.query.y))
-  order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
-  best = min(PENALTIES, key=lambda p: order(score(validation, p)))
-  rows['float_ridge'] = score(episodes._replace(latent=None), best)
-  return {name: interval(value, results['chip_index'])
-          for name, value in rows.items()}
-
-
-def float_ridge(
-    setup: assembly.Setup, params: networks.Params, episodes: Any,
-    penalty: jax.Array
-) -> jax.Array:
-  """Returns query predictions of the network in float with a ridge head.
-
-  Args:
-    setup: what a config names.
-    params: trained meta-parameters.
-    episodes: arrays with a leading axis B.
-    penalty: of the ridge.
-
-  Returns:
-    [B, N, O].
-  """
-  theta = setup.networks.theta.apply(params)
-  views = presentation.exact_views(theta, setup.network)
-  network = setup.network._replace(periphery=presentation.EXACT)
-  present = lambda x: presentation.present(
-      jax.random.key(0), network, views, x)
-
-  def one_task(pair):
-    support, query = pair
-    seen = present(support.x)
-    delta_w = plasticity.ridge(
-        seen.features, support.y - seen.outputs, penalty)
-    tested = present(query.x)
-    return tested.outputs + tested.features @ delta_w
-
-  return jax.lax.map(one_task, (episodes.support, episodes.query))
+def _num_written(chip, adapted):
+  """Returns how many devices an adaptation touched, for each task [B]."""
+  total = 0.0
+  for before, after in zip(chip.crossbars, adapted.crossbars):
+    touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
+    total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
+  return total.astype(jnp.float32)
 
 
 def _chip_arrays(targets_uS, chip, adapted):
@@ -285,42 +214,3 @@ def _chip_arrays(targets_uS, chip, adapted):
                 after.wear.num_pulses - before.wear.num_pulses,
             f'layer_{i}_gain_per_uS': before.gain_per_uS}
   return out
-
-
-def _num_written(chip, adapted):
-  """Returns how many devices an adaptation touched, for each task [B]."""
-  total = 0.0
-  for before, after in zip(chip.crossbars, adapted.crossbars):
-    touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
-    total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
-  return total.astype(jnp.float32)
-
-
-def _layers(config, setup):
-  """Returns what a product of each layer takes."""
-  return tuple(
-      energy.Layer(*layer.u.shape, num_devices=count, num_tiles=peri.num_tiles(
-          layer.u.shape[0], config.periphery.tile_rows))
-      for layer, count in zip(
-          _shapes(setup).layers, setup.network.num_devices))
-
-
-def _account(config, layers, num_devices, results):
-  """Returns the energy and the latency of the tested deployment."""
-  prices = energy.Prices(**config.prices)
-  count = lambda prefix: energy.Counts(*(
-      float(np.mean(results[prefix + name]))
-      for name in ('pulses', 'resets', 'reads')))
-  programmed = count('program_')
-  if not programmed.sets:  # by the statistics: nothing was counted
-    programmed = energy.program_counts(prices, num_devices)
-  return energy.account(
-      prices, layers, config.network.num_time_steps,
-      config.adapt.num_events * config.task.support_size,
-      programmed, count(''),
-      float(np.mean(results['mean_uS'])))
-
-
-def _shapes(setup):
-  params = jax.eval_shape(setup.networks.theta.init, jax.random.key(0))
-  return jax.eval_shape(setup.networks.theta.apply, params)

@@ -12,6 +12,7 @@ import numpy as np
 import rich.console
 
 from meta_analog import assembly
+from meta_analog import baselines
 from meta_analog import checkpoints
 from meta_analog import energy_cases
 from meta_analog import environment
@@ -232,7 +233,7 @@ def _summarize(config, setup, state, results, key_validation):
              'task': config.task.name, 'device': config.device,
              'seed': config.seed}
   summary |= evaluation.summarize(config, setup, results)
-  summary['baselines'] = evaluation.baselines(
+  summary['baselines'] = baselines.compute(
       config, setup, state.params, results, key_validation)
   return summary
 

@@ -5,9 +5,9 @@ import math
 import ml_collections
 
 from meta_analog import checks
+from meta_analog import compensation
 from meta_analog import controller
 from meta_analog import devices
-from meta_analog import periphery
 from meta_analog import refresh
 from meta_analog import verification
 
@@ -37,7 +37,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     checks.is_member('device_params', name, devices.FAMILIES)
     _check_params(f'device_params.{name}', params, devices.FAMILIES[name])
   checks.is_member('crossbar.drift_compensation',
-                config.crossbar.drift_compensation, periphery.COMPENSATIONS)
+                config.crossbar.drift_compensation, compensation.COMPENSATIONS)
   checks.is_member('adapt.write', adapt.write, ('open_loop', 'verified'))
   checks.is_member(
       'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))

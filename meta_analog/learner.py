@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import compensation
 from meta_analog import crossbar as xbar
 from meta_analog import lif
 from meta_analog import periphery as peri
@@ -35,7 +36,7 @@ class Chip(NamedTuple):
 
   crossbars: tuple[xbar.Crossbar, ...]
   columns: tuple[peri.Columns, ...]
-  baselines: tuple[jax.Array, ...]  # [O] of each layer, drift calibration
+  baselines: tuple[compensation.Baseline | None, ...]  # of each layer
   rule: rules.RuleParams
   programmed: writing.Counts  # of all layers, where pulses were modelled
 
@@ -143,18 +144,17 @@ def program_chip(
              presentation.targets(theta, network), network.num_devices)
   crossbars, columns, counts = zip(*made)
   total = jax.tree.map(lambda *values: sum(values), *counts)
-  ones = tuple(jnp.ones(layer.u.shape[1]) for layer in theta.layers)
-  chip = Chip(crossbars, columns, ones, theta.rule, total)
-  if network.compensation.measure is None:
-    return chip
-  _, baselines = view_all(
-      key_calibrate, hardware, chip, jnp.float32(calibrate_s))
-  return chip._replace(baselines=baselines)
+  chip = Chip(crossbars, columns, (None,) * len(crossbars), theta.rule, total)
+  keys = jax.random.split(key_calibrate, len(crossbars))
+  return chip._replace(baselines=tuple(
+      _calibrate(key, hardware, chip, i, jnp.float32(calibrate_s),
+                 network.compensation.clock(jnp.float32(calibrate_s)))
+      for i, key in enumerate(keys)))
 
 
 def view_all(
     key: jax.Array, hardware: Hardware, chip: Chip, time_s: jax.Array
-) -> tuple[tuple[peri.View, ...], tuple[jax.Array, ...]]:
+) -> tuple[tuple[peri.View, ...], tuple[jax.Array | None, ...]]:
   """Returns what a presentation sees of every layer, and what was measured.
 
   Args:
@@ -164,7 +164,7 @@ def view_all(
     time_s: chip time.
 
   Returns:
-    Views, and the measurement [O] of each layer's drift compensation.
+    Views, and the outputs [B, O] by which each layer's drift was measured.
   """
   keys = jax.random.split(key, len(chip.crossbars))
   seen = [view_layer(k, hardware, chip, i, time_s)
@@ -175,8 +175,16 @@ def view_all(
 
 def view_layer(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int, time_s: jax.Array
-) -> tuple[peri.View, jax.Array]:
+) -> tuple[peri.View, jax.Array | None]:
   """Returns the view of layer i, and its drift measurement; see `view_all`."""
+  view, outputs = _look(key, hardware, chip, i, time_s)
+  factor = hardware.network.compensation.factor(
+      chip.baselines[i], outputs, time_s)
+  return view._replace(factor=factor), outputs
+
+
+def _look(key, hardware, chip, i, time_s):
+  """Returns the view of layer i without compensation, and a measurement."""
   network = hardware.network
   key_read, key_measure = jax.random.split(key)
   crossbar = chip.crossbars[i]
@@ -184,13 +192,19 @@ def view_layer(
       key_read, hardware.device, crossbar, time_s, network.fresh_share)
   view = presentation.look(reading, chip.columns[i], crossbar.gain_per_uS,
                            network, network.num_devices[i])
-  compensation = network.compensation
-  measured = chip.baselines[i]
-  if compensation.measure is not None:
-    measured = jax.lax.stop_gradient(
-        compensation.measure(key_measure, network.periphery, view))
-  factor = compensation.factor(chip.baselines[i], measured, time_s)
-  return view._replace(factor=factor), measured
+  if not network.compensation.measures:
+    return view, None
+  return view, jax.lax.stop_gradient(
+      compensation.probe(key_measure, network.periphery, view))
+
+
+def _calibrate(key, hardware, chip, i, time_s, level):
+  """Returns the baseline of layer i, from two reads, or None."""
+  if not hardware.network.compensation.measures:
+    return None
+  first, second = (_look(k, hardware, chip, i, time_s)[1]
+                   for k in jax.random.split(key))
+  return compensation.calibrate(first, second, jax.lax.stop_gradient(level))
 
 
 def all_layers_delta(
@@ -231,9 +245,12 @@ def _write_layer(
   key_write, key_settle = jax.random.split(key)
   write_s = time_s + times.write_delay_s
   crossbar, baseline = chip.crossbars[i], chip.baselines[i]
-  compensation = hardware.network.compensation
+  drift = hardware.network.compensation
+  factor_at = lambda then_s: (
+      drift.factor(baseline, measured, time_s)
+      * drift.clock(then_s) / drift.clock(time_s))
   # What the outputs are multiplied by when predictions are wanted.
-  factor = compensation.factor(baseline, measured, times.reference_s)
+  factor = factor_at(times.reference_s)
 
   def encode_fn(crossbar, delta_w):
     stairs = xbar.staircases(hardware.model, crossbar, rule.num_levels,
@@ -249,11 +266,9 @@ def _write_layer(
       key_write, hardware.device, hardware.model, crossbar, request)
   replace = lambda items, item: items[:i] + (item,) + items[i + 1:]
   chip = chip._replace(crossbars=replace(chip.crossbars, crossbar))
-  if compensation.measure is not None:
-    # The factor goes on from where it was: the write is no drift.
-    _, settled = view_layer(
-        key_settle, hardware, chip, i,
-        write_s + times.write_duration_s + times.settle_s)
-    now = compensation.factor(baseline, measured, time_s)
-    chip = chip._replace(baselines=replace(chip.baselines, now * settled))
-  return chip, counts._asdict()
+  # The write is no drift: the factor goes on from where it was, by the clock.
+  settled_s = write_s + times.write_duration_s + times.settle_s
+  baseline = _calibrate(
+      key_settle, hardware, chip, i, settled_s, factor_at(settled_s))
+  return (chip._replace(baselines=replace(chip.baselines, baseline)),
+          counts._asdict())

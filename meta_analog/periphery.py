@@ -1,4 +1,4 @@
-"""What surrounds a crossbar: converters, columns, tiles, wires, compensation.
+"""What surrounds a crossbar: converters, columns, tiles, wires.
 
 A product, from digital inputs to digital outputs:
 
@@ -9,11 +9,9 @@ A product, from digital inputs to digital outputs:
 W is what a presentation reads (`crossbar.read`); gain g and offset o of every
 column differ from chip to chip; the factor undoes drift.
 
-Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows,
-B calibration vector.
+Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,7 +21,6 @@ from meta_analog import crossbar as xbar
 from meta_analog import quantize
 
 EXACT_BITS = 32  # a converter as fine as float32 itself
-NUM_CALIBRATION_VECTORS = 64
 # Rows of a unit-weight column whose wire resists as much as the cell conducts.
 # Source: aihwkit, rpu_forward_backward_pass, Gw / g_max (Rasch et al., 2023).
 WIRE_TO_CELL = 5.7143e5
@@ -55,6 +52,8 @@ class Periphery(NamedTuple):
     adc_range: largest output, in units of weight_max times the largest input,
       and never more than all rows of a tile can give.
     tile_rows: most rows of a tile, static.
+    tile_columns: most columns of a tile, one for each polarity and device of an
+      output, static; columns do not see each other, so it only counts tiles.
     gain_std: deviation of the columns' gain, relative.
     offset_std: deviation of the columns' offset, in units of weight_max.
     ir_drop: 1 for the wires of the source, 0 for perfect wires, static.
@@ -65,22 +64,10 @@ class Periphery(NamedTuple):
   adc_bits: int = EXACT_BITS
   adc_range: float = 10.0
   tile_rows: int = 256
+  tile_columns: int = 256
   gain_std: jax.Array | float = 0.0
   offset_std: jax.Array | float = 0.0
   ir_drop: float = 0.0
-
-
-class Compensation(NamedTuple):
-  """A way to undo drift by one digital factor on a layer's outputs.
-
-  Attributes:
-    measure: `(key, periphery, view) -> [O]`, what the controller measures, or
-      None where it measures nothing.
-    factor: `(baseline [O], measured [O], time_s) -> scalar or [O]`.
-  """
-
-  measure: Callable[[jax.Array, Periphery, View], jax.Array] | None
-  factor: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
@@ -111,9 +98,9 @@ def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
   return quantize.straight_through(step * jnp.round(limited / step), limited)
 
 
-def num_tiles(num_rows: int, tile_rows: int) -> int:
-  """Returns how many tiles a layer of so many rows, bias included, takes."""
-  return -(-num_rows // tile_rows)
+def num_tiles(number: int, limit: int) -> int:
+  """Returns how many tiles so many rows, or columns, take."""
+  return -(-number // limit)
 
 
 def make_columns(
@@ -172,14 +159,15 @@ def product(
   for k in range(last + 1):
     rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
     part = xbar.Reading(reading.weights[rows], reading.variance[rows])
-    reach = min(periphery.adc_range, float(part.weights.shape[0]))
+    num_rows = part.weights.shape[0]
+    reach = min(periphery.adc_range, float(num_rows))
     if k < last:  # only the last tile holds the bias
       part = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), part)
     mean, deviation = xbar.product(inputs[..., rows], part)
     if periphery.ir_drop:
       mean -= periphery.ir_drop * _lost(
           inputs[..., rows], part.weights, view.weight_max,
-          periphery.dac_range)
+          periphery.dac_range, num_rows)
     shape = (num_steps,) + mean.shape[-2:]
     noise = jax.random.normal(jax.random.fold_in(key, k), shape)
     y = _steps(mean, shape) + _steps(deviation, shape) * noise
@@ -189,86 +177,21 @@ def product(
   return jnp.reshape(view.factor, (1, 1, -1)) * total
 
 
-def make_compensation(
-    name: str, clock: Callable[[jax.Array], jax.Array]
-) -> Compensation:
-  """Returns a drift compensation by name.
+def wire_loss(a: jax.Array) -> jax.Array:
+  """Returns c = a (a (0.05 a - 0.2) + 0.5), the share lost to the wire.
 
-  'none' leaves the drift; 'clock' trusts the known mean drift since
-  programming; 'global' and 'column' measure, as one factor a layer or one a
-  column, how much the outputs to known vectors have shrunk since a baseline:
-
-      factor = mean |y(baseline)| / mean |y(now)|
-
-  Source: global drift compensation of Joshi et al., 2020
-  (doi:10.1038/s41467-020-16108-9), with vectors of random signs in place of
-  unit vectors, so that the outputs fill the range of the ADC.
+  Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
 
   Args:
-    name: of COMPENSATIONS.
-    clock: time since programming, s, to the factor of the mean drift.
+    a: load of the column over what its wire conducts.
 
   Returns:
-    `Compensation`.
-
-  Raises:
-    ValueError: if the name is unknown.
+    The share, any shape.
   """
-  if name not in COMPENSATIONS:
-    raise ValueError(f'drift_compensation = {name!r}: must be one of '
-                     f'{", ".join(COMPENSATIONS)}')
-  return COMPENSATIONS[name](clock)
+  return a * (a * (0.05 * a - 0.2) + 0.5)
 
 
-def measure_columns(
-    key: jax.Array, periphery: Periphery, view: View
-) -> jax.Array:
-  """Returns mean |y| of every column for vectors of random signs, [O].
-
-  Args:
-    key: consumed by the read noise.
-    periphery: design; the outputs pass its ADC.
-    view: of the layer; its factor is not applied.
-
-  Returns:
-    [O], at least 1e-9.
-  """
-  num_inputs = view.reading.weights.shape[0] - 1
-  signs = periphery.dac_range * jax.random.rademacher(
-      jax.random.key(1), (NUM_CALIBRATION_VECTORS, num_inputs), jnp.float32)
-  raw = view._replace(factor=1.0)
-  y = product(key, periphery, raw, signs, 1)[0]
-  return jnp.maximum(jnp.mean(jnp.abs(y), axis=0), 1e-9)
-
-
-def _none(clock):
-  del clock
-  return Compensation(None, lambda baseline, now, time_s: jnp.ones(()))
-
-
-def _clock(clock):
-  return Compensation(
-      None, lambda baseline, now, time_s: jnp.asarray(clock(time_s)))
-
-
-def _global(clock):
-  del clock
-  return Compensation(
-      measure_columns,
-      lambda baseline, now, time_s: jnp.mean(baseline) / jnp.mean(now))
-
-
-def _column(clock):
-  del clock
-  return Compensation(
-      measure_columns, lambda baseline, now, time_s: baseline / now)
-
-
-COMPENSATIONS = {
-    'none': _none, 'clock': _clock, 'global': _global, 'column': _column}
-
-
-def _lost(inputs, weights, weight_max, x_max):
+def _lost(inputs, weights, weight_max, x_max, num_rows):
   """Returns what the voltage drop along a column's wire takes from it.
 
       a = n / 5.7143e5 sum_j |w_j| |x_j|,   c = a (a (0.05 a - 0.2) + 0.5)
@@ -277,15 +200,13 @@ def _lost(inputs, weights, weight_max, x_max):
   with w and x as fractions of their largest values and j the row.
   Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
   """
-  num_rows = weights.shape[0]
-  row = jnp.arange(num_rows, dtype=weights.dtype)[:, None] / num_rows
+  row = jnp.arange(len(weights), dtype=weights.dtype)[:, None] / num_rows
   zero = jnp.zeros_like(weights)
   load = xbar.product(
       jnp.abs(inputs), xbar.Reading(jnp.abs(weights), zero))[0]
   a = num_rows / WIRE_TO_CELL * load / (weight_max * x_max)
-  c = a * (a * (0.05 * a - 0.2) + 0.5)
   far = weights * (1.0 - jnp.square(1.0 - row))
-  return c * xbar.product(inputs, xbar.Reading(far, zero))[0]
+  return wire_loss(a) * xbar.product(inputs, xbar.Reading(far, zero))[0]
 
 
 def _steps(array, shape):

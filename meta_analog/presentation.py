@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from meta_analog import compensation as compensation_lib
 from meta_analog import crossbar as xbar
 from meta_analog import lif
 from meta_analog import periphery as peri
@@ -68,7 +69,7 @@ class Network(NamedTuple):
   floor_uS: jax.Array | float
   fresh_share: jax.Array | float
   periphery: peri.Periphery
-  compensation: peri.Compensation
+  compensation: compensation_lib.Compensation
 
 
 class Presentation(NamedTuple):

@@ -46,6 +46,7 @@ RANGES = {
     'periphery.adc_bits': (1, 32, True),
     'periphery.adc_range': (0, INF, False),
     'periphery.tile_rows': (1, INF, True),
+    'periphery.tile_columns': (1, INF, True),
     'periphery.gain_std': (0, INF, True),
     'periphery.offset_std': (0, INF, True),
     'periphery.ir_drop': (0, INF, True),

@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from meta_analog import compensation as compensation_lib
 from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import maml
-from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import rules
 from meta_analog.devices import ideal
@@ -41,7 +41,8 @@ def ideal_pair(step_uS=0.1):
 
 def network(
     num_devices=(1, 1, 2), fresh_share=0.5, unroll_fn=lif.unroll,
-    periphery=presentation.EXACT, compensation='none', clock=None):
+    periphery=presentation.EXACT, compensation='none',
+    clock=jnp.ones_like):
   """Returns the fixed part of the small net."""
   return presentation.Network(
       unroll_fn=unroll_fn,
@@ -55,7 +56,7 @@ def network(
       floor_uS=0.1,
       fresh_share=fresh_share,
       periphery=periphery,
-      compensation=peri.make_compensation(compensation, clock))
+      compensation=compensation_lib.make(compensation, clock))
 
 
 def make(devices, net=None, *, keep_trace=False, **rule):

@@ -9,6 +9,8 @@ from meta_analog import energy
 
 LAYERS = (energy.Layer(2, 40, 4, 1), energy.Layer(41, 40, 4, 1),
           energy.Layer(41, 1, 4, 1))
+PLAN = energy.Plan(num_steps=100, num_events=1, num_samples=20, num_written=1,
+                   probe_products=0, program_wait_s=0.0, event_wait_s=0.0)
 amounts = st.integers(0, 10_000)
 
 
@@ -47,7 +49,7 @@ def test_the_account_adds_up_and_is_linear_in_counts(sets, resets, reads):
   twice = energy.Counts(2 * sets, 2 * resets, 2 * reads)
   none = energy.Counts(0, 0, 0)
   account = lambda program, adaptation: energy.account(
-      prices, LAYERS, 100, 20, program, adaptation, 5.0)
+      prices, LAYERS, PLAN, program, adaptation, 5.0)
   out = account(counts, twice)
   for kind, unit in (('energy', 'nJ'), ('latency', 'ms')):
     part = out[kind]
@@ -65,7 +67,7 @@ def test_every_price_changes_the_account():
   counts = energy.program_counts(energy.Prices(), 1000)
 
   def account(prices):
-    return energy.account(prices, LAYERS, 100, 20,
+    return energy.account(prices, LAYERS, PLAN,
                           energy.program_counts(prices, 1000), counts, 5.0)
 
   before = account(energy.Prices())
@@ -88,3 +90,23 @@ def test_the_default_prices_are_those_of_their_sources():
   assert (prices.set_ns, prices.reset_ns, prices.read_ns) == (150, 40, 250)
   assert (prices.program_pulses, prices.program_reads) == (20, 20)
   assert prices.parallel_writes == 1
+
+
+def test_measurements_of_drift_and_waits_are_counted():
+  prices, none = energy.Prices(), energy.Counts(0, 0, 0)
+  account = lambda **changes: energy.account(
+      prices, LAYERS, PLAN._replace(**changes), none, none, 5.0)
+  without = account(num_events=3)
+  out = account(num_events=3, probe_products=128, program_wait_s=25.0,
+                event_wait_s=2.0)
+  pairs = 4 * (2 * 40 + 41 * 40 + 41)
+  probe = 128 * pairs * prices.mac_pJ * 1e-3
+  again = 2 * 128 * 4 * 41 * prices.mac_pJ * 1e-3  # of the output layer
+  assert out['energy']['calibration_nJ'] == pytest.approx(probe)
+  assert out['energy']['adaptation_nJ'] - without['energy'][
+      'adaptation_nJ'] == pytest.approx(3 * (probe + again))
+  probe_ms = 1e-6 * prices.product_ns * 128
+  assert out['latency']['adaptation_ms'] - without['latency'][
+      'adaptation_ms'] == pytest.approx(3 * (3 * probe_ms + 2 * probe_ms))
+  assert out['latency']['program_wait_ms'] == pytest.approx(25000.0)
+  assert out['latency']['adaptation_wait_ms'] == pytest.approx(6000.0)

@@ -169,6 +169,12 @@ def test_ir_drop_equals_the_loop_over_rows():
     np.testing.assert_allclose(y[0, n, o], expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_wire_takes_the_published_polynomial_of_the_load():
+  np.testing.assert_allclose(
+      peri.wire_loss(np.array([0.0, 1.0, 2.0])),
+      [0.0, 0.05 - 0.2 + 0.5, 0.4 - 0.8 + 1.0], rtol=1e-12)
+
+
 @given(seeds)
 def test_ir_drop_shrinks_an_output_of_positive_weights(seed):
   weights = uniform(seed, (NUM_ROWS, NUM_OUTPUTS), 0.1, 1.0)
@@ -176,56 +182,3 @@ def test_ir_drop_shrinks_an_output_of_positive_weights(seed):
   y = [run(view_of(weights), x, peri.Periphery(adc_range=100.0, ir_drop=s))
        for s in (0.0, 100.0, 1000.0)]
   assert np.all(y[0] > y[1]) and np.all(y[1] > y[2])
-
-
-# Compensation.
-
-
-def test_compensations_of_a_common_drift_undo_it():
-  weights = uniform(0, (33, 6))
-  clock = lambda age_s: age_s ** 0.1
-  key = jax.random.key(0)
-  for name, measured in (('clock', False), ('global', True), ('column', True)):
-    way = peri.make_compensation(name, clock)
-    baseline = now = jnp.ones(6)
-    if measured:
-      design = peri.Periphery(adc_range=100.0)
-      baseline = way.measure(key, design, view_of(weights))
-      now = way.measure(
-          jax.random.clone(key), design, view_of(1e4 ** -0.1 * weights))
-    factor = way.factor(baseline, now, jnp.float32(1e4))
-    np.testing.assert_allclose(factor, 1e4 ** 0.1, rtol=1e-5)
-  none = peri.make_compensation('none', clock)
-  assert none.measure is None and none.factor(None, None, 1e4) == 1.0
-
-
-def test_only_the_compensation_by_column_tells_columns_apart():
-  weights, shrink = uniform(0, (33, 2)), jnp.array([[0.9, 0.5]])
-  design, key = peri.Periphery(adc_range=100.0), jax.random.key(0)
-  factors = {}
-  for name in ('global', 'column'):
-    way = peri.make_compensation(name, None)
-    baseline = way.measure(jax.random.clone(key), design, view_of(weights))
-    now = way.measure(
-        jax.random.clone(key), design, view_of(shrink * weights))
-    factors[name] = way.factor(baseline, now, 1.0)
-  np.testing.assert_allclose(factors['column'], 1 / shrink[0], rtol=1e-5)
-  assert 1 / 0.9 < factors['global'] < 1 / 0.5
-
-
-def test_the_measurement_is_noisy_and_passes_the_adc():
-  weights, key = uniform(0, (33, 2)), jax.random.key(0)
-  exact = peri.Periphery(adc_range=100.0)
-  clean = peri.measure_columns(jax.random.clone(key), exact, view_of(weights))
-  noisy = view_of(weights, jnp.full((33, 2), 0.01))
-  assert np.all(peri.measure_columns(
-      jax.random.clone(key), exact, noisy) != clean)
-  coarse = exact._replace(adc_bits=2, adc_range=8.0)
-  levels = peri.measure_columns(
-      key, coarse, view_of(weights)) * peri.NUM_CALIBRATION_VECTORS / 8.0
-  np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
-
-
-def test_an_unknown_compensation_is_refused_by_name():
-  with pytest.raises(ValueError, match="'magic'.*none.*clock.*global.*column"):
-    peri.make_compensation('magic', None)
