@@ -157,13 +157,22 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.checkpoint_every = 500
   c.training.log_every = 10
 
+  c.descent = ml_collections.ConfigDict()
+  c.descent.num_iterations = 60
+  c.descent.num_inputs = 64
+  c.descent.num_levels = 40  # most pulses of a pair in the first train
+  c.descent.decay = 0.9
+  c.descent.threshold = 0.9
+  c.descent.interval_s = 0.25
+
   c.evaluation = ml_collections.ConfigDict()
   c.evaluation.num_tasks = 1000
   c.evaluation.num_chips = 100
   c.evaluation.t_test_s = 251.0
   c.evaluation.after_s = (151.0, 251.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
   c.evaluation.noise_scale = 1.0
-  # How test chips are programmed; 'verified': from RESET, by pulses and reads.
+  # How test chips are programmed; from RESET, 'verified' by pulses and reads or
+  # by gradient 'descent' on measured products.
   c.evaluation.programming = 'statistical'
   c.evaluation.ordinary_steps = 200  # of ordinary training, for one figure
 

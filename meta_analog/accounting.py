@@ -7,10 +7,10 @@ import ml_collections
 import numpy as np
 
 from meta_analog import assembly
+from meta_analog import budgets
 from meta_analog import compensation
 from meta_analog import energy
 from meta_analog import periphery as peri
-from meta_analog import verification
 from meta_analog import writing
 
 
@@ -47,14 +47,20 @@ def _plan(config, num_layers):
   """Returns what a deployment does beside writing."""
   c = config.adapt
   measures = config.crossbar.drift_compensation in ('global', 'column')
-  duration_s = writing.duration_s(verification.Budget(**config.verification))
-  verified = config.evaluation.programming == 'verified'
+  duration_s = writing.duration_s(budgets.Budget(**config.verification))
+  programming = config.evaluation.programming
+  products, wait_s = {
+      'statistical': (0, 0.0), 'verified': (0, duration_s),
+      'descent': (
+          config.descent.num_iterations * config.descent.num_inputs,
+          (config.descent.num_iterations + 2) * config.descent.interval_s),
+  }[programming]
   return energy.Plan(
       num_steps=config.network.num_time_steps, num_events=c.num_events,
       num_samples=config.task.support_size,
       num_written=num_layers if c.layers == 'all' else 1,
       probe_products=2 * compensation.NUM_VECTORS if measures else 0,
-      program_wait_s=duration_s if verified else 0.0,
+      program_products=products, program_wait_s=wait_s,
       event_wait_s=duration_s if c.write == 'verified' else 0.0)
 
 

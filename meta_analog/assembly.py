@@ -11,6 +11,7 @@ import ml_collections
 from meta_analog import base
 from meta_analog import budgets
 from meta_analog import compensation as compensation_lib
+from meta_analog import descent_program
 from meta_analog import devices
 from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
@@ -20,6 +21,7 @@ from meta_analog import maml
 from meta_analog import networks
 from meta_analog import periphery as peri
 from meta_analog import presentation
+from meta_analog import programming
 from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
@@ -66,6 +68,9 @@ def build(config: ml_collections.ConfigDict) -> Setup:
   if config.adapt.refresh != 'none':
     most = max(most, config.adapt.refresh_pulses)
   max_pulses = -(-most // min(written))
+  if config.evaluation.programming == 'descent':
+    max_pulses = max(
+        max_pulses, -(-config.descent.num_levels // min(network.num_devices)))
 
   write_fn = _make_write(config)
 
@@ -208,10 +213,26 @@ def _make_write(config):
 
 
 def _make_program(config, testing):
-  """Returns the way to program a chip; training takes the statistics."""
+  """Returns the way to program a chip; training takes the statistics.
+
+  Pulses and reads make the differences that a target has drifted to, by the
+  mean law, when the chip is first calibrated.
+  """
   if not testing or config.evaluation.programming == 'statistical':
     return writing.statistical
-  return writing.verified_program(
-      budgets.Budget(**config.verification),
-      config.crossbar.calibrate_after_s,
-      bidirectional=devices.FAMILIES[config.device].bidirectional)
+  reference_s = config.crossbar.calibrate_after_s
+  if config.evaluation.programming == 'verified':
+    program_fn = writing.verified_program(
+        budgets.Budget(**config.verification), reference_s,
+        bidirectional=devices.FAMILIES[config.device].bidirectional)
+  else:
+    c = config.descent
+    program_fn = descent_program.make(
+        programming.Descent(c.decay, c.threshold, c.interval_s),
+        peri.Periphery(**config.periphery), config.crossbar.span_uS,
+        config.crossbar.fresh_read_share, reference_s,
+        num_iterations=c.num_iterations, num_inputs=c.num_inputs,
+        num_levels=c.num_levels)
+  share = 1.0 / _clock(config)(jnp.float32(reference_s))
+  return lambda key, device, model, targets_uS, gain_per_uS: program_fn(
+      key, device, model, share * targets_uS, gain_per_uS)

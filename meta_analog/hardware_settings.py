@@ -42,7 +42,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.is_member(
       'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))
   checks.is_member('evaluation.programming', config.evaluation.programming,
-                ('statistical', 'verified'))
+                ('statistical', 'verified', 'descent'))
   if not config.crossbar.calibrate_after_s < adapt.t_read_s:
     raise ValueError('config.crossbar.calibrate_after_s = '
                      f'{config.crossbar.calibrate_after_s}: must be below '

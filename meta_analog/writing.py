@@ -109,7 +109,7 @@ def verified_program(
         key_verify, device, model, jax.lax.stop_gradient(blank),
         verification.pairs(wanted_uS, bidirectional=bidirectional), budget,
         jnp.float32(start_s), jnp.float32(reference_s))
-    counts = _count(
+    counts = count(
         jax.tree.map(jnp.zeros_like, crossbar), crossbar, info['num_reads'])
     return crossbar._replace(gain_per_uS=gain_per_uS), counts
 
@@ -197,7 +197,7 @@ def open_loop(refresh_fn: RefreshFn = no_refresh) -> WriteFn:
     key_refresh, key_pulse = jax.random.split(key)
     begun = refresh_fn(key_refresh, device, model, crossbar, request)
     new, _ = _pulse_blindly(key_pulse, device, model, begun)
-    return new, _count(crossbar, new, begun.reads)
+    return new, count(crossbar, new, begun.reads)
 
   return write_fn
 
@@ -241,7 +241,7 @@ def verified(
         key_verify, device, model, fixed(begun.crossbar),
         verification.pairs(wanted_uS, bidirectional=bidirectional), budget,
         request.write_s, request.reference_s, touched)
-    counts = _count(crossbar, new, reads + info['num_reads'])
+    counts = count(crossbar, new, reads + info['num_reads'])
     return jax.tree.map(_straight_through, new, surrogate), counts
 
   return write_fn
@@ -276,7 +276,9 @@ def _straight_through(value, surrogate):
   return value
 
 
-def _count(before, after, reads):
+def count(
+    before: xbar.Crossbar, after: xbar.Crossbar, reads: jax.Array
+) -> Counts:
   """Returns the counts of a write, from the wear of the devices."""
   pulses, resets = (jax.lax.stop_gradient(b - a) for a, b in zip(
       before.wear, after.wear))
