@@ -11,7 +11,6 @@ from meta_analog import budgets
 from meta_analog import compensation
 from meta_analog import energy
 from meta_analog import periphery as peri
-from meta_analog import writing
 
 
 def layers(
@@ -47,7 +46,7 @@ def _plan(config, num_layers):
   """Returns what a deployment does beside writing."""
   c = config.adapt
   measures = config.crossbar.drift_compensation in ('global', 'column')
-  duration_s = writing.duration_s(budgets.Budget(**config.verification))
+  duration_s = budgets.longest_s(budgets.Budget(**config.verification))
   programming = config.evaluation.programming
   products, wait_s = {
       'statistical': (0, 0.0), 'verified': (0, duration_s),
