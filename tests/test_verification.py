@@ -314,12 +314,17 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
     ('read_span_s', -0.1, 'at least 0'),
     ('drift_correction', 1.1, 'from 0 to 1'),
     ('fresh_share', 1.1, 'from 0 to 1'),
-    ('fresh_share', 0.0, 'deviation of the mean of num_reads = 16'),
 ])
 def test_budgets_that_cannot_be_are_refused(field, value, words):
   budgets.check(BUDGET, 0.4, duration_s=200.0)
   with pytest.raises(ValueError, match=f'{field} = .*{words}'):
     budgets.check(BUDGET._replace(**{field: value}), 0.4, duration_s=200.0)
+
+
+def test_reads_that_share_all_their_noise_tell_no_more_than_one():
+  # One read tells 0.4 uS apart, and BUDGET's tolerance is 0.3.
+  with pytest.raises(ValueError, match='tolerance_uS = 0.3: .*at least 0.4'):
+    budgets.check(BUDGET._replace(fresh_share=0.0), 0.4)
 
 
 def test_a_tolerance_below_half_a_step_to_and_fro_is_refused():
