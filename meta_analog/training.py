@@ -221,6 +221,10 @@ def sharded_sum(
       keep = lambda x: jnp.where(index < num_chips, x, 0.0)
       return jax.tree.map(keep, result)
 
+    if chips_per_chunk == 1:
+      # A batch of one is worse than none: XLA for CPU of jaxlib 0.10.2 lets the
+      # second-order gradient of all layers crash in it.
+      return one_chip(0)
     results = jax.vmap(one_chip)(jnp.arange(chips_per_chunk))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), results)
 
