@@ -99,7 +99,7 @@ def run(
     where = f'{name}: ' if name else ''
     what = faults.reason(error) if isinstance(error, OSError) else str(error)
     raise faults.MachineFault(
-        f'{where}{what}; {_how_to_go_on(folder)}') from error
+        f'{where}{what}; {workdir_lib.how_to_go_on(folder)}') from error
 
 
 def use_all_cores() -> None:
@@ -107,17 +107,6 @@ def use_all_cores() -> None:
   flags = os.environ.get('XLA_FLAGS', '')
   if 'xla_force_host_platform_device_count' not in flags:
     jax.config.update('jax_num_cpu_devices', environment.num_cores())
-
-
-def _how_to_go_on(folder):
-  """Returns what the same command will do."""
-  try:
-    steps = checkpoints.Checkpoints(folder / 'checkpoints').steps()
-  except faults.DamageError:
-    steps = []
-  if not steps:
-    return 'there is no checkpoint yet: the same command begins again'
-  return f'the same command goes on from the checkpoint of step {steps[0]}'
 
 
 def _train_or_report(run):

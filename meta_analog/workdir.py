@@ -114,6 +114,17 @@ def claim(
     files.write_json(path, now)
 
 
+def how_to_go_on(folder: pathlib.Path) -> str:
+  """Returns in words what the same command will do after a failure."""
+  try:
+    steps = checkpoints.Checkpoints(folder / 'checkpoints').steps()
+  except faults.DamageError:
+    steps = []
+  if not steps:
+    return 'there is no checkpoint yet: the same command begins again'
+  return f'the same command goes on from the checkpoint of step {steps[0]}'
+
+
 def recorded_config(saved: checkpoints.Checkpoints) -> dict[str, Any] | None:
   """Returns the config of the newest checkpoint that is as it was written."""
   for step in saved.steps():
