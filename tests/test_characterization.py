@@ -19,6 +19,8 @@ from meta_analog import settings
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 N = characterization.NUM_DEVICES
 MEASUREMENTS = {

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import small_networks as small
 
 from meta_analog import controller
@@ -10,6 +11,8 @@ from meta_analog import crossbar as xbar
 from meta_analog import descent_program
 from meta_analog import periphery as peri
 from meta_analog import programming
+
+pytestmark = pytest.mark.slow
 
 SHAPE, NUM_DEVICES, SPAN_uS, REFERENCE_S = (16, 8), 1, 10.0, 40.0
 GAIN = jnp.float32(0.1)

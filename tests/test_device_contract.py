@@ -21,6 +21,7 @@ PROGRAMMED_RANGES = {
     'pcm_like': (0.0, None),
     'hermes': (0.0, None),
     'hermes_pair': (0.0, None),
+    'reram': (0.0, None),  # a state beyond widens the bounds
 }
 SIGNATURES = {
     'program': ['key', 'target_uS', 'time_s'],

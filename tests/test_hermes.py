@@ -18,6 +18,8 @@ import pytest
 from meta_analog import devices
 from meta_analog.devices import hermes
 
+pytestmark = pytest.mark.slow
+
 SIZE = 65536
 ONE = hermes.HermesParams()
 PAIR = hermes.pair_params()

@@ -15,6 +15,8 @@ from meta_analog import devices
 from meta_analog.devices import pcm_like
 from meta_analog.devices import statistical
 
+pytestmark = pytest.mark.slow
+
 SIZE = 65536
 QUIET = pcm_like.PCMLikeParams(noise_scale=0.0)
 TARGET = pcm_like.PCMLikeParams(read_noise_from=0.0)

@@ -13,6 +13,8 @@ from meta_analog import programming
 from meta_analog import verification
 from meta_analog.devices import pcm
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
 GAIN = 0.3
 START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)

@@ -4,6 +4,9 @@ import pathlib
 import re
 
 import jax.numpy as jnp
+import pytest
+
+pytestmark = pytest.mark.slow
 
 README = pathlib.Path(__file__).parents[1] / 'README.md'
 

@@ -13,6 +13,8 @@ from meta_analog import crossbar as xbar
 from meta_analog import refresh
 from meta_analog.devices import pcm
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (2, 2, 4, 3)  # P, D, I, O
 GAIN = 0.3
 T_PROG_S, T_WRITE_S, T_READ_S = (

@@ -14,6 +14,8 @@ from scipy import stats
 
 from meta_analog.devices import reram
 
+pytestmark = pytest.mark.slow
+
 MAX_PULSES = 5
 SIZE = 16384  # 6 errors are 3.3 % of a deviation
 DEFAULT = reram.ReRamParams()

@@ -17,6 +17,8 @@ from meta_analog import verification
 from meta_analog.devices import ideal
 from meta_analog.devices import pcm
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
 START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)
 BUDGET = budgets.Budget(tolerance_uS=0.3)

@@ -15,6 +15,8 @@ from meta_analog import quantize
 from meta_analog import refresh
 from meta_analog import writing
 
+pytestmark = pytest.mark.slow
+
 SHAPE, NUM_DEVICES, NUM_LEVELS = (16, 4), 2, 7
 WRITE_S, REFERENCE_S = jnp.float32(101.0), jnp.float32(151.0)
 GAIN = jnp.float32(0.5)
