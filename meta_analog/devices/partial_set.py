@@ -94,10 +94,12 @@ def count_gradient(
 
   The derivative of a train of n pulses is taken as the mean of its last step
   and of the one that would come next: a central difference. An empty train has
-  no last step and a full one no next, so there the other counts whole.
+  no last step and a full one no next, so there the other counts whole. Around
+  an empty train of a bidirectional device lie a step up and a step down, whose
+  mean the caller multiplies with.
 
   Args:
-    num_pulses: whole numbers as floats.
+    num_pulses: whole numbers as floats, negative for a bidirectional device.
     i: number of a pulse, from 0.
     max_pulses: most pulses of a train.
 
@@ -105,9 +107,10 @@ def count_gradient(
     Zeros, shape of num_pulses.
   """
   n = jax.lax.stop_gradient(num_pulses)
-  last = jnp.where(n == max_pulses, 1.0, 0.5)
-  coming = jnp.where(n == 0, 1.0, 0.5)
-  weight = jnp.where(i == n - 1, last, jnp.where(i == n, coming, 0.0))
+  size = jnp.abs(n)
+  last = jnp.where(size == max_pulses, 1.0, 0.5)
+  coming = jnp.where(size == 0, 1.0, 0.5)
+  weight = jnp.where(i == size - 1, last, jnp.where(i == size, coming, 0.0))
   return weight * (num_pulses - n)
 
 

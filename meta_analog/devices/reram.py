@@ -53,6 +53,7 @@ import jax.numpy as jnp
 
 from meta_analog import base
 from meta_analog import quantize
+from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = True
 # Where w = 0 of the preset lies in its range: 0.75 / (0.75 + 1.25).
@@ -263,25 +264,9 @@ def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):
   room = lambda step: jnp.clip(g_uS + step, low_uS, high_uS) - g_uS
   both_uS = 0.5 * (room(up_uS) - room(-down_uS))
   slope_uS = jnp.where(n == 0, both_uS, jnp.sign(n) * room(mean_uS))
-  share = _count_gradient(num_pulses, i, max_pulses)
+  share = partial_set.count_gradient(num_pulses, i, max_pulses)
   new_uS = new_uS + share * jax.lax.stop_gradient(slope_uS)
   limited = quantize.saturate(new_uS, low_uS, high_uS)
   return state._replace(
       g_uS=jnp.where(active, limited, new_uS),
       num_pulses=state.num_pulses + active)
-
-
-def _count_gradient(num_pulses, i, max_pulses):
-  """Returns 0, whose derivative to num_pulses = n is the weight of pulse i.
-
-  The derivative of a train of n pulses is taken as the mean of its last step
-  and of the one that would come next: a central difference. A full train has
-  no next step: there the last counts whole. Around an empty one lie a step up
-  and a step down, whose mean the caller multiplies with.
-  """
-  n = jax.lax.stop_gradient(num_pulses)
-  size = jnp.abs(n)
-  last = jnp.where(size == max_pulses, 1.0, 0.5)
-  coming = jnp.where(size == 0, 1.0, 0.5)
-  weight = jnp.where(i == size - 1, last, jnp.where(i == size, coming, 0.0))
-  return weight * (num_pulses - n)
