@@ -110,8 +110,7 @@ def nearest_pulses(
   and none below `threshold` times the effect of the first.
   """
   stairs = xbar.staircases(model, crossbar, num_levels, time_s, reference_s)
-  return (quantize.staircase_level(delta_w, stairs[0], threshold)
-          - quantize.staircase_level(-delta_w, stairs[1], threshold))
+  return quantize.staircase_pulses(delta_w, stairs, threshold)
 
 
 def difference(g_uS: jax.Array) -> jax.Array:

@@ -177,3 +177,20 @@ def staircase_level(
   u = jax.lax.stop_gradient(x) / height[0] - threshold
   gate = u / (1.0 + jnp.abs(u))
   return straight_through(hard, soft + gate)
+
+
+def staircase_pulses(
+    x: jax.Array, stairs: jax.Array, threshold: jax.Array
+) -> jax.Array:
+  """Returns signed steps: up stairs[0] where x > 0, up stairs[1] where x < 0.
+
+  Args:
+    x: [...], of either sign.
+    stairs: [2, K + 1, ...], see `staircase_level`.
+    threshold: see `staircase_level`.
+
+  Returns:
+    Whole numbers -K..K as floats, shape [...].
+  """
+  return (staircase_level(x, stairs[0], threshold)
+          - staircase_level(-x, stairs[1], threshold))

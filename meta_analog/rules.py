@@ -100,9 +100,7 @@ def encode_nearest(
   """
   del features, error
   threshold = jnp.exp(params.log_threshold[layer])
-  plus = quantize.staircase_level(delta_w, stairs[0], threshold)
-  minus = quantize.staircase_level(-delta_w, stairs[1], threshold)
-  return plus - minus
+  return quantize.staircase_pulses(delta_w, stairs, threshold)
 
 
 def encode_sign(
