@@ -13,6 +13,7 @@ from meta_analog import budgets
 from meta_analog import compensation as compensation_lib
 from meta_analog import descent_program
 from meta_analog import devices
+from meta_analog import fused
 from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
 from meta_analog import lif
@@ -118,14 +119,14 @@ def _make_network(config, num_layers):
       lif.SURROGATES[c.surrogate], slope=c.surrogate_slope)
   twice = config.adapt.layers == 'all' and config.adapt.order == 'second'
   if c.reset == 'soft' and not twice:
-    unroll_fn = functools.partial(lif.unroll_fused, surrogate=surrogate)
+    activity_fn = functools.partial(fused.activity, surrogate=surrogate)
   else:
-    unroll_fn = functools.partial(
-        lif.unroll, surrogate=surrogate, reset=c.reset)
+    activity_fn = functools.partial(
+        lif.activity, surrogate=surrogate, reset=c.reset)
   decay = lif.decay_from_tau(c.tau_out_ms, c.dt_ms)
   crossbar = config.crossbar
   return presentation.Network(
-      unroll_fn=unroll_fn,
+      activity_fn=activity_fn,
       neuron=lif.Neuron(lif.decay_from_tau(c.tau_mem_ms, c.dt_ms), c.threshold),
       readout=lif.readout_weights(
           c.num_time_steps, decay, start=c.readout_start),

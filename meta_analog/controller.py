@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from meta_analog import base
 from meta_analog import crossbar as xbar
+from meta_analog import gaussian
 from meta_analog import quantize
 
 
@@ -37,7 +38,7 @@ def measure(
   """
   mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
   scale = jnp.sqrt(look_variance(num_reads, fresh_share))
-  return mean_uS + scale * sigma_uS * jax.random.normal(key, mean_uS.shape)
+  return mean_uS + scale * sigma_uS * gaussian.normal(key, mean_uS.shape)
 
 
 def look_variance(

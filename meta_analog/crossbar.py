@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import gaussian
 from meta_analog import synapse
 
 
@@ -46,7 +47,8 @@ class Reading(NamedTuple):
   """What a presentation sees of a crossbar."""
 
   weights: jax.Array  # [I, O], mean and the frozen part of the read noise
-  variance: jax.Array  # [I, O], of the part that is fresh in every product
+  # [I, O], of the part that is fresh in every product; None where there is none
+  variance: jax.Array | None
 
 
 def targets_from_parameters(
@@ -161,7 +163,9 @@ def read(
     device: the technology.
     crossbar: state.
     time_s: chip time.
-    fresh_share: 0 (one read per presentation) to 1 (a read per product).
+    fresh_share: 0 (one read per presentation) to 1 (a read per product). The
+      number 0, not traced, leaves the variance out, and with it all that
+      draws fresh noise.
 
   Returns:
     A `Reading`.
@@ -171,10 +175,11 @@ def read(
   # The sum of independent Gaussian devices is one Gaussian: one draw a weight.
   variance = _sum_devices(jnp.square(sigma_uS), minus=1.0)
   frozen = safe_sqrt((1.0 - fresh_share) * variance)
-  noise = jax.random.normal(key, mean.shape)
   gain = crossbar.gain_per_uS
-  return Reading(weights=gain * (mean + frozen * noise),
-                 variance=jnp.square(gain) * fresh_share * variance)
+  weights = gain * (mean + frozen * gaussian.normal(key, mean.shape))
+  if isinstance(fresh_share, (int, float)) and fresh_share == 0:
+    return Reading(weights, None)
+  return Reading(weights, jnp.square(gain) * fresh_share * variance)
 
 
 def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
@@ -192,8 +197,11 @@ def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
   Returns:
     Mean and deviation [..., O]; where the deviation is 0, so is its gradient.
   """
+  mean = _affine(inputs, reading.weights)
+  if reading.variance is None:
+    return mean, jnp.zeros_like(mean)
   variance = _affine(jnp.square(inputs), reading.variance)
-  return _affine(inputs, reading.weights), safe_sqrt(variance)
+  return mean, safe_sqrt(variance)
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:

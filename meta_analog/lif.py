@@ -21,7 +21,7 @@ Axes: T time step, N sample, H neuron; `...` any.
 """
 
 from collections.abc import Callable
-import functools
+from typing import Any
 from typing import NamedTuple
 
 import chex
@@ -47,12 +47,52 @@ class LIFState(NamedTuple):
   z: jax.Array  # [..., H], spikes of the last step, 0 or 1
 
 
+class Source(NamedTuple):
+  """An input current over time, described and not yet computed.
+
+  The current of step t is `current_fn(steps at t, fixed)`, so a time loop can
+  compute it on the way, without an array of it all.
+
+  Attributes:
+    current_fn: elementwise, from (steps [...], fixed) to [...]; closes over no
+      array.
+    steps: pytree of [T, ...], what differs between time steps; may be empty.
+    fixed: pytree of what does not, broadcastable to [...].
+    num_steps: T.
+  """
+
+  current_fn: Callable[[Any, Any], jax.Array]
+  steps: Any
+  fixed: Any
+  num_steps: int
+
+
+class Activity(NamedTuple):
+  """What a layer does over time."""
+
+  spikes: jax.Array  # [T, ...], 0 or 1
+  sums: jax.Array  # [K, ...], weighted sums of spikes over time
+
+
+def currents(source: Source) -> jax.Array:
+  """Returns the current of every time step, [T, ...]."""
+  if not jax.tree.leaves(source.steps):
+    current = source.current_fn(source.steps, source.fixed)
+    return jnp.broadcast_to(current, (source.num_steps,) + current.shape)
+  return jax.vmap(source.current_fn, in_axes=(0, None))(
+      source.steps, source.fixed)
+
+
 def fast_sigmoid(u: jax.Array, slope: float = 1.0) -> jax.Array:
   """Returns b u / (1 + b |u|) / b, whose derivative is 1 / (1 + b |u|)^2.
 
+  Written as ±(1 - 1 / (1 + b |u|)) / b, which jax differentiates to a single
+  division where the other form has two.
+
   Source: Zenke & Ganguli, 2018 (doi:10.1162/neco_a_01086).
   """
-  return u / (1.0 + slope * jnp.abs(u))
+  sign = jnp.where(u >= 0, 1.0, -1.0)
+  return sign * (1.0 - 1.0 / (1.0 + slope * (sign * u))) / slope
 
 
 def arctan(u: jax.Array, slope: float = 1.0) -> jax.Array:
@@ -148,7 +188,7 @@ def unroll(
   """Returns the spikes of a layer at rest that is given currents over time.
 
   The plain form: `jax.lax.scan` over `step`, differentiable any number of
-  times, and the oracle of `unroll_fused`.
+  times, and the base of the oracle of `fused.activity`.
 
   Args:
     currents: [T, ..., H].
@@ -167,95 +207,30 @@ def unroll(
   return jax.lax.scan(body, start, currents)[1]
 
 
-def unroll_fused(
-    currents: jax.Array,
+def activity(
+    source: Source,
     neuron: Neuron,
+    weights: jax.Array,
     *,
     surrogate: Surrogate = fast_sigmoid,
-) -> jax.Array:
-  """Returns what `unroll` with soft reset returns, several times faster.
+    reset: str = 'soft',
+) -> Activity:
+  """Returns what a layer at rest does that is driven by a source.
 
-  Three things make it fast on a CPU, all exact: the backward pass keeps only
-  the membrane potentials and recomputes the rest; the time loop runs over flat
-  rows, so XLA emits one vector loop per step; and under `vmap` the task axis
-  stays outermost, so no transpose is needed between the time loop and the
-  batched matrix products. Once differentiable: second derivatives need
-  `unroll`.
+      sums_k = sum_t weights_tk z_t
 
   Args:
-    currents: [T, ..., H].
-    neuron: parameters, scalars or arrays broadcastable to currents[0].
+    source: of currents [T, ...].
+    neuron: parameters.
+    weights: [T, K], of each time step in each sum.
     surrogate: see `step`.
+    reset: see `step`.
 
   Returns:
-    Spikes, [T, ..., H].
+    An `Activity`.
   """
-  row = currents.shape[1:]
-  decay = jnp.broadcast_to(neuron.decay, row).reshape(-1)
-  threshold = jnp.broadcast_to(neuron.threshold, row).reshape(-1)
-  flat = currents.reshape(currents.shape[0], -1)
-  return _fused(surrogate, flat, decay, threshold).reshape(currents.shape)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _fused(surrogate, currents, decay, threshold):
-  return _fused_forward(surrogate, currents, decay, threshold)[0]
-
-
-def _fused_forward(surrogate, currents, decay, threshold):
-  """Returns spikes [T, R] and what the backward pass needs."""
-  del surrogate
-
-  def body(t, carry):
-    v, potentials = carry
-    reset = jnp.where(v > threshold, threshold, 0.0)
-    v = decay * v + (1.0 - decay) * _row(currents, t) - reset
-    return v, jax.lax.dynamic_update_index_in_dim(potentials, v, t, 0)
-
-  start = (jnp.zeros_like(currents[0]), jnp.zeros_like(currents))
-  _, v = jax.lax.fori_loop(0, currents.shape[0], body, start)
-  spikes = (v > threshold[None]).astype(v.dtype)
-  return spikes, (v, currents, decay, threshold)
-
-
-def _fused_backward(surrogate, residuals, spikes_bar):
-  """Returns the cotangents of currents, decay and threshold.
-
-  With u = v - v_th, s' the surrogate's derivative and z_bar the cotangent of
-  the spikes, the cotangent of the potential runs backwards in time:
-
-      v_bar_t = (z_bar_t - v_th v_bar_{t+1}) s'(u_t) + a v_bar_{t+1}
-  """
-  v, currents, decay, threshold = residuals
-  num_steps = v.shape[0]
-
-  def slope(u):
-    return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
-
-  def body(j, carry):
-    v_bar, rows = carry
-    t = num_steps - 1 - j
-    z_bar = _row(spikes_bar, t) - threshold * v_bar
-    v_bar = z_bar * slope(_row(v, t) - threshold) + decay * v_bar
-    return v_bar, jax.lax.dynamic_update_index_in_dim(rows, v_bar, t, 0)
-
-  start = (jnp.zeros_like(v[0]), jnp.zeros_like(v))
-  _, v_bars = jax.lax.fori_loop(0, num_steps, body, start)
-  v_before = jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])
-  z_before = (v_before > threshold[None]).astype(v.dtype)
-  v_next = jnp.concatenate([v_bars[1:], jnp.zeros_like(v[:1])])
-  z_bars = spikes_bar - threshold[None] * v_next
-  decay_bar = jnp.sum(v_bars * (v_before - currents), axis=0)
-  threshold_bar = -jnp.sum(z_bars * slope(v - threshold[None]), axis=0)
-  threshold_bar = threshold_bar - jnp.sum(v_bars * z_before, axis=0)
-  return (1.0 - decay[None]) * v_bars, decay_bar, threshold_bar
-
-
-def _row(array, t):
-  return jax.lax.dynamic_index_in_dim(array, t, 0, keepdims=False)
-
-
-_fused.defvjp(_fused_forward, _fused_backward)
+  spikes = unroll(currents(source), neuron, surrogate=surrogate, reset=reset)
+  return Activity(spikes, jnp.tensordot(weights.T, spikes, axes=1))
 
 
 def leaky_integrate(currents: jax.Array, decay: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from meta_analog import base
 from meta_analog import crossbar as xbar
+from meta_analog import gaussian
 from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
@@ -88,7 +89,7 @@ class CrossbarLinear(hk.Module):
     reading = xbar.read(
         key_read, self._device, state, jnp.float32(time_s), self._fresh_share)
     mean, deviation = xbar.product(inputs, reading)
-    return mean + deviation * jax.random.normal(key_fresh, mean.shape)
+    return mean + deviation * gaussian.normal(key_fresh, mean.shape)
 
 
 class LIFCore(hk.RNNCore):

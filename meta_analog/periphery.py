@@ -12,12 +12,16 @@ column differ from chip to chip; the factor undoes drift.
 Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows.
 """
 
+import functools
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from meta_analog import crossbar as xbar
+from meta_analog import gaussian
+from meta_analog import lif
 from meta_analog import quantize
 
 EXACT_BITS = 32  # a converter as fine as float32 itself
@@ -120,7 +124,7 @@ def make_columns(
     `Columns`.
   """
   shape = (num_tiles(num_rows, periphery.tile_rows), num_outputs)
-  spread = jax.random.normal(key, (2,) + shape)
+  spread = gaussian.normal(key, (2,) + shape)
   return Columns(gain=1.0 + periphery.gain_std * spread[0],
                  offset=periphery.offset_std * weight_max * spread[1])
 
@@ -141,40 +145,127 @@ def product(
     key: jax.Array, periphery: Periphery, view: View, inputs: jax.Array,
     num_steps: int
 ) -> jax.Array:
-  """Returns the digital outputs of one layer at every time step.
+  """Returns the digital outputs of one layer at every time step, [T, N, O].
+
+  The arguments are those of `source`.
+  """
+  return lif.currents(source(key, periphery, view, inputs, num_steps))
+
+
+def source(
+    key: jax.Array, periphery: Periphery, view: View, inputs: jax.Array,
+    num_steps: int
+) -> lif.Source:
+  """Returns what the digital outputs of one layer are made of.
 
   Args:
     key: consumed by the read noise that is fresh in every product.
     periphery: design.
     view: of the layer.
-    inputs: [N, I - 1], constant over time, or [T, N, I - 1].
+    inputs: [N, I - 1], constant over time, or spikes [T, N, I - 1], 0 or 1.
     num_steps: T.
 
   Returns:
-    [T, N, O].
+    A `lif.Source` of currents [T, N, O].
   """
-  reading, columns = view.reading, view.columns
-  last = columns.gain.shape[0] - 1
+  parts = [_tile(jax.random.fold_in(key, k), periphery, view, inputs, k,
+                 num_steps) for k in range(view.columns.gain.shape[0])]
+  steps, fixed = zip(*parts)
+  return lif.Source(
+      functools.partial(_digital, periphery.adc_bits), steps,
+      (fixed, jnp.reshape(view.factor, (1, -1))), num_steps)
+
+
+def _tile(key, periphery, view, inputs, k, num_steps):
+  """Returns what the outputs of tile k are made of: per step, and fixed.
+
+  The analog output of a column is given in the form that costs the time loop
+  least, forwards and backwards: 'line' as it stands, with 'spread' times
+  'noise' where it is constant but for that, or else 'mean' before the column's
+  'gain' and 'shift'.
+  """
+  columns = view.columns
+  rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
+  weights = view.reading.weights[rows]
+  num_rows = weights.shape[0]
+  last = k == columns.gain.shape[0] - 1  # only the last tile holds the bias
+  x, gain, offset = inputs[..., rows], columns.gain[k], columns.offset[k]
+  mean, bias = _affine(x, weights, last)
+  if periphery.ir_drop:
+    mean -= periphery.ir_drop * _lost(
+        x, weights, view.weight_max, periphery.dac_range, num_rows, last)
+  reach = min(periphery.adc_range, float(num_rows))
+  full_scale = reach * periphery.dac_range * view.weight_max
+  fixed = {'full_scale': jnp.reshape(full_scale, (1, 1))}
+  noise = deviation = 0.0
+  if view.reading.variance is not None:
+    deviation = _deviation(x, view.reading.variance[rows], last)
+    noise = gaussian.normal(key, (num_steps,) + mean.shape[-2:])
+  if inputs.ndim == 2:
+    fixed['line'] = _column(_with_bias((mean, bias)), gain, offset)
+    if view.reading.variance is None:
+      return {}, fixed
+    return {'noise': noise}, fixed | {'spread': gain[None] * deviation}
+  if view.reading.variance is None:
+    shift = _column(bias[None], gain, offset)
+    return {'mean': mean}, fixed | {'gain': gain[None], 'shift': shift}
+  y = _with_bias((mean, bias)) + deviation * noise
+  return {'line': _column(y, gain[None], offset[None])}, fixed
+
+
+def _digital(adc_bits, steps, fixed):
+  """Returns the digital outputs of one time step; elementwise."""
+  tiles, factor = fixed
   total = 0.0
-  for k in range(last + 1):
-    rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
-    part = xbar.Reading(reading.weights[rows], reading.variance[rows])
-    num_rows = part.weights.shape[0]
-    reach = min(periphery.adc_range, float(num_rows))
-    if k < last:  # only the last tile holds the bias
-      part = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), part)
-    mean, deviation = xbar.product(inputs[..., rows], part)
-    if periphery.ir_drop:
-      mean -= periphery.ir_drop * _lost(
-          inputs[..., rows], part.weights, view.weight_max,
-          periphery.dac_range, num_rows)
-    shape = (num_steps,) + mean.shape[-2:]
-    noise = jax.random.normal(jax.random.fold_in(key, k), shape)
-    y = _steps(mean, shape) + _steps(deviation, shape) * noise
-    y = columns.gain[k][None, None] * y + columns.offset[k][None, None]
-    total += convert(y, reach * periphery.dac_range * view.weight_max,
-                     bits=periphery.adc_bits)
-  return jnp.reshape(view.factor, (1, 1, -1)) * total
+  for step, own in zip(steps, tiles):
+    part = step | own
+    if 'mean' in part:
+      y = part['gain'] * part['mean'] + part['shift']
+    else:
+      y = part['line']
+    if 'noise' in part:
+      y = y + part['spread'] * part['noise']
+    total += convert(y, part['full_scale'], bits=adc_bits)
+  return factor * total
+
+
+def _column(y, gain, offset):
+  """Returns gain y + offset of [..., N, O], with [..., O] for each column."""
+  return gain[..., None, :] * y + offset[..., None, :]
+
+
+def _deviation(x, variance, last):
+  """Returns sqrt(x^2 variance), of the noise that is fresh in a product."""
+  squares = jnp.square(x) if x.ndim == 2 else _square_of_spikes(x)
+  return xbar.safe_sqrt(_with_bias(_affine(squares, variance, last)))
+
+
+def _affine(inputs, weights, last):
+  """Returns x w [..., N, O] and the bias [O]; only the last tile has one."""
+  bias = weights[-1] if last else jnp.zeros_like(weights[0])
+  matrix = weights[:-1] if last else weights
+  # One axis of rows: XLA would transpose a contraction over two, backwards.
+  num_rows = math.prod(inputs.shape[:-1])
+  rows = inputs.reshape(num_rows, inputs.shape[-1]) @ matrix
+  return rows.reshape(inputs.shape[:-1] + rows.shape[-1:]), bias
+
+
+def _with_bias(product_and_bias):
+  """Returns x w + b, [..., O]."""
+  y, bias = product_and_bias
+  return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+@jax.custom_jvp
+def _square_of_spikes(z):
+  """Returns z^2, for spikes, which are their own squares: no array is made."""
+  return z
+
+
+@_square_of_spikes.defjvp
+def _square_of_spikes_jvp(primals, tangents):
+  (z,), (z_dot,) = primals, tangents
+  return z, 2.0 * z * z_dot
 
 
 def wire_loss(a: jax.Array) -> jax.Array:
@@ -191,7 +282,7 @@ def wire_loss(a: jax.Array) -> jax.Array:
   return a * (a * (0.05 * a - 0.2) + 0.5)
 
 
-def _lost(inputs, weights, weight_max, x_max, num_rows):
+def _lost(inputs, weights, weight_max, x_max, num_rows, last):
   """Returns what the voltage drop along a column's wire takes from it.
 
       a = n / 5.7143e5 sum_j |w_j| |x_j|,   c = a (a (0.05 a - 0.2) + 0.5)
@@ -201,14 +292,7 @@ def _lost(inputs, weights, weight_max, x_max, num_rows):
   Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
   """
   row = jnp.arange(len(weights), dtype=weights.dtype)[:, None] / num_rows
-  zero = jnp.zeros_like(weights)
-  load = xbar.product(
-      jnp.abs(inputs), xbar.Reading(jnp.abs(weights), zero))[0]
+  load = _with_bias(_affine(jnp.abs(inputs), jnp.abs(weights), last))
   a = num_rows / WIRE_TO_CELL * load / (weight_max * x_max)
   far = weights * (1.0 - jnp.square(1.0 - row))
-  return wire_loss(a) * xbar.product(inputs, xbar.Reading(far, zero))[0]
-
-
-def _steps(array, shape):
-  """Returns [T, N, O] from [T, N, O], or from [N, O] for a constant input."""
-  return jnp.broadcast_to(array, shape)
+  return wire_loss(a) * _with_bias(_affine(inputs, far, last))

@@ -6,7 +6,7 @@ every product passes the periphery.
 
 Within one presentation a layer's currents over all time steps do not depend on
 its own spikes, so layers are computed one after the other: one matrix product
-over all time steps, then one time loop.
+over all time steps, then one time loop, see `fused`.
 
 Axes: T time step, N sample, I in (without bias), H hidden, F feature (with
 bias), O out, L layer.
@@ -45,7 +45,8 @@ class Network(NamedTuple):
   """What is fixed about the network and its periphery.
 
   Attributes:
-    unroll_fn: (currents [T, N, H], neuron) -> spikes [T, N, H].
+    activity_fn: (source of currents [T, N, H], neuron, weights [T, K]) ->
+      `lif.Activity`.
     neuron: LIF parameters of the hidden layers.
     readout: [T], weight of each time step in the output, see
       `lif.readout_weights`.
@@ -59,7 +60,7 @@ class Network(NamedTuple):
     compensation: of drift.
   """
 
-  unroll_fn: Callable[[jax.Array, lif.Neuron], jax.Array]
+  activity_fn: Callable[[lif.Source, lif.Neuron, jax.Array], lif.Activity]
   neuron: lif.Neuron
   readout: jax.Array
   readout_decay: jax.Array
@@ -100,13 +101,17 @@ def present(
   """
   keys = jax.random.split(key, len(views))
   num_steps = network.readout.shape[0]
+  # What is summed over time: the output's share of a spike, and every spike.
+  weights = jnp.stack([network.readout, jnp.ones_like(network.readout)], axis=1)
   activity, rates = peri.drive(network.periphery, inputs), []
   for key_layer, view in zip(keys[:-1], views[:-1]):
-    currents = peri.product(
+    source = peri.source(
         key_layer, network.periphery, view, activity, num_steps)
-    activity = network.unroll_fn(currents, network.neuron)
-    rates.append(jnp.mean(activity, axis=(0, 1)) * 1000.0 / network.dt_ms)
-  features = time_average(activity, network.readout)
+    activity, (average, count) = network.activity_fn(
+        source, network.neuron, weights)
+    rates.append(jnp.mean(count, axis=0) * (
+        1000.0 / (num_steps * network.dt_ms)))
+  features = with_bias(average, network.readout)
   currents = peri.product(
       keys[-1], network.periphery, views[-1], activity, num_steps)
   outputs = jnp.einsum('t,tno->no', network.readout, currents)
@@ -165,16 +170,15 @@ def targets(theta: Theta, network: Network) -> tuple[jax.Array, ...]:
       for layer, num_devices in zip(theta.layers, network.num_devices))
 
 
-def time_average(spikes: jax.Array, readout: jax.Array) -> jax.Array:
-  """Returns sum_t c_t z_t, with the constant 1 of the bias as last column.
+def with_bias(average: jax.Array, readout: jax.Array) -> jax.Array:
+  """Returns time-averaged spikes with the constant 1 of the bias beside them.
 
   Args:
-    spikes: [T, N, H].
+    average: [N, H], sum_t c_t z_t.
     readout: [T], c.
 
   Returns:
     [N, H + 1].
   """
-  features = jnp.einsum('t,tnh->nh', readout, spikes)
-  bias = jnp.full((features.shape[0], 1), jnp.sum(readout), features.dtype)
-  return jnp.concatenate([features, bias], axis=1)
+  bias = jnp.full((average.shape[0], 1), jnp.sum(readout), average.dtype)
+  return jnp.concatenate([average, bias], axis=1)

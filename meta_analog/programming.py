@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from meta_analog import base
 from meta_analog import controller
 from meta_analog import crossbar as xbar
+from meta_analog import gaussian
 
 # (key, crossbar, inputs [B, I], time_s) -> outputs [B, O], in units of weight
 MeasureFn = Callable[
@@ -116,7 +117,7 @@ def products(device: base.Device) -> MeasureFn:
     variance = jnp.sum(jnp.square(sigma_uS), axis=(0, 1))
     deviation = jnp.sqrt(jnp.square(inputs) @ variance)
     currents = inputs @ controller.difference(mean_uS)
-    noise = jax.random.normal(key, currents.shape)
+    noise = gaussian.normal(key, currents.shape)
     return crossbar.gain_per_uS * (currents + deviation * noise)
 
   return measure_fn
@@ -151,7 +152,7 @@ def gradient_descent(
   """
   def look(key, crossbar, time_s):
     key_inputs, key_noise = jax.random.split(key)
-    inputs = jax.random.normal(key_inputs, (num_inputs, wanted_w.shape[0]))
+    inputs = gaussian.normal(key_inputs, (num_inputs, wanted_w.shape[0]))
     wanted = inputs @ _wanted_now(model, crossbar, wanted_w, time_s,
                                   reference_s)
     error = measure_fn(key_noise, crossbar, inputs, time_s) - wanted

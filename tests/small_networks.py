@@ -40,12 +40,12 @@ def ideal_pair(step_uS=0.1):
 
 
 def network(
-    num_devices=(1, 1, 2), fresh_share=0.5, unroll_fn=lif.unroll,
+    num_devices=(1, 1, 2), fresh_share=0.5, activity_fn=lif.activity,
     periphery=presentation.EXACT, compensation='none',
     clock=jnp.ones_like):
   """Returns the fixed part of the small net."""
   return presentation.Network(
-      unroll_fn=unroll_fn,
+      activity_fn=activity_fn,
       neuron=lif.Neuron(decay=jnp.float32(DECAY)),
       readout=lif.readout_weights(
           NUM_STEPS, jnp.float32(READOUT_DECAY), start=START),

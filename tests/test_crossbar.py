@@ -157,9 +157,15 @@ def test_wholly_fresh_noise_leaves_nothing_frozen(noisy):
 
 def test_wholly_frozen_noise_leaves_nothing_fresh(noisy):
   device, crossbar, mean, _ = noisy
-  reading = xbar.read(jax.random.key(0), device, crossbar, T_READ_S, 0.0)
+  key = jax.random.key(0)
+  reading = xbar.read(key, device, crossbar, T_READ_S, jnp.float32(0.0))
   assert not reading.variance.any()
   assert np.all(np.abs(reading.weights - mean) > 0)
+  # A share of 0 that is not traced leaves out the variance, and nothing else.
+  known = xbar.read(
+      jax.random.clone(key), device, crossbar, T_READ_S, 0.0)
+  assert known.variance is None
+  np.testing.assert_array_equal(known.weights, reading.weights)
 
 
 def test_frozen_noise_scales_with_the_root_of_its_share(noisy):
@@ -175,7 +181,7 @@ def test_frozen_and_fresh_variance_sum_to_that_of_a_read(noisy, share):
   device, crossbar, mean, deviation = noisy
   n = 16384  # catches 7 %
   read = jax.jit(jax.vmap(lambda key: xbar.read(
-      key, device, crossbar, T_READ_S, share)))
+      key, device, crossbar, T_READ_S, jnp.float32(share))))
   readings = read(jax.random.split(jax.random.key(1), n))
   noise = np.asarray(readings.weights) - mean
   variance = noise.var(axis=0) + np.asarray(readings.variance[0])

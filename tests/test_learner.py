@@ -323,16 +323,17 @@ def wide_presentation(monkeypatch):
   def present(fresh_share):
     seen, readings, read = [], [], xbar.read
 
-    def unroll(currents, neuron):
-      seen.append(np.asarray(currents))
-      return jnp.ones_like(lif.unroll(currents, neuron))
+    def activity(source, neuron, weights):
+      seen.append(np.asarray(lif.currents(source)))
+      return jax.tree.map(
+          jnp.ones_like, lif.activity(source, neuron, weights))
 
     def recording_read(*args):
       readings.append(read(*args))
       return readings[-1]
 
     network = small.network(
-        (1, 1, 1), fresh_share=fresh_share, unroll_fn=unroll)
+        (1, 1, 1), fresh_share=fresh_share, activity_fn=activity)
     device = small.pcm_pair(small.pcm.PCMParams(m3=0.0))[0]
     learner = small.make((device, device), network)
     monkeypatch.setattr(xbar, 'read', recording_read)

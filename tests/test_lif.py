@@ -10,6 +10,7 @@ import numpy as np
 import oracles_network as oracles
 import pytest
 
+from meta_analog import fused
 from meta_analog import lif
 
 SHAPES = ((20, 3, 4), (12, 5))
@@ -111,7 +112,6 @@ def test_each_neuron_may_have_its_own_parameters():
   assert margin > MARGIN
   neuron = lif.Neuron(jnp.array(decay), jnp.array(threshold))
   np.testing.assert_array_equal(lif.unroll(currents, neuron), expected)
-  np.testing.assert_array_equal(lif.unroll_fused(currents, neuron), expected)
 
 
 def test_spike_needs_more_than_threshold():
@@ -127,68 +127,6 @@ def test_surrogate_derivative_is_as_stated(name, slope):
   found = jax.vmap(jax.grad(lambda u: lif.spike(u, soft)))(u)
   np.testing.assert_allclose(
       found, STATED_DERIVATIVES[name](u, slope), rtol=2e-5, atol=1e-6)
-
-
-@functools.partial(jax.jit, static_argnames=('name', 'fused', 'batched'))
-def value_and_gradients(
-    currents, weights, decay, threshold, *, name, fused, batched):
-  """Returns spikes and d(weights . spikes) / d(currents, decay, v_th)."""
-  def one(currents, weights, decay, threshold):
-    unroll_fn = lif.unroll_fused if fused else lif.unroll
-    spikes = unroll_fn(currents, lif.Neuron(decay, threshold),
-                       surrogate=lif.SURROGATES[name])
-    return jnp.sum(weights * spikes), spikes
-
-  grad = jax.grad(one, argnums=(0, 2, 3), has_aux=True)
-  if batched:
-    grad = jax.vmap(grad)
-  return grad(currents, weights, decay, threshold)
-
-
-def assert_fused_equals_plain(args, name, batched):
-  plain = value_and_gradients(*args, name=name, fused=False, batched=batched)
-  fused = value_and_gradients(*args, name=name, fused=True, batched=batched)
-  np.testing.assert_array_equal(fused[1], plain[1])
-  for a, b in zip(fused[0], plain[0], strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-3,
-                               atol=1e-4 * (1.0 + np.max(np.abs(b))))
-
-
-@surrogates
-@hypothesis.given(seed=seeds, decay=decays, threshold=thresholds)
-def test_fused_unroll_equals_plain(name, seed, decay, threshold):
-  currents = random_currents(seed, SHAPES[0])
-  margin = oracles.lif_spikes(
-      currents, np.float32(decay), np.float32(threshold))[1]
-  hypothesis.assume(margin > MARGIN)
-  weights = jax.random.normal(jax.random.key(seed ^ 1), SHAPES[0])
-  assert_fused_equals_plain(
-      (currents, weights, jnp.float32(decay), jnp.float32(threshold)),
-      name, False)
-
-
-@surrogates
-@hypothesis.given(seed=seeds)
-def test_fused_unroll_equals_plain_under_vmap(name, seed):
-  shape = (3,) + SHAPES[0]
-  currents = random_currents(seed, shape)
-  decay = np.array([0.3, 0.8, 0.95], np.float32)
-  threshold = np.array([0.4, 1.0, 1.3], np.float32)
-  for i in range(3):
-    hypothesis.assume(oracles.lif_spikes(
-        currents[i], decay[i], threshold[i])[1] > MARGIN)
-  weights = jax.random.normal(jax.random.key(seed ^ 1), shape)
-  assert_fused_equals_plain(
-      (currents, weights, jnp.array(decay), jnp.array(threshold)), name, True)
-
-
-def test_fused_gradients_of_single_neurons_equal_plain():
-  currents = random_currents(3, SHAPES[0])
-  weights = jax.random.normal(jax.random.key(4), SHAPES[0])
-  decay = jnp.array([0.5, 0.8, 0.9, 0.95])
-  threshold = jnp.array([0.3, 0.5, 1.0, 1.5])
-  assert_fused_equals_plain(
-      (currents, weights, decay, threshold), 'fast_sigmoid', False)
 
 
 # Second order. A two-layer spiking net takes one gradient step through time on
@@ -273,9 +211,12 @@ def test_meta_gradient_does_not_depend_on_the_scan(reference_meta_gradient):
   assert_close(meta_gradient(step_by_step), reference_meta_gradient)
 
 
-def test_fused_unroll_has_the_first_order_meta_gradient_of_plain():
-  assert_close(meta_gradient(lif.unroll_fused, True),
-               meta_gradient(lif.unroll, True))
+def test_the_fused_loop_has_the_first_order_meta_gradient_of_plain():
+  def unroll(currents, neuron):
+    source = lif.Source(lambda step, _: step, currents, (), len(currents))
+    return fused.activity(source, neuron, jnp.ones((7, 1))).spikes
+
+  assert_close(meta_gradient(unroll, True), meta_gradient(lif.unroll, True))
 
 
 @hypothesis.given(seed=seeds, decay=decays)

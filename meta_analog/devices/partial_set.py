@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from meta_analog import gaussian
 from meta_analog import quantize
 
 
@@ -78,7 +79,7 @@ def train(
 
   def body(state, i):
     # Not a scan over split keys: batched, the checker calls that a reuse.
-    normal = jax.random.normal(jax.random.fold_in(key, i), state.g_uS.shape)
+    normal = gaussian.normal(jax.random.fold_in(key, i), state.g_uS.shape)
     share = count_gradient(num_pulses, i, max_pulses)
     active = jax.lax.stop_gradient(num_pulses) > i
     return _pulse(law, state, normal, active, share, step, noise_scale,

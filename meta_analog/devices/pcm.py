@@ -36,6 +36,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import gaussian
 from meta_analog import quantize
 from meta_analog.devices import partial_set
 
@@ -113,7 +114,7 @@ def make(
   def program(key, target_uS, time_s):
     shape = target_uS.shape
     error, spread_nu, spread_step = (
-        p.noise_scale * jax.random.normal(key, (3,) + shape))
+        p.noise_scale * gaussian.normal(key, (3,) + shape))
     g_uS = target_uS + program_sigma_uS(p, target_uS) * error
     nu = p.nu_mean + p.nu_std * spread_nu
     step = 1.0 + p.step_std * spread_step
@@ -134,7 +135,7 @@ def make(
     return new._replace(time_s=jnp.where(touched, time_s, state.time_s))
 
   def reset(key, state, mask, time_s):
-    noise = jax.random.normal(key, state.g_uS.shape)
+    noise = gaussian.normal(key, state.g_uS.shape)
     g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
     g_uS = quantize.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
     return state._replace(
@@ -146,7 +147,7 @@ def make(
 
   def read(key, state, time_s):
     mean_uS, sigma_uS = read_stats(state, time_s)
-    return mean_uS + sigma_uS * jax.random.normal(key, mean_uS.shape)
+    return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
 
   def read_stats(state, time_s):
     g_uS = drift(state.g_uS, state.nu, time_s - state.time_s, p.t0_s)

@@ -52,6 +52,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import gaussian
 from meta_analog import quantize
 from meta_analog.devices import partial_set
 
@@ -130,7 +131,7 @@ def make(
   def program(key, target_uS, time_s):
     shape = target_uS.shape
     error, gain, imbalance, high, low, relaxation = (
-        p.noise_scale * jax.random.normal(key, (6,) + shape))
+        p.noise_scale * gaussian.normal(key, (6,) + shape))
     target_uS = quantize.saturate(target_uS, p.g_min_uS, p.g_max_uS)
     sigma_uS = p.program_scale * deviation_uS(p, target_uS, 0)
     g_uS = quantize.saturate(target_uS + sigma_uS * error, 0.0, jnp.inf)
@@ -164,7 +165,7 @@ def make(
 
   def reset(key, state, mask, time_s):
     key_level, key_touch = jax.random.split(key)
-    noise = jnp.abs(jax.random.normal(key_level, state.g_uS.shape))
+    noise = jnp.abs(gaussian.normal(key_level, state.g_uS.shape))
     g_uS = jnp.minimum(
         state.low_uS + p.noise_scale * p.reset_std_uS * noise, state.high_uS)
     new = state._replace(
@@ -174,7 +175,7 @@ def make(
 
   def read(key, state, time_s):
     mean_uS, sigma_uS = read_stats(state, time_s)
-    return mean_uS + sigma_uS * jax.random.normal(key, mean_uS.shape)
+    return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
 
   def read_stats(state, time_s):
     moved_uS = relaxation_uS(p, state.g_uS, time_s - state.time_s)
@@ -241,7 +242,7 @@ def _distance(deviation):
 def _touch(p, key, state, touched, time_s):
   """Returns the state with what every train of pulses draws afresh."""
   write, relaxation = (
-      p.noise_scale * jax.random.normal(key, (2,) + state.g_uS.shape))
+      p.noise_scale * gaussian.normal(key, (2,) + state.g_uS.shape))
   write_uS = p.write_std * p.step_uS * write
   return state._replace(
       write_uS=jnp.where(touched, write_uS, state.write_uS),
@@ -259,7 +260,7 @@ def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):
   mean_uS = jnp.where(n < 0, -down_uS, up_uS)
   step_uS = jnp.where(n < 0, state.down_uS, state.up_uS)
   sigma_uS = p.noise_scale * p.cycle_std * step_uS
-  delta_uS = mean_uS + sigma_uS * jax.random.normal(key, g_uS.shape)
+  delta_uS = mean_uS + sigma_uS * gaussian.normal(key, g_uS.shape)
   new_uS = g_uS + jnp.where(active, delta_uS, 0.0)
   room = lambda step: jnp.clip(g_uS + step, low_uS, high_uS) - g_uS
   both_uS = 0.5 * (room(up_uS) - room(-down_uS))

@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import gaussian
 from meta_analog import quantize
 from meta_analog.devices import partial_set
 
@@ -104,7 +105,7 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> base.Device:
     return _restart(p, curves, new, touched, time_s)
 
   def reset(key, state, mask, time_s):
-    noise = p.noise_scale * p.reset_std * jax.random.normal(key, mask.shape)
+    noise = p.noise_scale * p.reset_std * gaussian.normal(key, mask.shape)
     low_uS = p.g_reset_uS * p.g_max_uS / p.set_range_uS
     g_uS = jnp.maximum(low_uS * (1.0 + noise), 0.0)
     new = state._replace(
@@ -115,7 +116,7 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> base.Device:
 
   def read(key, state, time_s):
     mean_uS, sigma_uS = read_stats(state, time_s)
-    return mean_uS + sigma_uS * jax.random.normal(key, mean_uS.shape)
+    return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
 
   return base.Device(program, pulse, reset, read, read_stats)
 
@@ -143,7 +144,7 @@ def _program(p, curves, key, target_uS, time_s):
   """Returns fresh devices that were programmed to a target."""
   shape = target_uS.shape
   target_uS = quantize.saturate(target_uS, p.g_min_uS, p.g_max_uS)
-  error, nu_normal = p.noise_scale * jax.random.normal(key, (2,) + shape)
+  error, nu_normal = p.noise_scale * gaussian.normal(key, (2,) + shape)
   r = _relative(p, target_uS)
   g_uS = target_uS + curves.program_sigma_uS(r) * error
   g_uS = quantize.saturate(g_uS, 0.0, jnp.inf)

@@ -1,0 +1,263 @@
+"""The time loop of a LIF layer, much faster than a differentiated scan.
+
+Same numbers as `lif.activity` with soft reset; once differentiable. What makes
+it fast on a CPU:
+
+    the backward pass keeps only the membrane potentials
+    the input current is computed inside the loop, from what it is made of (a
+      product, its noise, the converters), and once more in the backward pass,
+      so no array of currents is written and read back
+    a constant current is never spread over time, nor its gradient
+    sums of spikes over time are taken inside the loop
+    the loop runs over flat rows, so XLA emits one vector loop a step; under
+      `vmap` the task axis stays outermost, so nothing is transposed between
+      the time loops and the batched products, and rows are cut by plain
+      slices, where jax's own rule would gather and scatter
+
+Axes: B batch of any vmaps, T time step, R flat row of all neurons of all
+samples, K sum; `...` any.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+from jax import custom_batching
+import jax.numpy as jnp
+
+from meta_analog import lif
+
+
+def activity(
+    source: lif.Source,
+    neuron: lif.Neuron,
+    weights: jax.Array,
+    *,
+    surrogate: lif.Surrogate = lif.fast_sigmoid,
+) -> lif.Activity:
+  """Returns the spikes of a layer at rest that is driven by a source.
+
+  Equal to `lif.activity` with the same arguments and soft reset, and to its
+  first derivatives. Second derivatives need that.
+
+  Args:
+    source: of currents [T, ...].
+    neuron: parameters, scalars or arrays broadcastable to [...].
+    weights: [T, K], of each time step in each sum.
+    surrogate: see `lif.step`.
+
+  Returns:
+    A `lif.Activity`.
+  """
+  shape = jax.eval_shape(
+      source.current_fn, jax.tree.map(lambda x: x[0], source.steps),
+      source.fixed).shape
+  spikes, sums = _activity(
+      source.current_fn, surrogate, source.num_steps, source.steps,
+      source.fixed, jnp.broadcast_to(neuron.decay, shape),
+      jnp.broadcast_to(neuron.threshold, shape), weights)
+  return lif.Activity(spikes, sums)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _activity(
+    current_fn: Callable[[Any, Any], jax.Array], surrogate: lif.Surrogate,
+    num_steps: int, steps: Any, fixed: Any, decay: jax.Array,
+    threshold: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns spikes [T, ...] and sums [K, ...]."""
+  return _forward(current_fn, surrogate, num_steps, steps, fixed, decay,
+                  threshold, weights)[0]
+
+
+def _forward(current_fn, surrogate, num_steps, steps, fixed, decay, threshold,
+             weights):
+  """Returns spikes and sums, and what the backward pass needs."""
+  del surrogate
+  shape = decay.shape
+  loop = _merging_vmaps(
+      functools.partial(_forward_loop, current_fn, num_steps))
+  v, sums = loop(_flat_steps(steps, num_steps), _flat_fixed(fixed, shape),
+                 decay.reshape(-1), threshold.reshape(-1),
+                 _columns(weights))
+  spikes = (v > threshold.reshape(-1)[None]).astype(v.dtype)
+  out = (spikes.reshape((num_steps,) + shape),
+         jnp.stack([x.reshape(shape) for x in sums]))
+  return out, (v, steps, fixed, decay, threshold, weights)
+
+
+def _forward_loop(current_fn, num_steps, steps, fixed, a, v_th, columns):
+  """Returns potentials [B, T, R] and sums [B, R]; all arguments have B."""
+  constant = not jax.tree.leaves(steps)
+  if constant:
+    current = current_fn(steps, fixed)
+
+  def body(t, carry):
+    v, potentials, sums = carry
+    now = current if constant else current_fn(_rows(steps, t), fixed)
+    v = a * v + (1.0 - a) * now - jnp.where(v > v_th, v_th, 0.0)
+    z = jnp.where(v > v_th, 1.0, 0.0)
+    sums = tuple(x + _row(c, t)[:, None] * z for x, c in zip(sums, columns))
+    return v, _with_row(potentials, v, t), sums
+
+  zero = jnp.zeros_like(a)
+  start = zero, _no_rows(zero, num_steps), (zero,) * len(columns)
+  return jax.lax.fori_loop(0, num_steps, body, start)[1:]
+
+
+def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
+  """Returns the cotangents of steps, fixed, decay, threshold and weights.
+
+  With u = v - v_th, s' the surrogate's derivative and z_bar the cotangent of
+  the spikes, the cotangent of the potential runs backwards in time:
+
+      v_bar_t = (z_bar_t - v_th v_bar_{t+1}) s'(u_t) + a v_bar_{t+1}
+  """
+  v, steps, fixed, decay, threshold, weights = residuals
+  spikes_bar, sums_bar = cotangents
+  flat_fixed, unflatten = jax.vjp(
+      functools.partial(_flat_fixed, shape=decay.shape), fixed)
+
+  def slope(u):
+    return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
+
+  loop = _merging_vmaps(
+      functools.partial(_backward_loop, current_fn, slope, num_steps))
+  steps_bar, fixed_bar, decay_bar, threshold_bar = loop(
+      v, spikes_bar.reshape(v.shape),
+      tuple(x.reshape(-1) for x in sums_bar), _flat_steps(steps, num_steps),
+      flat_fixed, decay.reshape(-1), threshold.reshape(-1), _columns(weights))
+  steps_bar = jax.tree.map(lambda x, y: x.reshape(y.shape), steps_bar, steps)
+  spikes = v > threshold.reshape(-1)[None]
+  weights_bar = spikes.astype(v.dtype) @ sums_bar.reshape(len(sums_bar), -1).T
+  return (steps_bar, *unflatten(fixed_bar), decay_bar.reshape(decay.shape),
+          threshold_bar.reshape(decay.shape), weights_bar)
+
+
+def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
+                   fixed, a, v_th, columns):
+  """Returns the cotangents of steps, fixed, a and v_th; all have B.
+
+  Written as if all were wanted: XLA drops from a loop what nobody uses.
+  """
+  constant = not jax.tree.leaves(steps)
+  pull_constant = constant and jax.vjp(functools.partial(current_fn, steps),
+                                       fixed)
+
+  def body(j, carry):
+    v_bar, steps_bar, fixed_bar, a_bar, v_th_bar = carry
+    t = num_steps - 1 - j
+    u = _row(v, t) - v_th
+    z_bar = _row(z_bars, t) - v_th * v_bar
+    for x, c in zip(sums_bar, columns):
+      z_bar = z_bar + _row(c, t)[:, None] * x
+    through_spike = z_bar * slope(u)
+    # The reset of the step after this one.
+    v_th_bar = v_th_bar - through_spike - jnp.where(u > 0, v_bar, 0.0)
+    v_bar = through_spike + a * v_bar
+    if constant:
+      current, total = pull_constant[0], fixed_bar + v_bar
+      fixed_bar = total
+    else:
+      current, pull = jax.vjp(current_fn, _rows(steps, t), fixed)
+      now, more = pull((1.0 - a) * v_bar)
+      steps_bar = jax.tree.map(
+          lambda rows, row: _with_row(rows, row, t), steps_bar, now)
+      fixed_bar = jax.tree.map(jnp.add, fixed_bar, more)
+    before = jnp.where(t > 0, _row(v, jnp.maximum(t - 1, 0)), 0.0)
+    return v_bar, steps_bar, fixed_bar, a_bar + v_bar * (before - current), (
+        v_th_bar)
+
+  zero = jnp.zeros_like(a)
+  start = (zero, jax.tree.map(jnp.zeros_like, steps),
+           zero if constant else jax.tree.map(jnp.zeros_like, fixed), zero,
+           zero)
+  _, steps_bar, fixed_bar, a_bar, v_th_bar = jax.lax.fori_loop(
+      0, num_steps, body, start)
+  if constant:
+    fixed_bar, = pull_constant[1]((1.0 - a) * fixed_bar)
+  return steps_bar, fixed_bar, a_bar, v_th_bar
+
+
+def _flat_steps(steps, num_steps):
+  return jax.tree.map(lambda x: x.reshape(num_steps, -1), steps)
+
+
+def _flat_fixed(fixed, shape):
+  return jax.tree.map(
+      lambda x: jnp.broadcast_to(x, shape).reshape(-1), fixed)
+
+
+def _columns(weights):
+  """Returns the K columns of weights [T, K]."""
+  return tuple(weights[:, k] for k in range(weights.shape[1]))
+
+
+def _no_rows(row, num_steps):
+  """Returns zeros [B, T, R] for rows [B, R]."""
+  return jnp.zeros((row.shape[0], num_steps, row.shape[1]), row.dtype)
+
+
+def _rows(tree, t):
+  return jax.tree.map(lambda x: _row(x, t), tree)
+
+
+def _row(array, t):
+  """Returns row t of [B, T, ...]."""
+  return jax.lax.dynamic_index_in_dim(array, _unsigned(t), 1, keepdims=False)
+
+
+def _with_row(array, row, t):
+  """Returns [B, T, ...] with another row t."""
+  return jax.lax.dynamic_update_index_in_dim(array, row, _unsigned(t), 1)
+
+
+def _unsigned(t):
+  """Returns the index as one that cannot be negative: nothing is checked."""
+  return jnp.asarray(t, jnp.uint32)
+
+
+def _merging_vmaps(fn):
+  """Returns fn without its leading axis B, which all its vmaps make together.
+
+  Args:
+    fn: of pytrees of arrays that all have a leading axis B; so has its result.
+  """
+  def merge(args):
+    return jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), args)
+
+  def batched(fn):
+    call = custom_batching.custom_vmap(fn)
+
+    @call.def_vmap
+    def rule(axis_size, in_batched, *args):
+      args = jax.tree.map(
+          lambda x, has: x if has else jnp.broadcast_to(
+              x[None], (axis_size,) + x.shape), args, tuple(in_batched))
+      out = batched(fn)(*merge(args))
+      out = jax.tree.map(
+          lambda y: y.reshape((axis_size, -1) + y.shape[1:]), out)
+      return out, jax.tree.map(lambda _: True, out)
+
+    return call
+
+  @jax.custom_jvp
+  def once(*args):
+    out = batched(fn)(*jax.tree.map(lambda x: x[None], args))
+    return jax.tree.map(lambda y: y[0], out)
+
+  @once.defjvp
+  def once_jvp(primals, tangents):
+    # A second derivative that is taken and thrown away is allowed, as by first
+    # order MAML over all layers; one that is used is NaN, not silently wrong.
+    out = once(*primals)
+    poison = jnp.nan * sum(
+        jnp.sum(x) for x in jax.tree.leaves(tangents)
+        if jnp.issubdtype(x.dtype, jnp.inexact))
+    return out, jax.tree.map(lambda y: jnp.zeros_like(y) + poison, out)
+
+  return once
+
+
+_activity.defvjp(_forward, _backward)
