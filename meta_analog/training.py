@@ -9,6 +9,7 @@ devices share the work.
 
 from collections.abc import Callable
 import functools
+import os
 from typing import Any
 from typing import NamedTuple
 
@@ -177,22 +178,24 @@ def _names(params):
 
 
 @functools.cache
-def compiler_options() -> dict[str, int | bool] | None:
-  """Returns options for programs that are long to compile, None but on a CPU.
+def compiler_options() -> dict[str, int | bool]:
+  """Returns options for programs that are long to compile, none but on a CPU.
 
   XLA's newer fusion emitters and upper levels take most of the time and give
   nothing here: the step of configs/pcm.py compiles in 13.7 instead of 28.8 s of
   CPU time, and then takes 0.443 instead of 0.448 s of it (the least of 15).
+  What XLA_FLAGS says of them stays.
   """
   if jax.default_backend() != 'cpu':
-    return None
+    return {}
   options = {'xla_backend_optimization_level': 1,
              'xla_cpu_use_fusion_emitters': False}
   try:
     jax.jit(lambda: 0, compiler_options=options).lower().compile()
   except jax.errors.JaxRuntimeError:  # Newer versions have no other emitters.
     del options['xla_cpu_use_fusion_emitters']
-  return options
+  said = os.environ.get('XLA_FLAGS', '')
+  return {name: value for name, value in options.items() if name not in said}
 
 
 def sharded_sum(

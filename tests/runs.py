@@ -38,11 +38,15 @@ class Launcher:
 
   def start(self, workdir, *arguments, config=SMALL):
     """Returns the process, its output in pipes."""
+    return self.command('--workdir', str(workdir), *config, *arguments)
+
+  def command(self, *arguments):
+    """Returns the process of launch/main.py with these arguments."""
     # A shell starts background jobs deaf to Ctrl-C, and children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        [sys.executable, str(ROOT / 'launch/main.py'), '--workdir',
-         str(workdir), self._cache, *config, *arguments],
+        [sys.executable, str(ROOT / 'launch/main.py'), self._cache,
+         *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
   def run(self, workdir, *arguments, config=SMALL):
@@ -61,11 +65,10 @@ class ForkLauncher(Launcher):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     self._output = cache
 
-  def start(self, workdir, *arguments, config=SMALL):
+  def command(self, *arguments):
     """Returns the process."""
     request = {
-        'argv': [str(ROOT / 'launch/main.py'), '--workdir', str(workdir),
-                 self._cache, *config, *arguments],
+        'argv': [str(ROOT / 'launch/main.py'), self._cache, *arguments],
         'stdout': str(self._output / 'stdout.txt'),
         'stderr': str(self._output / 'stderr.txt')}
     self._server.stdin.write(json.dumps(request) + '\n')
