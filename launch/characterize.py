@@ -14,11 +14,13 @@ from absl import flags
 
 from meta_analog import characterization
 from meta_analog import command
+from meta_analog import compilation
 
 
 def main(argv: list[str]) -> None:
   """Flags in, characterisation out."""
   del argv
+  compilation.keep(flags.FLAGS.cache_dir, print)
   config = flags.FLAGS.config
   default = os.path.join('runs', f'{config.device}_characterization')
   characterization.run(config, flags.FLAGS.workdir or default)

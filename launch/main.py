@@ -10,12 +10,14 @@ import sys
 from absl import flags
 
 from meta_analog import command
+from meta_analog import compilation
 from meta_analog import experiment
 
 
 def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
   del argv
+  compilation.keep(flags.FLAGS.cache_dir, print)
   experiment.use_all_cores()
   experiment.run(
       flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,

@@ -53,7 +53,7 @@ def compute(
       jax.random.split(key, config.evaluation.num_tasks))
   fit = jax.jit(
       lambda episodes, penalty: float_ridge(setup, params, episodes, penalty),
-      compiler_options=training.compiler_options(config))
+      compiler_options=training.compiler_options())
   score = lambda episodes, penalty: evaluation.task_scores(
       setup.task.metric, np.asarray(fit(episodes, penalty)),
       np.asarray(episodes.query.y))

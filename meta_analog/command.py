@@ -24,12 +24,16 @@ STOP = interrupts.Interrupts()  # the signals of this process
 
 
 def define(modes: tuple[str, ...] = ()) -> None:
-  """Defines --config, --workdir and, where there are modes, --mode, --wandb."""
+  """Defines --config, --workdir, --cache_dir; with modes --mode and --wandb."""
   config_flags.DEFINE_config_file(
       'config', None, 'Config file, with an argument after a colon: '
       'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
   flags.DEFINE_string(
       'workdir', None, 'Folder to write into; one under runs/ by default')
+  flags.DEFINE_string(
+      'cache_dir', None, 'Folder to keep compiled programs in, so that the '
+      'next run begins at once; by default meta_analog/xla under ~/.cache. An '
+      'empty one keeps none')
   if modes:
     flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
     flags.DEFINE_string(

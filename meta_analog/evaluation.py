@@ -72,7 +72,7 @@ def compile_test(
 
   test = jax.jit(lambda params, key: training.sharded_map(
       one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)),
-                 compiler_options=training.compiler_options(config))
+                 compiler_options=training.compiler_options())
   return test.lower(params, key).compile()
 
 

@@ -3,6 +3,7 @@
 from concurrent import futures
 import os
 import pathlib
+import time
 from typing import Any
 from typing import NamedTuple
 
@@ -137,13 +138,18 @@ def _train(run):
   report.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = _begin(run, saved, jax.jit(trainer.init)(key_init))
-  pool = futures.ThreadPoolExecutor(1)
+  pool, tests = futures.ThreadPoolExecutor(1), []
+
+  def compile_test():
+    tests.append(pool.submit(evaluation.compile_test, config, setup,
+                             began.state.params, key_test))
+
   try:
     # The test compiles while training does: both take long, each on one core.
-    test = pool.submit(evaluation.compile_test, config, setup,
-                       began.state.params, key_test)
+    trainer = trainer._replace(update=_compiled(
+        trainer.update, compile_test, run.say))
     state, wall_s = _train_loop(run, trainer, saved, began, key_train)
-    test = test.result()
+    test = tests[0].result() if tests else None
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
   run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
@@ -169,6 +175,25 @@ def _train(run):
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
   return summary
+
+
+def _compiled(update, traced, say):
+  """Returns update, which at its first call says how long it compiled.
+
+  It calls `traced` once the part is done that only one thread can do at a time.
+  """
+  found = []
+
+  def step(state, key):
+    if not found:
+      began = time.monotonic()
+      lowered = update.lower(state, key)
+      traced()
+      found.append(lowered.compile())
+      say(f'The step is compiled, in {time.monotonic() - began:.1f} s.')
+    return found[0](state, key)
+
+  return step
 
 
 def _begin(run, saved, state):

@@ -219,7 +219,8 @@ class Networks(NamedTuple):
       tasks of one chip; the key programs the chip and feeds its noise.
     evaluate: hk.transform of `(episodes, noise_scale) -> predictions`, see
       `maml.evaluate`.
-    theta: hk.transform of `() -> Theta`.
+    theta: hk.transform of `() -> Theta`; its `init` returns what that of
+      `loss` does, without the cost of compiling a loss.
   """
 
   loss: hk.Transformed
@@ -287,7 +288,12 @@ def make(
         learner, key, theta, episodes, schedule, jnp.float32(before_s),
         jnp.asarray(after_s, jnp.float32), num_events=num_events)
 
+  def theta() -> presentation.Theta:
+    if hk.running_init():  # A loss draws its own key before its parameters.
+      hk.next_rng_key()
+    return parameters()()
+
   return Networks(
       loss=hk.transform(loss),
       evaluate=hk.transform(evaluate),
-      theta=hk.without_apply_rng(hk.transform(lambda: parameters()())))
+      theta=hk.without_apply_rng(hk.transform(theta)))

@@ -170,7 +170,7 @@ def ordinary_updates(
   keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
   train = jax.jit(
       lambda w, k: jax.lax.scan(step, (w, optimizer.init(w)), k)[1],
-      compiler_options=training.compiler_options(config))
+      compiler_options=training.compiler_options())
   deltas = train(weights, keys)
   deltas = np.abs(np.asarray(deltas)).ravel()
   return deltas[deltas > 0]

@@ -9,6 +9,7 @@ devices share the work.
 
 from collections.abc import Callable
 import functools
+import os
 from typing import Any
 from typing import NamedTuple
 
@@ -25,7 +26,6 @@ from meta_analog import assembly
 from meta_analog import networks
 
 SHARD = 'shard'
-SHORT_RUN = 50  # steps
 
 
 class TrainState(NamedTuple):
@@ -97,9 +97,7 @@ def make(
       step, c.num_steps, c.noise_start, c.noise_full)
 
   def init(key):
-    key_params, key_task = jax.random.split(key)
-    episodes = _episodes(setup, key_task, c.tasks_per_chip)
-    params = setup.networks.loss.init(key_params, episodes, 1.0)
+    params = setup.networks.theta.init(jax.random.split(key)[0])
     state = TrainState(params, optimizer.init(params), jnp.int32(0))
     # Where the step leaves its result, so that it compiles once.
     return jax.device_put(state, NamedSharding(_mesh(), PartitionSpec()))
@@ -109,7 +107,7 @@ def make(
     episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
     return _gradient(setup, params, key_chip, episodes, scale)
 
-  @functools.partial(jax.jit, compiler_options=compiler_options(config))
+  @functools.partial(jax.jit, compiler_options=compiler_options())
   def update(state, key):
     scale = scale_of(state.step)
     gradient, info = sharded_sum(
@@ -179,16 +177,25 @@ def _names(params):
       for path, _ in leaves]
 
 
-def compiler_options(
-    config: ml_collections.ConfigDict
-) -> dict[str, int] | None:
-  """Returns options for a run so short that compiling it takes longest.
+@functools.cache
+def compiler_options() -> dict[str, int | bool]:
+  """Returns options for programs that are long to compile, none but on a CPU.
 
-  On 2 busy cores the step of configs/pcm.py compiled in 20 s instead of 31 s
-  with the lower level, and then ran 17 % slower: one measurement of each.
+  XLA's newer fusion emitters and upper levels take most of the time and give
+  nothing here: the step of configs/pcm.py compiles in 13.7 instead of 28.8 s of
+  CPU time, and then takes 0.443 instead of 0.448 s of it (the least of 15).
+  What XLA_FLAGS says of them stays.
   """
-  short = config.training.num_steps < SHORT_RUN
-  return {'xla_backend_optimization_level': 1} if short else None
+  if jax.default_backend() != 'cpu':
+    return {}
+  options = {'xla_backend_optimization_level': 1,
+             'xla_cpu_use_fusion_emitters': False}
+  try:
+    jax.jit(lambda: 0, compiler_options=options).lower().compile()
+  except jax.errors.JaxRuntimeError:  # Newer versions have no other emitters.
+    del options['xla_cpu_use_fusion_emitters']
+  said = os.environ.get('XLA_FLAGS', '')
+  return {name: value for name, value in options.items() if name not in said}
 
 
 def sharded_sum(

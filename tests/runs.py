@@ -34,20 +34,20 @@ class Launcher:
   """Starts launch/main.py, with one compilation cache for all its runs."""
 
   def __init__(self, cache: pathlib.Path):
-    self._environment = os.environ | {
-        'JAX_COMPILATION_CACHE_DIR': str(cache),
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-        'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
+    self._cache = f'--cache_dir={cache / "xla"}'
 
   def start(self, workdir, *arguments, config=SMALL):
     """Returns the process, its output in pipes."""
+    return self.command('--workdir', str(workdir), *config, *arguments)
+
+  def command(self, *arguments):
+    """Returns the process of launch/main.py with these arguments."""
     # A shell starts background jobs deaf to Ctrl-C, and children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        [sys.executable, str(ROOT / 'launch/main.py'), '--workdir',
-         str(workdir), *config, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=self._environment)
+        [sys.executable, str(ROOT / 'launch/main.py'), self._cache,
+         *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
   def run(self, workdir, *arguments, config=SMALL):
     """Returns the finished process."""
@@ -62,15 +62,13 @@ class ForkLauncher(Launcher):
     super().__init__(cache)
     self._server = subprocess.Popen(
         [sys.executable, str(ROOT / 'tests/fork_server.py')],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=self._environment)
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     self._output = cache
 
-  def start(self, workdir, *arguments, config=SMALL):
+  def command(self, *arguments):
     """Returns the process."""
     request = {
-        'argv': [str(ROOT / 'launch/main.py'), '--workdir', str(workdir),
-                 *config, *arguments],
+        'argv': [str(ROOT / 'launch/main.py'), self._cache, *arguments],
         'stdout': str(self._output / 'stdout.txt'),
         'stderr': str(self._output / 'stderr.txt')}
     self._server.stdin.write(json.dumps(request) + '\n')

@@ -204,7 +204,7 @@ def test_a_config_that_cannot_be_is_refused(field, value, tmp_path):
 
 def _launch(*arguments, cwd):
   command = [sys.executable, str(ROOT / 'launch/characterize.py'), '--config',
-             str(ROOT / 'configs/pcm.py'), *arguments]
+             str(ROOT / 'configs/pcm.py'), '--cache_dir=', *arguments]
   return subprocess.run(command, capture_output=True, text=True, check=False,
                         timeout=300, cwd=cwd)
 

@@ -1,58 +1,56 @@
 """Whole tiny runs: what they leave behind, and what a second command does."""
 
 import json
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+import runs
 
-ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
            'update_sizes')
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope='module', autouse=True)
+@pytest.fixture(scope='module')
 def cache(tmp_path_factory):
-  """All runs of this file share what they compile."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv('JAX_COMPILATION_CACHE_DIR',
-                 str(tmp_path_factory.mktemp('cache')))
-    patch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-    patch.setenv('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
-    yield
-
-
-def _launch(*arguments, config='pcm.py:tiny'):
-  command = [sys.executable, str(ROOT / 'launch/main.py')]
-  if config:
-    command += ['--config', str(ROOT / 'configs' / config)]
-  return subprocess.run([*command, *arguments], capture_output=True, text=True,
-                        check=False, timeout=600)
+  """All runs of this file share what they compile; the first begins cold."""
+  return tmp_path_factory.mktemp('cache')
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory):
+def launch(cache):
+  """`(*arguments, config) -> (exit code, stdout, stderr)` of a command."""
+  launcher = runs.ForkLauncher(cache)
+  yield lambda *arguments, config='pcm.py:tiny': runs.end(
+      launcher.command(*_arguments(config), *arguments))
+  launcher.close()
+
+
+def _arguments(config):
+  return ['--config', str(runs.ROOT / 'configs' / config)] if config else []
+
+
+@pytest.fixture(scope='module')
+def finished(cache, tmp_path_factory):
+  """The workdir of a run in a process of its own, started as by a person."""
   workdir = tmp_path_factory.mktemp('runs') / 'pcm_tiny'
-  done = _launch('--workdir', str(workdir))
-  assert done.returncode == 0, done.stderr
-  return workdir, done
+  code, _, stderr = runs.end(runs.Launcher(cache).command(
+      *_arguments('pcm.py:tiny'), '--workdir', str(workdir)))
+  assert code == 0, stderr
+  return workdir
 
 
 def test_a_run_leaves_all_its_files(finished):
-  workdir, _ = finished
   for name in ('config.json', 'summary.json', 'metrics.jsonl', 'chip.npz',
                'evaluation.npz', 'checkpoints', 'tensorboard'):
-    assert (workdir / name).exists(), name
+    assert (finished / name).exists(), name
   for name in FIGURES:
-    assert (workdir / 'figures' / f'{name}.png').stat().st_size > 5000, name
+    assert (finished / 'figures' / f'{name}.png').stat().st_size > 5000, name
 
 
 def test_the_summary_has_the_promised_fields(finished):
-  summary = json.loads((finished[0] / 'summary.json').read_text())
+  summary = json.loads((finished / 'summary.json').read_text())
   assert summary['config'] == 'pcm' and summary['metric'] == 'mse'
   assert summary['num_tasks'] == 20 and summary['num_chips'] == 4
   for name in ('before', 'after', 'after_all_steps'):
@@ -69,8 +67,8 @@ def test_the_summary_has_the_promised_fields(finished):
 
 
 def test_the_summary_can_be_computed_again_from_evaluation_npz(finished):
-  summary = json.loads((finished[0] / 'summary.json').read_text())
-  data = np.load(finished[0] / 'evaluation.npz')
+  summary = json.loads((finished / 'summary.json').read_text())
+  data = np.load(finished / 'evaluation.npz')
   date = list(data['after_s']).index(251.0)
   error = np.square(data['query_after'][:, date] - data['query_y']).mean((1, 2))
   assert np.isclose(error.mean(), summary['after']['mean'], rtol=1e-5)
@@ -83,7 +81,7 @@ def test_the_summary_can_be_computed_again_from_evaluation_npz(finished):
 
 
 def test_the_programmed_chip_is_in_range_and_counts_its_pulses(finished):
-  chip = np.load(finished[0] / 'chip.npz')
+  chip = np.load(finished / 'chip.npz')
   for i in range(3):
     target = chip[f'layer_{i}_target_uS']
     assert target.shape[0] == 2
@@ -97,50 +95,49 @@ def test_the_programmed_chip_is_in_range_and_counts_its_pulses(finished):
 
 def test_metrics_have_a_rising_integer_step(finished):
   lines = [json.loads(line) for line in
-           (finished[0] / 'metrics.jsonl').read_text().splitlines()]
+           (finished / 'metrics.jsonl').read_text().splitlines()]
   steps = [line['step'] for line in lines]
   assert all(isinstance(step, int) for step in steps)
   assert steps == sorted(set(steps)) and steps[-1] == 6
   assert all(np.isfinite(line['loss']) for line in lines)
 
 
-def test_the_same_command_on_a_finished_run_prints_its_summary(finished):
-  workdir, _ = finished
-  before = (workdir / 'summary.json').read_bytes()
-  again = _launch('--workdir', str(workdir))
-  assert again.returncode == 0 and 'after adaptation' in again.stdout
-  assert (workdir / 'summary.json').read_bytes() == before
+def test_the_same_command_on_a_finished_run_prints_its_summary(
+    launch, finished):
+  before = (finished / 'summary.json').read_bytes()
+  code, stdout, stderr = launch('--workdir', str(finished))
+  assert code == 0 and 'after adaptation' in stdout
+  assert (finished / 'summary.json').read_bytes() == before
 
 
-def test_another_config_in_the_same_workdir_is_refused(finished):
-  workdir, _ = finished
-  before = (workdir / 'config.json').read_bytes()
-  other = _launch('--workdir', str(workdir), '--config.seed=5')
-  assert other.returncode == 2 and 'seed' in other.stderr
-  assert len(other.stderr.splitlines()) == 1
-  assert (workdir / 'config.json').read_bytes() == before
+def test_another_config_in_the_same_workdir_is_refused(launch, finished):
+  before = (finished / 'config.json').read_bytes()
+  code, _, stderr = launch('--workdir', str(finished), '--config.seed=5')
+  assert code == 2 and 'seed' in stderr
+  assert len(stderr.splitlines()) == 1
+  assert (finished / 'config.json').read_bytes() == before
 
 
-def test_evaluate_needs_only_the_workdir_and_repeats_the_summary(finished):
-  workdir, _ = finished
-  before = (workdir / 'summary.json').read_bytes()
-  again = _launch('--mode=evaluate', '--workdir', str(workdir), config=None)
-  assert again.returncode == 0, again.stderr
+def test_evaluate_needs_only_the_workdir_and_repeats_the_summary(
+    launch, finished):
+  before = (finished / 'summary.json').read_bytes()
+  code, _, stderr = launch(
+      '--mode=evaluate', '--workdir', str(finished), config=None)
+  assert code == 0, stderr
   summary = json.loads(before)
-  evaluation = json.loads((workdir / 'evaluation.json').read_text())
+  evaluation = json.loads((finished / 'evaluation.json').read_text())
   del summary['training'], evaluation['training']
   assert evaluation == summary  # to the last digit
-  assert (workdir / 'summary.json').read_bytes() == before
+  assert (finished / 'summary.json').read_bytes() == before
 
 
-def test_evaluate_takes_overrides(finished):
-  workdir, _ = finished
-  again = _launch(
-      '--mode=evaluate', '--workdir', str(workdir),
+def test_evaluate_takes_overrides(launch, finished):
+  code, _, stderr = launch(
+      '--mode=evaluate', '--workdir', str(finished),
       '--config.evaluation.noise_scale=0', '--config.evaluation.num_tasks=8',
       config=None)
-  assert again.returncode == 0, again.stderr
-  evaluation = json.loads((workdir / 'evaluation.json').read_text())
+  assert code == 0, stderr
+  evaluation = json.loads((finished / 'evaluation.json').read_text())
   assert evaluation['num_tasks'] == 8
 
 
@@ -155,35 +152,36 @@ def test_evaluate_takes_overrides(finished):
     (('stray',), 'pcm.py:tiny', 'stray'),
 ])
 def test_bad_input_gets_one_line_and_exit_code_2(
-    arguments, config, word, tmp_path):
+    launch, arguments, config, word, tmp_path):
   if not any('--workdir' in argument for argument in arguments):
     arguments += (f'--workdir={tmp_path / "run"}',)
-  done = _launch(*arguments, config=config)
-  assert done.returncode == 2
-  assert len(done.stderr.splitlines()) == 1 and word in done.stderr
+  code, _, stderr = launch(*arguments, config=config)
+  assert code == 2
+  assert len(stderr.splitlines()) == 1 and word in stderr
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+def test_a_workdir_that_is_a_file_is_refused(launch, tmp_path):
   file = tmp_path / 'file'
   file.write_text('precious')
-  done = _launch('--workdir', str(file))
-  assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+  code, _, stderr = launch('--workdir', str(file))
+  assert code == 2 and len(stderr.splitlines()) == 1
   assert file.read_text() == 'precious'
 
 
-def test_a_run_that_stopped_goes_on_and_ends_the_same(finished, tmp_path):
+def test_a_run_that_stopped_goes_on_and_ends_the_same(
+    launch, finished, tmp_path):
   workdir = tmp_path / 'stopped'
-  shutil.copytree(finished[0], workdir)
+  shutil.copytree(finished, workdir)
   (workdir / 'summary.json').unlink()
   shutil.rmtree(workdir / 'checkpoints' / '6')
-  again = _launch('--workdir', str(workdir))
-  assert again.returncode == 0, again.stderr
-  assert 'Going on from step 3' in again.stdout
+  code, stdout, stderr = launch('--workdir', str(workdir))
+  assert code == 0, stderr
+  assert 'Going on from step 3' in stdout
   first, second = (json.loads((folder / 'summary.json').read_text())
-                   for folder in (finished[0], workdir))
+                   for folder in (finished, workdir))
   del first['training'], second['training']
-  assert first == second
+  assert first == second  # also though the first run had to compile all
   steps = [json.loads(line)['step'] for line in
            (workdir / 'metrics.jsonl').read_text().splitlines()]
   assert steps == sorted(set(steps)) and steps[-1] == 6

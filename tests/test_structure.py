@@ -94,6 +94,7 @@ def test_floor_0_uses_jax_and_chex_only():
     ('haiku', {'meta_analog/networks.py'}),
     ('optax', {'meta_analog/training.py', 'meta_analog/showcase.py'}),
     ('orbax', {'meta_analog/checkpoints.py'}),
+    ('etils', {'meta_analog/compilation.py'}),
     ('matplotlib', {'meta_analog/device_figures.py',
                     'meta_analog/figures.py'}),
 ])

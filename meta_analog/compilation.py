@@ -1,0 +1,182 @@
+"""Compiled programs that outlive the process, each whole or not there.
+
+jax can keep what it compiles in a folder, but it writes an entry in place,
+guards it by no more than its compression does, never replaces one that it
+cannot read, and takes an entry for another number of cores, which gives other
+last digits. So jax gets a folder of entries that look after themselves: each is
+named after the machine too, begins with the SHA-256 of its name and content,
+and takes its place once it is written. What does not agree is removed and
+compiled again.
+
+A folder of compiled programs is trusted like the program itself: whoever may
+write there can run code here.
+"""
+
+from collections.abc import Callable
+import contextlib
+import functools
+import hashlib
+import os
+import pathlib
+import tempfile
+
+from etils import epath
+import jax
+
+from meta_analog import environment
+from meta_analog import faults
+
+MOST_BYTES = 2**30  # of the folder, when a process begins
+SCHEME = 'checked://'
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def keep(folder: str | None, say: Callable[[str], None]) -> None:
+  """Keeps what jax compiles from now on; before jax compiles anything.
+
+  Args:
+    folder: where to; made where it is not there. '' keeps nothing. None is
+      JAX_COMPILATION_CACHE_DIR, where that is set, which jax then looks after
+      alone, or else meta_analog/xla under $XDG_CACHE_HOME or ~/.cache.
+    say: called with a warning where nothing can be kept.
+  """
+  if folder is None and os.environ.get('JAX_COMPILATION_CACHE_DIR'):
+    return
+  jax.config.update('jax_compilation_cache_dir', None)
+  if folder == '':
+    return
+  path = pathlib.Path(folder or _default()).expanduser().absolute()
+  try:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+      pass
+    trim(path, MOST_BYTES)
+  except OSError as error:
+    say(_warning(path, error))
+    return
+  Entry.say = staticmethod(say)
+  jax.config.update('jax_compilation_cache_dir', f'{SCHEME}{path}')
+  # XLA's own caches would be written beside, and take no such name.
+  jax.config.update('jax_persistent_cache_enable_xla_caches', 'none')
+  for name, value in (('min_compile_time_secs', 0.0),
+                      ('min_entry_size_bytes', -1)):
+    if f'JAX_PERSISTENT_CACHE_{name.upper()}' not in os.environ:
+      jax.config.update(f'jax_persistent_cache_{name}', value)
+
+
+@functools.cache
+def machine() -> str:
+  """Returns a name for what programs hang on and jax's key for them omits.
+
+  That is the kind of CPU, whose instructions another may lack where a home is
+  shared, and the number of threads, by which XLA divides its loops.
+  """
+  facts = [os.environ.get('NPROC', ''), str(len(os.sched_getaffinity(0))),
+           str(environment.num_cores())]
+  with contextlib.suppress(OSError):
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+    facts += sorted({line for line in lines if line.startswith(
+        ('vendor_id', 'cpu family', 'model', 'flags', 'Features', 'CPU '))})
+  return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
+
+
+def trim(folder: pathlib.Path, most_bytes: int) -> None:
+  """Removes the entries not used for longest until the rest is small enough.
+
+  Args:
+    folder: of entries.
+    most_bytes: that may stay.
+
+  Raises:
+    OSError: if the folder cannot be read.
+  """
+  found = []
+  for entry in os.scandir(folder):
+    with contextlib.suppress(FileNotFoundError):  # Others clear up as well.
+      if entry.is_file(follow_symlinks=False):
+        status = entry.stat(follow_symlinks=False)
+        found.append((status.st_mtime, status.st_size, entry.path))
+  total = sum(size for _, size, _ in found)
+  for _, size, path in sorted(found):
+    if total <= most_bytes:
+      break
+    with contextlib.suppress(OSError):
+      os.unlink(path)
+    total -= size
+
+
+@epath.register_path_cls(SCHEME)
+class Entry:
+  """As much of a path as jax needs, of the folder or of one entry."""
+
+  say = staticmethod(print)  # of warnings; None once one was given
+
+  def __init__(self, path: str | os.PathLike[str]):
+    """Names a file or folder, with or without the scheme."""
+    self._path = pathlib.Path(str(path).removeprefix(SCHEME))
+    self._content = None
+
+  def joinpath(self, *names: str) -> 'Entry':
+    """Returns the entry of a name on this machine; without one the folder."""
+    return functools.reduce(
+        lambda entry, name: Entry(entry._path / f'{name}-{machine()}'), names,
+        self)
+
+  def __truediv__(self, name: str) -> 'Entry':
+    """Returns the entry of a name on this machine."""
+    return self.joinpath(name)
+
+  def __str__(self) -> str:
+    """Returns the name with the scheme."""
+    return f'{SCHEME}{self._path}'
+
+  def mkdir(self, *, parents: bool, exist_ok: bool) -> None:
+    """Does nothing: `keep` made the folder."""
+    del parents, exist_ok
+
+  def exists(self) -> bool:
+    """Returns whether the entry holds what was written; removes it if not."""
+    with contextlib.suppress(OSError):
+      data = self._path.read_bytes()
+      content = data[DIGEST_BYTES:]
+      if data[:DIGEST_BYTES] == self._digest(content):
+        self._content = content
+        with contextlib.suppress(OSError):
+          os.utime(self._path)
+        return True
+      self._path.unlink()
+    return False
+
+  def read_bytes(self) -> bytes:
+    """Returns what `exists` has found good."""
+    return self._content
+
+  def write_bytes(self, content: bytes) -> None:
+    """Writes the entry whole or not at all; warns once where it cannot."""
+    partial = None
+    try:
+      file, partial = tempfile.mkstemp(dir=self._path.parent)
+      with os.fdopen(file, 'wb') as stream:
+        stream.write(self._digest(content) + content)
+      os.replace(partial, self._path)
+    except OSError as error:
+      if partial is not None:
+        with contextlib.suppress(OSError):
+          os.unlink(partial)
+      if Entry.say is not None:
+        say, Entry.say = Entry.say, None
+        say(_warning(self._path.parent, error))
+
+  def _digest(self, content):
+    return hashlib.sha256(self._path.name.encode() + b'\n' + content).digest()
+
+
+def _default():
+  """Returns this project's folder among a person's caches."""
+  caches = os.environ.get('XDG_CACHE_HOME') or pathlib.Path('~/.cache')
+  return pathlib.Path(caches) / 'meta_analog' / 'xla'
+
+
+def _warning(folder, error):
+  return (f'Warning: compiled programs are not kept: {folder}: '
+          f'{faults.reason(error)}; --cache_dir names another folder')
