@@ -17,9 +17,11 @@ def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
   del argv
   experiment.use_all_cores()
-  experiment.run(
-      flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
-      overrides=command.overrides(), wandb=flags.FLAGS.wandb, stop=command.STOP)
+  with command.joined():
+    experiment.run(
+        flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
+        overrides=command.overrides(), wandb=flags.FLAGS.wandb,
+        stop=command.STOP)
 
 
 if __name__ == '__main__':

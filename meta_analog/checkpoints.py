@@ -192,4 +192,14 @@ def digest(tree: Any) -> str:
 
 
 def _checkpointer():
-  return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+  """Returns what reads and writes for this process alone.
+
+  Where there are others, orbax would wait for them.
+  """
+  if jax.process_count() == 1:
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+  alone = ocp.options.MultiprocessingOptions(
+      primary_host=0, active_processes={0}, barrier_sync_key_prefix='alone')
+  return ocp.Checkpointer(
+      ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+      multiprocessing_options=alone)

@@ -11,8 +11,9 @@ import jax
 
 PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'optax', 'chex', 'numpy',
             'ml-collections', 'orbax-checkpoint')
-# Other values of these, or of a version, may change the last digits.
-DECISIVE = ('python', 'platform', 'device_kind', 'devices', 'cores')
+# Other values of these, or of a version, may change the last digits. Other
+# numbers of devices or processes do not.
+DECISIVE = ('python', 'platform', 'device_kind', 'cores')
 
 
 def num_cores() -> int:
@@ -25,14 +26,20 @@ def num_cores() -> int:
     return cores
 
 
+def versions() -> dict[str, str | None]:
+  """Returns the version of each package that numbers depend on."""
+  return {name: _version(name) for name in PACKAGES}
+
+
 def record() -> dict[str, Any]:
   """Returns versions, commit, platform, devices and cores as JSON values."""
   return {
       'jax': jax.__version__, 'python': sys.version.split()[0],
-      'versions': {name: _version(name) for name in PACKAGES},
+      'versions': versions(),
       'platform': jax.default_backend(),
       'device_kind': jax.devices()[0].device_kind,
-      'devices': jax.device_count(), 'cores': num_cores(),
+      'devices': jax.device_count(), 'processes': jax.process_count(),
+      'cores': num_cores(),
       'commit': _git('rev-parse', 'HEAD') or None,
       'uncommitted_changes': bool(
           _git('status', '--porcelain', '--untracked-files=no'))}
