@@ -10,13 +10,14 @@ import sys
 from absl import flags
 
 from meta_analog import command
+from meta_analog import environment
 from meta_analog import experiment
 
 
 def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
   del argv
-  experiment.use_all_cores()
+  environment.use_all_cores()
   with command.joined():
     experiment.run(
         flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,

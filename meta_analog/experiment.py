@@ -1,9 +1,7 @@
 """One run from a config to a summary: train, test, draw, report."""
 
 from concurrent import futures
-import os
 import pathlib
-import re
 from typing import Any
 from typing import NamedTuple
 
@@ -30,7 +28,6 @@ from meta_analog import metrics
 from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
-from meta_analog import sharding
 from meta_analog import showcase
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
@@ -106,18 +103,6 @@ def run(
     what = faults.reason(error) if isinstance(error, OSError) else str(error)
     raise faults.MachineFault(
         f'{where}{what}; {workdir_lib.how_to_go_on(folder)}') from error
-
-
-def use_all_cores() -> None:
-  """Makes every CPU core a device of jax, before jax is first used.
-
-  There are never less than two: for one device XLA inlines calls later and
-  fuses otherwise, which changes last digits (measured with jaxlib 0.10.2).
-  """
-  flags, name = os.environ.get('XLA_FLAGS', ''), sharding.FORCED_DEVICES
-  if name not in flags:
-    jax.config.update('jax_num_cpu_devices', max(2, environment.num_cores()))
-  os.environ['XLA_FLAGS'] = re.sub(rf'({name}=)1(?!\d)', r'\g<1>2', flags)
 
 
 def _train_or_report(run):

@@ -19,7 +19,6 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
 SHARD = 'shard'
-FORCED_DEVICES = '--xla_force_host_platform_device_count'
 
 
 def mesh() -> jax.sharding.Mesh:

@@ -1,5 +1,6 @@
 """Many devices and many processes: the same bits, and one end for all."""
 
+import json
 import os
 import pathlib
 import signal
@@ -18,6 +19,7 @@ import runs
 from meta_analog import environment
 from meta_analog import hosts
 from meta_analog import interrupts
+from meta_analog import rendezvous
 from meta_analog import settings
 from meta_analog import sharding
 
@@ -48,7 +50,7 @@ def start(cache, workdir, num_devices, *arguments):
       'JAX_COMPILATION_CACHE_DIR': str(cache),
       'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
       'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
-      'XLA_FLAGS': f'{sharding.FORCED_DEVICES}={num_devices} '
+      'XLA_FLAGS': f'{environment.FORCED_DEVICES}={num_devices} '
                    '--xla_backend_optimization_level=0'}
   signal.signal(signal.SIGINT, signal.default_int_handler)
   return subprocess.Popen(
@@ -58,12 +60,12 @@ def start(cache, workdir, num_devices, *arguments):
       env=os.environ | names)
 
 
-def start_two(cache, workdir):
+def start_two(cache, workdir, *arguments):
   """Returns two processes that are one run, with 2 devices each."""
   port = free_port()
   return [start(cache, workdir if i == 0 else pathlib.Path('/nowhere'), 2,
                 f'--coordinator=localhost:{port}', '--num_processes=2',
-                f'--process_id={i}') for i in range(2)]
+                f'--process_id={i}', *arguments) for i in range(2)]
 
 
 def free_port():
@@ -81,15 +83,9 @@ def reference(cache, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_eight_devices_end_with_the_bits_of_one(reference, cache, tmp_path):
-  code, stdout, stderr = runs.end(start(cache, tmp_path, 8))
-  assert (code, stderr) == (0, '') and 'on 8 x cpu' in stdout
-  assert runs.outcome(tmp_path) == reference
-
-
-@pytest.mark.slow
-def test_two_processes_stop_end_and_go_on_as_one(reference, cache, tmp_path):
-  # A signal to the one that does not write: both save and end.
+def test_two_processes_then_eight_devices_end_with_the_bits_of_one(
+    reference, cache, tmp_path):
+  # A signal to the one that does not write: the other saves, and both end.
   first, second = start_two(cache, tmp_path)
   assert runs.wait_until(first, lambda: runs.newest(tmp_path) >= 10)
   second.send_signal(signal.SIGTERM)
@@ -113,20 +109,20 @@ def test_two_processes_stop_end_and_go_on_as_one(reference, cache, tmp_path):
   runs.end(second)
   assert stopped + 10 <= runs.newest(tmp_path) < 100
 
-  # The rest on other devices, in one process.
-  code, stdout, stderr = runs.end(start(cache, tmp_path, 4))
-  assert (code, stderr) == (0, '') and 'on 4 x cpu' in stdout
+  # The rest on other devices, in one process; no device has an equal share.
+  code, stdout, stderr = runs.end(start(cache, tmp_path, 8))
+  assert (code, stderr) == (0, '') and 'on 8 x cpu' in stdout
   assert 'Going on from step' in stdout and 'Warning' not in stdout
   assert runs.outcome(tmp_path) == reference
 
-
-@pytest.mark.slow
-def test_two_processes_end_with_the_bits_of_one(reference, cache, tmp_path):
-  first, second = start_two(cache, tmp_path)
+  # Two processes test what eight devices trained.
+  first, second = start_two(cache, tmp_path, '--mode=evaluate')
   code, _, stderr = runs.end(first)
-  assert (code, stderr) == (0, '')
-  assert runs.end(second) == (0, '', '')
-  assert runs.outcome(tmp_path) == reference
+  assert (code, stderr) == (0, '') and runs.end(second) == (0, '', '')
+  again = json.loads((tmp_path / 'evaluation.json').read_text())
+  del again['training']
+  assert again == {name: value for name, value in reference['summary'].items()
+                   if name in again} and 'after_by_time_s' in again
 
 
 def meshes(*counts):
@@ -135,7 +131,7 @@ def meshes(*counts):
       [sys.executable, __file__, *map(str, counts)], capture_output=True,
       text=True, check=True, timeout=120, env=os.environ | {
           'PYTHONPATH': str(runs.ROOT), 'XLA_FLAGS':
-              f'{sharding.FORCED_DEVICES}=8'})
+              f'{environment.FORCED_DEVICES}=8'})
   return process.stdout.splitlines()
 
 
@@ -234,9 +230,9 @@ def test_a_scheduler_says_who_runs_where(monkeypatch):
 def test_an_unreachable_coordinator_is_one_line_in_bounded_time():
   began = time.monotonic()
   with pytest.raises(settings.InputError, match='was not reached in 0.3 s'):
-    hosts.call(f'localhost:{free_port()}', 2, 1, {}, wait_s=0.3)
+    rendezvous.call(f'localhost:{free_port()}', 2, 1, {}, wait_s=0.3)
   with pytest.raises(settings.InputError, match='not called .*: 1, 2'):
-    hosts.gather(f'localhost:{free_port()}', 3, {}, wait_s=0.3)
+    rendezvous.gather(f'localhost:{free_port()}', 3, {}, wait_s=0.3)
   assert time.monotonic() - began < 5
 
 
@@ -250,14 +246,14 @@ def test_processes_that_differ_are_told_apart(theirs, said):
 
   def theirs_fn():
     try:
-      hosts.call(address, *theirs, wait_s=10)
+      rendezvous.call(address, *theirs, wait_s=10)
     except settings.InputError as error:
       found.append(str(error))
 
   thread = threading.Thread(target=theirs_fn)
   thread.start()
   with pytest.raises(settings.InputError, match=said):
-    hosts.gather(address, 2, {'a': {'b': 1}}, wait_s=10)
+    rendezvous.gather(address, 2, {'a': {'b': 1}}, wait_s=10)
   thread.join()
   assert len(found) == 1 and said in found[0]
 
@@ -274,11 +270,11 @@ def test_strangers_at_the_port_are_turned_away():
         break
       except OSError:
         time.sleep(0.02)
-    found.append(hosts.call(address, 2, 1, {}, wait_s=10))
+    found.append(rendezvous.call(address, 2, 1, {}, wait_s=10))
 
   thread = threading.Thread(target=visit)
   thread.start()
-  lines, port = hosts.gather(address, 2, {}, wait_s=10)
+  lines, port = rendezvous.gather(address, 2, {}, wait_s=10)
   thread.join()
   assert list(lines) == [1] and found[0][1] == port
   for line in (lines[1], found[0][0]):
