@@ -123,7 +123,10 @@ class Checkpoints:
       there, here = facts['leaves'].get(name), wanted.get(name)
       if there != here:
         raise faults.DamageError(f'it holds {name} as {there}, not as {here}')
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    # Arrays of NumPy are read as such, wherever those saved were placed.
+    abstract = jax.tree.map(
+        lambda x: x if isinstance(x, np.ndarray)
+        else ocp.utils.to_shape_dtype_struct(x), template)
     folder = self._folder / str(step)
     try:
       state = _checkpointer().restore(

@@ -105,14 +105,14 @@ def test_two_processes_then_eight_devices_end_with_the_bits_of_one(
   assert code == 1 and time.monotonic() - began < hosts.HEARTBEAT_S / 2
   assert runs.is_one_line(stderr) and 'process 1 ended' in stderr
   assert f'Going on from step {stopped}.' in stdout
-  assert 'Warning' not in stdout
+  assert 'last digits' not in stdout
   runs.end(second)
   assert stopped + 10 <= runs.newest(tmp_path) < 100
 
   # The rest on other devices, in one process; no device has an equal share.
   code, stdout, stderr = runs.end(start(cache, tmp_path, 8))
   assert (code, stderr) == (0, '') and 'on 8 x cpu' in stdout
-  assert 'Going on from step' in stdout and 'Warning' not in stdout
+  assert 'Going on from step' in stdout and 'last digits' not in stdout
   assert runs.outcome(tmp_path) == reference
 
   # Two processes test what eight devices trained.
