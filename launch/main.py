@@ -11,6 +11,7 @@ from absl import flags
 
 from meta_analog import command
 from meta_analog import compilation
+from meta_analog import environment
 from meta_analog import experiment
 
 
@@ -18,10 +19,12 @@ def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
   del argv
   compilation.keep(flags.FLAGS.cache_dir, print)
-  experiment.use_all_cores()
-  experiment.run(
-      flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
-      overrides=command.overrides(), wandb=flags.FLAGS.wandb, stop=command.STOP)
+  environment.use_all_cores()
+  with command.joined():
+    experiment.run(
+        flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
+        overrides=command.overrides(), wandb=flags.FLAGS.wandb,
+        stop=command.STOP)
 
 
 if __name__ == '__main__':

@@ -123,7 +123,10 @@ class Checkpoints:
       there, here = facts['leaves'].get(name), wanted.get(name)
       if there != here:
         raise faults.DamageError(f'it holds {name} as {there}, not as {here}')
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    # Arrays of NumPy are read as such, wherever those saved were placed.
+    abstract = jax.tree.map(
+        lambda x: x if isinstance(x, np.ndarray)
+        else ocp.utils.to_shape_dtype_struct(x), template)
     folder = self._folder / str(step)
     try:
       state = _checkpointer().restore(
@@ -192,4 +195,14 @@ def digest(tree: Any) -> str:
 
 
 def _checkpointer():
-  return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+  """Returns what reads and writes for this process alone.
+
+  Where there are others, orbax would wait for them.
+  """
+  if jax.process_count() == 1:
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+  alone = ocp.options.MultiprocessingOptions(
+      primary_host=0, active_processes={0}, barrier_sync_key_prefix='alone')
+  return ocp.Checkpointer(
+      ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+      multiprocessing_options=alone)

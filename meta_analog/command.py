@@ -6,6 +6,7 @@ saved (130 Ctrl-C, 143 SIGTERM).
 """
 
 from collections.abc import Callable
+import contextlib
 import logging
 import os
 import pathlib
@@ -14,10 +15,13 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
+from meta_analog import environment
 from meta_analog import faults
+from meta_analog import hosts
 from meta_analog import interrupts
 from meta_analog import saved_config
 from meta_analog import settings
+from meta_analog import workdir as workdir_lib
 
 BAD_INPUT = 2
 STOP = interrupts.Interrupts()  # the signals of this process
@@ -39,6 +43,12 @@ def define(modes: tuple[str, ...] = ()) -> None:
     flags.DEFINE_string(
         'wandb', None, 'Project of Weights & Biases to write the metrics to; '
         'without it wandb is never imported')
+    flags.DEFINE_string(
+        'coordinator', None, 'HOST:PORT of process 0, for a run of several '
+        'processes')
+    flags.DEFINE_integer('num_processes', None, 'Processes of the run')
+    flags.DEFINE_integer(
+        'process_id', None, 'Which of them this is; 0 writes')
 
 
 def start(argv: list[str], main: Callable[[list[str]], None]) -> None:
@@ -93,6 +103,15 @@ def workdir() -> str:
   name = pathlib.Path(path).stem
   variant = argument.replace(',', '_')
   return os.path.join('runs', f'{name}_{variant}' if variant else name)
+
+
+def joined() -> contextlib.AbstractContextManager[None]:
+  """Returns `hosts.joined` for this command line."""
+  values = flags.FLAGS
+  asked = {'config': workdir_lib.as_json(values.config), 'mode': values.mode,
+           'versions': environment.versions()}
+  return hosts.joined(
+      values.coordinator, values.num_processes, values.process_id, asked, STOP)
 
 
 def _with_saved_config(argv):

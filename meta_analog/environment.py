@@ -3,6 +3,7 @@
 from importlib import metadata
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -11,8 +12,10 @@ import jax
 
 PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'optax', 'chex', 'numpy',
             'ml-collections', 'orbax-checkpoint')
-# Other values of these, or of a version, may change the last digits.
-DECISIVE = ('python', 'platform', 'device_kind', 'devices', 'cores')
+# Other values of these, or of a version, may change the last digits. Other
+# numbers of devices or processes do not.
+DECISIVE = ('python', 'platform', 'device_kind', 'cores')
+FORCED_DEVICES = '--xla_force_host_platform_device_count'
 
 
 def num_cores() -> int:
@@ -25,14 +28,32 @@ def num_cores() -> int:
     return cores
 
 
+def versions() -> dict[str, str | None]:
+  """Returns the version of each package that numbers depend on."""
+  return {name: _version(name) for name in PACKAGES}
+
+
+def use_all_cores() -> None:
+  """Makes every CPU core a device of jax, before jax is first used.
+
+  There are never less than two: for one device XLA inlines calls later and
+  fuses otherwise, which changes last digits (measured with jaxlib 0.10.2).
+  """
+  flags, name = os.environ.get('XLA_FLAGS', ''), FORCED_DEVICES
+  if name not in flags:
+    jax.config.update('jax_num_cpu_devices', max(2, num_cores()))
+  os.environ['XLA_FLAGS'] = re.sub(rf'({name}=)1(?!\d)', r'\g<1>2', flags)
+
+
 def record() -> dict[str, Any]:
   """Returns versions, commit, platform, devices and cores as JSON values."""
   return {
       'jax': jax.__version__, 'python': sys.version.split()[0],
-      'versions': {name: _version(name) for name in PACKAGES},
+      'versions': versions(),
       'platform': jax.default_backend(),
       'device_kind': jax.devices()[0].device_kind,
-      'devices': jax.device_count(), 'cores': num_cores(),
+      'devices': jax.device_count(), 'processes': jax.process_count(),
+      'cores': num_cores(),
       'commit': _git('rev-parse', 'HEAD') or None,
       'uncommitted_changes': bool(
           _git('status', '--porcelain', '--untracked-files=no'))}

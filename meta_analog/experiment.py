@@ -1,7 +1,6 @@
 """One run from a config to a summary: train, test, draw, report."""
 
 from concurrent import futures
-import os
 import pathlib
 import time
 from typing import Any
@@ -21,7 +20,9 @@ from meta_analog import evaluation
 from meta_analog import faults
 from meta_analog import figures
 from meta_analog import files
+from meta_analog import follower
 from meta_analog import history
+from meta_analog import hosts
 from meta_analog import interrupts
 from meta_analog import loop
 from meta_analog import metrics
@@ -80,6 +81,8 @@ def run(
   if mode not in MODES:
     raise settings.InputError(f'mode = {mode!r}: must be one of {MODES}')
   settings.check(config)
+  if not hosts.is_first():
+    follower.run(config, mode)
   folder = pathlib.Path(workdir)
   task = {'train': _train_or_report, 'evaluate': _evaluate,
           'energy': _energy, 'replay': _replay}
@@ -101,13 +104,6 @@ def run(
     what = faults.reason(error) if isinstance(error, OSError) else str(error)
     raise faults.MachineFault(
         f'{where}{what}; {workdir_lib.how_to_go_on(folder)}') from error
-
-
-def use_all_cores() -> None:
-  """Makes every CPU core a device of jax, before jax is first used."""
-  flags = os.environ.get('XLA_FLAGS', '')
-  if 'xla_force_host_platform_device_count' not in flags:
-    jax.config.update('jax_num_cpu_devices', environment.num_cores())
 
 
 def _train_or_report(run):
@@ -155,6 +151,7 @@ def _train(run):
   run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(config, setup, state.params, key_test, test)
+  state = hosts.local(state)  # From here on process 0 works alone.
   summary = _summarize(config, setup, state, results, key_validation)
   summary['baselines'] |= report.measured_elsewhere(config, folder)
   for name, arrays in (('evaluation', results), ('chip', chip)):
@@ -198,7 +195,7 @@ def _compiled(update, traced, say):
 
 def _begin(run, saved, state):
   """Returns what to go on from, and says and records so."""
-  restored = saved.newest(state, run.say, set_aside=True)
+  restored = saved.newest(hosts.local(state), run.say, set_aside=True)
   if restored is None:
     restored = checkpoints.Restored(state, b'', {'wall_s': 0.0})
   else:
@@ -211,7 +208,7 @@ def _begin(run, saved, state):
               'those of a run that was never interrupted.')
   history.begin(run.folder,
                 {'from_step': int(restored.state.step)} | run.record)
-  return restored
+  return restored._replace(state=hosts.shared(restored.state))
 
 
 def _train_loop(run, trainer, saved, began, key):
@@ -224,13 +221,13 @@ def _train_loop(run, trainer, saved, began, key):
   progress = metrics.Progress(run.console, num_steps, start, 'Meta-training')
 
   def save(step, state, wall_s):
-    saved.save(step, state, log.content(), {
+    saved.save(step, hosts.local(state), log.content(), {
         'config': config, 'wall_s': wall_s, 'environment': run.record})
     run.stop.advice = (f'step {step} is saved in {run.folder}; the same '
                        'command goes on from there')
 
   bad = lambda step, before, info: replay.save(
-      run.folder, trainer, key, step, before, info, config)
+      run.folder, trainer, key, step, hosts.local(before), info, config)
   try:
     return loop.run(
         run.config, trainer, began.state, key,
@@ -261,6 +258,7 @@ def _evaluate(run):
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(config, setup, state.params, keys[2])
+  state = hosts.local(state)
   summary = _summarize(config, setup, state, results, keys[3])
   if unchanged:  # What others reached under other conditions says nothing.
     summary['baselines'] |= report.measured_elsewhere(config, folder)
@@ -299,10 +297,10 @@ def _restore(run):
   keys = jax.random.split(jax.random.key(run.config.seed), 5)
   run.stop.advice = 'the same command tests again'
   restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
-      jax.jit(trainer.init)(keys[0]), run.say)
+      hosts.local(jax.jit(trainer.init)(keys[0])), run.say)
   if restored is None:
     raise settings.InputError(f'{run.folder} holds no checkpoint to evaluate')
-  return setup, restored.state, keys
+  return setup, hosts.shared(restored.state), keys
 
 
 def _close(run, summary):
@@ -316,6 +314,8 @@ def _close(run, summary):
 
 def _replay(run):
   """Takes the step again that was not finite; returns where it is not."""
+  if jax.process_count() > 1:
+    raise settings.InputError('--mode=replay runs in one process')
   if not workdir_lib.check_of_run(run.config, run.folder):
     raise settings.InputError('--mode=replay takes no overrides')
   trainer = training.make(run.config, assembly.build(run.config))

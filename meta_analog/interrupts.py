@@ -5,6 +5,7 @@ or a test of the network keeps waiting for a minute. So a thread listens: while
 nothing needs saving it ends the process itself.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import os
@@ -15,6 +16,7 @@ import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOW_CURSOR = '\x1b[?25h'  # a progress bar hides it
+_AT_END = []  # called with the exit code before this process ends
 
 
 class Interrupts:
@@ -30,6 +32,7 @@ class Interrupts:
     self.signum = None
     self.advice = 'the same command begins again'
     self._deferred = False
+    self._pass_on = None
     self._lock = threading.Lock()
 
   def listen(self) -> None:
@@ -60,6 +63,11 @@ class Interrupts:
       if self.signum is not None:  # It came after the last step.
         leave(128 + self.signum, self.message())
 
+  def pass_on(self, fn: Callable[[int], None]) -> None:
+    """Hands every signal to a function, which alone acts on it."""
+    with self._lock:
+      self._pass_on = fn
+
   def message(self) -> str:
     """Returns the line that says what happened and how to go on."""
     name = signal.Signals(self.signum).name
@@ -72,9 +80,17 @@ class Interrupts:
       if signum not in SIGNALS:
         continue
       with self._lock:
+        if self._pass_on is not None:
+          self._pass_on(signum)
+          continue
         self.signum = self.signum or signum
         if not self._deferred:
           leave(128 + self.signum, self.message())
+
+
+def at_end(fn: Callable[[int], None]) -> None:
+  """Has `leave` call a function with the exit code, last of all."""
+  _AT_END.append(fn)
 
 
 def leave(code: int, message: str = '') -> None:
@@ -91,4 +107,6 @@ def leave(code: int, message: str = '') -> None:
     if message:
       print(f'{show}{message}', file=sys.stderr)
     sys.stderr.flush()
+  for fn in _AT_END:
+    fn(code)
   os._exit(code)

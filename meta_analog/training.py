@@ -15,17 +15,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec
 import ml_collections
 import numpy as np
 import optax
 
 from meta_analog import assembly
 from meta_analog import networks
-
-SHARD = 'shard'
+from meta_analog import sharding
 
 
 class TrainState(NamedTuple):
@@ -100,7 +96,7 @@ def make(
     params = setup.networks.theta.init(jax.random.split(key)[0])
     state = TrainState(params, optimizer.init(params), jnp.int32(0))
     # Where the step leaves its result, so that it compiles once.
-    return jax.device_put(state, NamedSharding(_mesh(), PartitionSpec()))
+    return jax.device_put(state, sharding.replicated())
 
   def chip_gradient(params, key, scale):
     key_tasks, key_chip = jax.random.split(key)
@@ -235,8 +231,8 @@ def sharded_sum(
     results = jax.vmap(one_chip)(jnp.arange(chips_per_chunk))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), results)
 
-  chunks = _over_devices(one_chunk, num_chunks, params, key, scale)
-  return jax.tree.map(lambda x: jnp.sum(x, axis=0), chunks)
+  return sharding.sum_in_order(sharding.over_devices(
+      one_chunk, num_chunks, params, key, scale))
 
 
 def sharded_map(
@@ -252,32 +248,7 @@ def sharded_map(
   """
   one_chip = lambda params, index, key, scale: fn(
       params, jax.random.fold_in(key, index), scale)
-  return _over_devices(one_chip, num_chips, params, key, scale)
-
-
-def _over_devices(fn, num_items, params, key, scale):
-  """Returns fn(params, i, key, scale) for all i, gathered in order of i."""
-  mesh = _mesh()
-  padded = -(-num_items // mesh.size) * mesh.size
-
-  def one_shard(indices, params, key_data, scale):
-    key = jax.random.wrap_key_data(key_data)
-    items = jax.lax.map(lambda i: fn(params, i, key, scale), indices)
-    return jax.lax.all_gather(items, SHARD, tiled=True)
-
-  replicated = PartitionSpec()
-  items = jax.shard_map(
-      one_shard, mesh=mesh,
-      in_specs=(PartitionSpec(SHARD), replicated, replicated, replicated),
-      out_specs=replicated, check_vma=False,
-  )(jnp.arange(padded), params, jax.random.key_data(key), scale)
-  return jax.tree.map(lambda x: x[:num_items], items)
-
-
-def _mesh():
-  """Returns the mesh of all devices that jax sees."""
-  return jax.make_mesh((jax.device_count(),), (SHARD,),
-                       axis_types=(AxisType.Auto,))
+  return sharding.over_devices(one_chip, num_chips, params, key, scale)
 
 
 def host(tree: Any) -> Any:

@@ -1,0 +1,91 @@
+"""Items spread over every device that jax sees, the same bits on any number.
+
+Rounding differs where XLA fuses differently, and a rounding difference can
+flip a spike. So all that XLA compiles is the same for any number of devices:
+an item is computed in the body of a loop whose length is known only when it
+runs (a loop of length one would be inlined and fused with what surrounds it),
+items are gathered in order of their index, and they are summed one by one in
+that order in a loop of its own. A program for a single device goes through
+other passes of XLA than one for several, so on CPU there are always two.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+SHARD = 'shard'
+
+
+def mesh() -> jax.sharding.Mesh:
+  """Returns the mesh of all devices that jax sees, on all hosts."""
+  return jax.make_mesh((jax.device_count(),), (SHARD,),
+                       axis_types=(AxisType.Auto,))
+
+
+def replicated() -> NamedSharding:
+  """Returns where that lies which every device holds."""
+  return NamedSharding(mesh(), PartitionSpec())
+
+
+def over_devices(
+    fn: Callable[..., Any],
+    num_items: int,
+    params: Any,
+    key: jax.Array,
+    scale: jax.Array,
+) -> Any:
+  """Returns fn(params, i, key, scale) of all i, gathered in order of i.
+
+  Device d computes the items from d * rows on, rows = ceil(items / devices);
+  where the number of devices does not divide that of the items, the last
+  devices compute fewer, or none.
+
+  Args:
+    fn: for one item, of its global index; a pytree of arrays.
+    num_items: number of items.
+    params: replicated.
+    key: replicated; what an item draws must come from its index.
+    scale: replicated.
+
+  Returns:
+    The pytree with a leading axis [num_items], on every device.
+  """
+  devices = mesh()
+  rows = -(-num_items // devices.size)
+
+  def one_shard(first, params, key_data, scale):
+    key = jax.random.wrap_key_data(key_data)
+    shapes = jax.eval_shape(fn, params, first[0], key, scale)
+
+    def one_item(i, items):
+      item = fn(params, first[0] + i, key, scale)
+      return jax.tree.map(lambda x, new: x.at[i].set(new), items, item)
+
+    # One row to spare: XLA would turn a write into an only row into no write.
+    items = jax.lax.fori_loop(
+        0, jnp.clip(num_items - first[0], 0, rows), one_item,
+        jax.tree.map(lambda x: jnp.zeros((rows + 1, *x.shape), x.dtype),
+                     shapes))
+    items = jax.tree.map(lambda x: x[:rows], items)
+    return jax.lax.all_gather(items, SHARD, tiled=True)
+
+  everywhere = PartitionSpec()
+  items = jax.shard_map(
+      one_shard, mesh=devices,
+      in_specs=(PartitionSpec(SHARD), everywhere, everywhere, everywhere),
+      out_specs=everywhere, check_vma=False,
+  )(rows * jnp.arange(devices.size), params, jax.random.key_data(key), scale)
+  return jax.tree.map(lambda x: x[:num_items], items)
+
+
+def sum_in_order(items: Any) -> Any:
+  """Returns the sum over the leading axis, (x[0] + x[1]) + x[2] and so on."""
+  start = jax.tree.map(lambda x: jnp.zeros_like(x[0]), items)
+  add = lambda i, total: jax.tree.map(lambda t, x: t + x[i], total, items)
+  return jax.lax.fori_loop(
+      0, len(jax.tree.leaves(items)[0]), add, start)
