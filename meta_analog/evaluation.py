@@ -34,6 +34,15 @@ def compile_test(
   Returns:
     A function of params and key.
   """
+  test = jax.jit(make_test(config, setup),
+                 compiler_options=training.compiler_options(config))
+  return test.lower(params, key).compile()
+
+
+def make_test(
+    config: ml_collections.ConfigDict, setup: assembly.Setup
+) -> Callable[[networks.Params, jax.Array], Any]:
+  """Returns the test of `run`, a function of params and key to be compiled."""
   c = config.evaluation
   tasks_per_chip = c.num_tasks // c.num_chips
   date = setup.after_s.index(c.t_test_s)
@@ -70,10 +79,8 @@ def compile_test(
     targets_uS = presentation.targets(theta, setup.network)
     return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
-  test = jax.jit(lambda params, key: training.sharded_map(
-      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)),
-                 compiler_options=training.compiler_options(config))
-  return test.lower(params, key).compile()
+  return lambda params, key: training.sharded_map(
+      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale))
 
 
 def run(

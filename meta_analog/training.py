@@ -8,7 +8,6 @@ devices share the work.
 """
 
 from collections.abc import Callable
-import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -90,9 +89,28 @@ def make(
   Returns:
     A `Trainer`.
   """
+  trainer = make_uncompiled(config, setup, config.training.learning_rate)
+  return trainer._replace(update=jax.jit(
+      trainer.update, compiler_options=compiler_options(config)))
+
+
+def make_uncompiled(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    learning_rate: jax.Array | float
+) -> Trainer:
+  """Returns the trainer, its update to be compiled as a part of something.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    learning_rate: the highest of the training; may be traced.
+
+  Returns:
+    A `Trainer`.
+  """
   c = config.training
   num_chips = c.tasks_per_step // c.tasks_per_chip
-  optimizer, schedule = _optimizer(c)
+  optimizer, schedule = _optimizer(c, learning_rate)
   scale_of = lambda step: noise_scale(
       step, c.num_steps, c.noise_start, c.noise_full)
 
@@ -109,7 +127,6 @@ def make(
     episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
     return _gradient(setup, params, key_chip, episodes, scale)
 
-  @functools.partial(jax.jit, compiler_options=compiler_options(config))
   def update(state, key):
     scale = scale_of(state.step)
     gradient, info = sharded_sum(
@@ -128,12 +145,18 @@ def make(
   return Trainer(init, update, _names, batch, replay)
 
 
-def _optimizer(c):
-  """Returns the optimizer and its learning rate over steps."""
+def _optimizer(c, learning_rate):
+  """Returns the optimizer and its learning rate over steps.
+
+  The schedule is optax.warmup_cosine_decay_schedule down to a hundredth, which
+  takes no traced rate.
+  """
   warmup = int(c.warmup_fraction * c.num_steps)
-  schedule = optax.warmup_cosine_decay_schedule(
-      0.0 if warmup else c.learning_rate, c.learning_rate, warmup,
-      max(c.num_steps, warmup + 1), 0.01 * c.learning_rate)
+  rise = optax.linear_schedule(
+      0.0 if warmup else learning_rate, learning_rate, warmup)
+  fall = optax.cosine_decay_schedule(
+      learning_rate, max(c.num_steps, warmup + 1) - warmup, 0.01)
+  schedule = optax.join_schedules([rise, fall], [warmup])
   return optax.chain(
       optax.clip_by_global_norm(c.clip_norm), optax.adam(schedule)), schedule
 
