@@ -156,11 +156,13 @@ def _train(run):
   run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(config, setup, state.params, key_test, test)
-  summary = write_up.summarize(config, setup, state, results, key_validation)
+  compiled = write_up.make(config, setup)
+  summary = write_up.summarize(
+      config, setup, state, results, key_validation, compiled)
   summary['baselines'] |= report.measured_elsewhere(config, folder)
   run.say('Drawing figures.')
   write_up.finish(config, setup, folder, summary, (results, chip), key_figures,
-                  {'wall_s': wall_s} | run.record)
+                  {'wall_s': wall_s} | run.record, compiled)
   _close(run, summary)
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
@@ -223,11 +225,13 @@ def _evaluate(run):
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(config, setup, state.params, keys[2])
-  summary = write_up.summarize(config, setup, state, results, keys[3])
+  compiled = write_up.make(config, setup)
+  summary = write_up.summarize(
+      config, setup, state, results, keys[3], compiled)
   if unchanged:  # What others reached under other conditions says nothing.
     summary['baselines'] |= report.measured_elsewhere(config, folder)
   summary['update_size'] = showcase.update_size(
-      *showcase.updates(config, setup, chip, keys[4]))
+      *showcase.updates(chip, keys[4], compiled.ordinary_fn))
   summary['training'] = {'steps': int(state.step)} | run.record
   files.write_json(folder / 'evaluation.json', summary)
   _close(run, summary)

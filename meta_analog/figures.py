@@ -236,7 +236,8 @@ def sweep(
           ls='none', label=first if case == 'before' else label or 'after',
           **style)
   axis.set_xticks(range(len(values)), [f'{value:g}' for value in values])
-  axis.set(xlabel=x_name.replace('_', ' '), ylabel=f'query {metric}',
+  axis.set(xlim=(-0.5, len(values) - 0.5), xlabel=x_name.replace('_', ' '),
+           ylabel=f'query {metric}',
            title='members of a sweep: before and after adaptation, 95 %')
   if metric == 'mse':
     axis.set_yscale('log')

@@ -97,8 +97,9 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
     test = test.result()
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
-  rows = [_finish(run, member, sweeps.member_state(state, i), test, wall_s)
-          for i, member in enumerate(members)]
+  compiled = write_up.make(config, assembly.build(config))
+  rows = [_finish(run, member, sweeps.member_state(state, i), test, compiled,
+                  wall_s) for i, member in enumerate(members)]
   c = config.training
   tasks = len(members) * c.num_steps * c.tasks_per_step
   summary = _summary(config, rows) | {'training': {
@@ -136,7 +137,8 @@ def evaluate(run: Any) -> dict[str, Any]:
   states = [sweeps.member_state(restored.state, i)
             for i in range(len(members))]
   test = sweeps.compile_test(config, states[0].params, members[0].keys[2])
-  rows = [(member, _test(run, member, state, test)[2])
+  compiled = write_up.make(config, assembly.build(config))
+  rows = [(member, _test(run, member, state, test, compiled)[2])
           for member, state in zip(members, states)]
   summary = _summary(config, rows) | {'training': {
       'steps': int(restored.state.step)} | run.record}
@@ -162,7 +164,7 @@ def _keys(members, i):
   return jnp.stack([member.keys[i] for member in members])
 
 
-def _test(run, member, state, test):
+def _test(run, member, state, test, compiled):
   """Tests a member; returns its setup, its arrays and its summary."""
   config = member.config
   run.say(f'Testing {member.about.name} (step {int(state.step)}) on '
@@ -173,13 +175,13 @@ def _test(run, member, state, test):
       config, setup, state.params, member.keys[2],
       lambda params, key: test(params, key, noise))
   return setup, arrays, write_up.summarize(
-      config, setup, state, arrays[0], member.keys[3])
+      config, setup, state, arrays[0], member.keys[3], compiled)
 
 
-def _finish(run, member, state, test, wall_s):
+def _finish(run, member, state, test, compiled, wall_s):
   """Leaves the folder of a member's own run; returns it and its summary."""
   config, folder = member.config, member.folder
-  setup, arrays, summary = _test(run, member, state, test)
+  setup, arrays, summary = _test(run, member, state, test, compiled)
   folder.mkdir(parents=True, exist_ok=True)
   files.sweep(folder)
   record = run.record | {'seed': config.seed, 'sweep': str(run.folder)}
@@ -193,7 +195,7 @@ def _finish(run, member, state, test, wall_s):
           'config': as_json, 'wall_s': wall_s, 'environment': record})
   history.begin(folder, {'from_step': 0} | record)
   write_up.finish(config, setup, folder, summary, arrays, member.keys[4],
-                  {'wall_s': wall_s} | record)
+                  {'wall_s': wall_s} | record, compiled)
   return member, summary
 
 

@@ -1,7 +1,9 @@
 """What a test leaves behind: arrays, figures, and the summary."""
 
+from collections.abc import Callable
 import pathlib
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import ml_collections
@@ -18,9 +20,28 @@ from meta_analog import training
 SUMMARY = 'summary.json'
 
 
+class Compiled(NamedTuple):
+  """What is compiled once for all members of a sweep."""
+
+  baselines: baselines.Compiled
+  ordinary_fn: Callable[[jax.Array], jax.Array]
+
+
+def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
+  """Returns what `summarize` and `finish` call, compiled when first called.
+
+  Args:
+    config: checked.
+    setup: what it names.
+  """
+  return Compiled(
+      baselines.make(config, setup), showcase.make_ordinary(config, setup))
+
+
 def summarize(
     config: ml_collections.ConfigDict, setup: assembly.Setup,
-    state: training.TrainState, results: dict[str, np.ndarray], key: jax.Array
+    state: training.TrainState, results: dict[str, np.ndarray], key: jax.Array,
+    compiled: Compiled
 ) -> dict[str, Any]:
   """Returns what a training and a later evaluation both say of a test.
 
@@ -30,6 +51,7 @@ def summarize(
     state: that was tested.
     results: of `evaluation.run`.
     key: of the validation stream.
+    compiled: of `make`.
 
   Returns:
     The summary but for 'update_size' and 'training'.
@@ -39,7 +61,7 @@ def summarize(
              'seed': config.seed}
   summary |= evaluation.summarize(config, setup, results)
   summary['baselines'] = baselines.compute(
-      config, setup, state.params, results, key)
+      config, setup, state.params, results, key, compiled.baselines)
   return summary
 
 
@@ -47,7 +69,7 @@ def finish(
     config: ml_collections.ConfigDict, setup: assembly.Setup,
     folder: pathlib.Path, summary: dict[str, Any],
     arrays: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
-    key: jax.Array, facts: dict[str, Any]
+    key: jax.Array, facts: dict[str, Any], compiled: Compiled
 ) -> None:
   """Writes evaluation.npz, chip.npz, the figures and, last, summary.json.
 
@@ -59,6 +81,7 @@ def finish(
     arrays: of `evaluation.run`.
     key: of the figures.
     facts: of the training, 'wall_s' among them.
+    compiled: of `make`.
   """
   results, chip = arrays
   for name, values in (('evaluation', results), ('chip', chip)):
@@ -66,7 +89,8 @@ def finish(
       with partial.open('wb') as file:
         np.savez_compressed(file, **values)
   summary['update_size'] = showcase.draw_all(
-      config, setup, folder, summary, results, chip, key)
+      config, setup, folder, summary, results, chip, key,
+      compiled.ordinary_fn)
   c = config.training
   tasks = c.num_steps * c.tasks_per_step
   summary['training'] = {
