@@ -40,6 +40,7 @@ class Setup(NamedTuple):
   schedule: maml.Schedule
   loss_fn: maml.LossFn
   after_s: tuple[float, ...]  # times of the tests after adaptation
+  at_noise: Any  # traced noise_scale of the device's parameters -> Setup
 
 
 def build(config: ml_collections.ConfigDict) -> Setup:
@@ -66,7 +67,7 @@ def assemble(
   Args:
     config: checked.
     device_noise: stands for noise_scale of the device's parameters where it is
-      given, and may be traced: a sweep.
+      given, and may be traced.
 
   Returns:
     A `Setup`.
@@ -125,7 +126,7 @@ def assemble(
       before_s=config.evaluation.t_test_s, after_s=after_s,
       bounds_uS=(params.g_min_uS, params.g_max_uS))
   return Setup(task, transforms, make_learner, network, parameters, schedule,
-               loss_fn, after_s)
+               loss_fn, after_s, functools.partial(assemble, config))
 
 
 def _make_network(config, num_layers):

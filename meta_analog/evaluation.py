@@ -22,7 +22,7 @@ from meta_analog import training
 def compile_test(
     config: ml_collections.ConfigDict, setup: assembly.Setup,
     params: networks.Params, key: jax.Array
-) -> Callable[[networks.Params, jax.Array], Any]:
+) -> Callable[..., Any]:
   """Returns the compiled test of `run`, for it can be compiled ahead.
 
   Args:
@@ -32,11 +32,14 @@ def compile_test(
     key: for its type.
 
   Returns:
-    A function of params and key.
+    A function of params, key and the device's noise (see `training.Varied`).
   """
-  test = jax.jit(make_test(config, setup),
-                 compiler_options=training.compiler_options(config))
-  return test.lower(params, key).compile()
+  test = jax.jit(
+      lambda params, key, device_noise: make_test(
+          config, setup.at_noise(device_noise))(params, key),
+      compiler_options=training.compiler_options(config))
+  return test.lower(
+      params, key, training.vary(config).device_noise).compile()
 
 
 def make_test(
@@ -88,7 +91,7 @@ def run(
     setup: assembly.Setup,
     params: networks.Params,
     key: jax.Array,
-    compiled: Callable[[networks.Params, jax.Array], Any] | None = None,
+    compiled: Callable[..., Any] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """Returns predictions on held-out tasks, and one of the chips.
 
@@ -113,7 +116,7 @@ def run(
   """
   c = config.evaluation
   test = compiled or compile_test(config, setup, params, key)
-  results, chips = test(params, key)
+  results, chips = test(params, key, training.vary(config).device_noise)
   merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
             for name, value in results.items()}
   merged |= {

@@ -81,7 +81,7 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
   """
   config, members = run.config, _members(run)
   names = tuple(member.about.name for member in members)
-  trainer = sweeps.make(config)
+  setup, trainer = assembly.build(config), sweeps.make(config)
   report.header(run.console, config, run.folder)
   run.say(f'A sweep of {len(members)}: {" ".join(names)}')
   saved = checkpoints.Checkpoints(run.folder / 'checkpoints')
@@ -89,7 +89,7 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
   pool = futures.ThreadPoolExecutor(1)
   try:  # As for a single run: the test compiles meanwhile.
     test = pool.submit(
-        sweeps.compile_test, config,
+        evaluation.compile_test, config, setup,
         sweeps.member_state(began.state, 0).params, members[0].keys[2])
     state, wall_s = steps.train_loop(
         run, trainer, saved, began, _keys(members, 1), names,
@@ -97,7 +97,7 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
     test = test.result()
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
-  compiled = write_up.make(config, assembly.build(config))
+  compiled = write_up.make(config, setup)
   rows = [_finish(run, member, sweeps.member_state(state, i), test, compiled,
                   wall_s) for i, member in enumerate(members)]
   c = config.training
@@ -136,8 +136,10 @@ def evaluate(run: Any) -> dict[str, Any]:
     raise settings.InputError(f'{run.folder} holds no checkpoint to evaluate')
   states = [sweeps.member_state(restored.state, i)
             for i in range(len(members))]
-  test = sweeps.compile_test(config, states[0].params, members[0].keys[2])
-  compiled = write_up.make(config, assembly.build(config))
+  setup = assembly.build(config)
+  test = evaluation.compile_test(
+      config, setup, states[0].params, members[0].keys[2])
+  compiled = write_up.make(config, setup)
   rows = [(member, _test(run, member, state, test, compiled)[2])
           for member, state in zip(members, states)]
   summary = _summary(config, rows) | {'training': {
@@ -170,10 +172,9 @@ def _test(run, member, state, test, compiled):
   run.say(f'Testing {member.about.name} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  setup, noise = assembly.build(config), sweeps.device_noise(config)
+  setup = assembly.build(config)
   arrays = evaluation.run(
-      config, setup, state.params, member.keys[2],
-      lambda params, key: test(params, key, noise))
+      config, setup, state.params, member.keys[2], test)
   return setup, arrays, write_up.summarize(
       config, setup, state, arrays[0], member.keys[3], compiled)
 

@@ -1,4 +1,4 @@
-"""A sweep's training step and test: many runs, compiled once.
+"""A sweep's training step: many runs, compiled once.
 
 Parameters, optimizer state, key, noise and learning rate carry a leading axis
 of members; what is swept is traced, so that another value compiles nothing. The
@@ -29,10 +29,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from meta_analog import assembly
-from meta_analog import evaluation
-from meta_analog import networks
 from meta_analog import sweep_settings
 from meta_analog import training
 
@@ -52,9 +51,9 @@ def make(config: ml_collections.ConfigDict) -> training.Trainer:
   configs = [sweep_settings.config_of(config, member)
              for member in sweep_settings.members(config)]
   width = members_at_once(config)
-  noise = jnp.stack([device_noise(c) for c in configs])
-  rates = jnp.asarray([c.training.learning_rate for c in configs], jnp.float32)
-  single = training.make(config, assembly.build(config))
+  varied = jax.tree.map(lambda *x: np.stack(x), *map(training.vary, configs))
+  setup = assembly.build(config)
+  single = training.make(config, setup)
   init_one = jax.jit(single.init)
 
   def init(keys):
@@ -63,22 +62,23 @@ def make(config: ml_collections.ConfigDict) -> training.Trainer:
     return stacked._replace(step=states[0].step)
 
   def one(step, member):
-    params, opt_state, key, noise, rate = member
-    setup = assembly.assemble(config, noise)
-    state, info = training.make_uncompiled(config, setup, rate).update(
+    params, opt_state, key, varied = member
+    trainer = training.make_uncompiled(
+        config, setup.at_noise(varied.device_noise), varied.learning_rate)
+    state, info = trainer.update(
         training.TrainState(params, opt_state, step), key)
     return state.params, state.opt_state, info
 
-  def all_members(state, keys, noise, rates):
+  def all_members(state, keys, varied):
     params, opt_state, info = grouped_map(
         lambda member: one(state.step, member), width,
-        (state.params, state.opt_state, keys, noise, rates))
+        (state.params, state.opt_state, keys, varied))
     return training.TrainState(params, opt_state, state.step + 1), info
 
   step = jax.jit(
       all_members, compiler_options=training.compiler_options(config))
   return single._replace(
-      init=init, update=lambda state, keys: step(state, keys, noise, rates))
+      init=init, update=lambda state, keys: step(state, keys, varied))
 
 
 def members_at_once(config: ml_collections.ConfigDict) -> int:
@@ -121,29 +121,3 @@ def member_state(state: training.TrainState, i: int) -> training.TrainState:
   take = lambda tree: jax.tree.map(lambda x: x[i], tree)
   return training.TrainState(
       take(state.params), take(state.opt_state), state.step)
-
-
-def device_noise(config: ml_collections.ConfigDict) -> jax.Array:
-  """Returns the scale of a member's noise, as the step and the test take it."""
-  return jnp.float32(config.device_params[config.device].noise_scale)
-
-
-def compile_test(
-    config: ml_collections.ConfigDict, params: networks.Params, key: jax.Array
-) -> Callable[[networks.Params, jax.Array, jax.Array], Any]:
-  """Returns the compiled test of one member at any noise.
-
-  Args:
-    config: checked, of a sweep.
-    params: of a member, for their shapes.
-    key: for its type.
-
-  Returns:
-    A function of params, key and `device_noise`, otherwise as that of
-    `evaluation.compile_test`.
-  """
-  test = jax.jit(
-      lambda params, key, noise: evaluation.make_test(
-          config, assembly.assemble(config, noise))(params, key),
-      compiler_options=training.compiler_options(config))
-  return test.lower(params, key, jnp.float32(1.0)).compile()

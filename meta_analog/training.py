@@ -35,6 +35,17 @@ class TrainState(NamedTuple):
   step: jax.Array  # steps taken so far
 
 
+class Varied(NamedTuple):
+  """What a sweep varies beside the seed.
+
+  Traced in a single run as well: a constant would be folded into others, which
+  rounds otherwise, and every value would be compiled anew.
+  """
+
+  device_noise: jax.Array | np.float32  # noise_scale of its parameters
+  learning_rate: jax.Array | np.float32  # the highest of the training
+
+
 class Trainer(NamedTuple):
   """Meta-training as functions.
 
@@ -89,9 +100,20 @@ def make(
   Returns:
     A `Trainer`.
   """
-  trainer = make_uncompiled(config, setup, config.training.learning_rate)
-  return trainer._replace(update=jax.jit(
-      trainer.update, compiler_options=compiler_options(config)))
+  varied = vary(config)
+  step = jax.jit(
+      lambda state, key, varied: make_uncompiled(
+          config, setup.at_noise(varied.device_noise), varied.learning_rate
+      ).update(state, key), compiler_options=compiler_options(config))
+  return make_uncompiled(config, setup, varied.learning_rate)._replace(
+      update=lambda state, key: step(state, key, varied))
+
+
+def vary(config: ml_collections.ConfigDict) -> Varied:
+  """Returns what a config sets of `Varied`."""
+  return Varied(
+      np.float32(config.device_params[config.device].noise_scale),
+      np.float32(config.training.learning_rate))
 
 
 def make_uncompiled(
