@@ -53,7 +53,7 @@ class _Member(NamedTuple):
 
   about: sweep_settings.Member
   config: ml_collections.ConfigDict
-  keys: jax.Array  # [5], as a single run splits them
+  keys: tuple[jax.Array, ...]  # 5, as a single run splits them
   folder: pathlib.Path
 
 
@@ -156,7 +156,7 @@ def _members(run):
   for about in sweep_settings.members(run.config):
     config = sweep_settings.config_of(run.config, about)
     found.append(_Member(
-        about, config, jax.random.split(jax.random.key(config.seed), 5),
+        about, config, tuple(jax.random.split(jax.random.key(config.seed), 5)),
         folder_of(run.folder, about)))
   return found
 
