@@ -158,6 +158,14 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.checkpoint_every = 500
   c.training.log_every = 10
 
+  # Many runs in one compiled step: the product of the axes that are not empty.
+  c.sweep = ml_collections.ConfigDict()
+  c.sweep.seeds = ()
+  c.sweep.noise_scales = ()  # of the device's parameters
+  c.sweep.learning_rates = ()
+  # Members that are one vectorised axis; 0: one on a CPU, all elsewhere.
+  c.sweep.members_at_once = 0
+
   c.descent = ml_collections.ConfigDict()
   c.descent.num_iterations = 60
   c.descent.num_inputs = 64

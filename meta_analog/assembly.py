@@ -41,10 +41,11 @@ class Setup(NamedTuple):
   schedule: maml.Schedule
   loss_fn: maml.LossFn
   after_s: tuple[float, ...]  # times of the tests after adaptation
+  at_noise: Any  # traced noise_scale of the device's parameters -> Setup
 
 
 def build(config: ml_collections.ConfigDict) -> Setup:
-  """Returns the things that a checked config names.
+  """Returns the things that a config names.
 
   Args:
     config: see `settings.check`, which is called first.
@@ -56,6 +57,22 @@ def build(config: ml_collections.ConfigDict) -> Setup:
     settings.InputError: see `settings.check`.
   """
   settings.check(config)
+  return assemble(config)
+
+
+def assemble(
+    config: ml_collections.ConfigDict, device_noise: jax.Array | None = None
+) -> Setup:
+  """Returns the things that a checked config names.
+
+  Args:
+    config: checked.
+    device_noise: stands for noise_scale of the device's parameters where it is
+      given, and may be traced.
+
+  Returns:
+    A `Setup`.
+  """
   task = tasks.make(config.task.name, config.task.to_dict())
   sizes = (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
   network = _make_network(config, len(sizes) - 1)
@@ -77,7 +94,8 @@ def build(config: ml_collections.ConfigDict) -> Setup:
 
   def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
-    device = _with_stuck(config, _make_device(config, noise_scale, max_pulses))
+    device = _with_stuck(config, _make_device(
+        config, noise_scale, max_pulses, device_noise))
     periphery = network.periphery
     hardware = learner_lib.Hardware(
         device, model, network._replace(
@@ -109,7 +127,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
       before_s=config.evaluation.t_test_s, after_s=after_s,
       bounds_uS=(params.g_min_uS, params.g_max_uS))
   return Setup(task, transforms, make_learner, network, parameters, schedule,
-               loss_fn, after_s)
+               loss_fn, after_s, functools.partial(assemble, config))
 
 
 def _make_network(config, num_layers):
@@ -140,9 +158,11 @@ def _make_network(config, num_layers):
           crossbar.drift_compensation, _clock(config)))
 
 
-def _make_device(config, noise_scale, max_pulses):
+def _make_device(config, noise_scale, max_pulses, device_noise=None):
   """Returns the technology, its deviations scaled."""
   values = dict(config.device_params[config.device])
+  if device_noise is not None:
+    values['noise_scale'] = device_noise
   values['noise_scale'] = noise_scale * values['noise_scale']
   params = devices.FAMILIES[config.device].params(**values)
   return devices.make(config.device, params, max_pulses)

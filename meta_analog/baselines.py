@@ -3,7 +3,9 @@
 Axes: B task, N sample, O output.
 """
 
+from collections.abc import Callable
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import ml_collections
@@ -20,12 +22,36 @@ from meta_analog import training
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 
 
+class Compiled(NamedTuple):
+  """What `compute` calls; one for all that differ in parameters and keys."""
+
+  rows: Callable[[base.Episode], dict[str, jax.Array]]
+  sample: Callable[[jax.Array], base.Episode]  # of keys [B]
+  fit: Callable[..., jax.Array]  # `(params, episodes, penalty)`
+
+
+def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
+  """Returns what `compute` calls, each compiled when it is first called.
+
+  Args:
+    config: checked.
+    setup: what it names.
+  """
+  return Compiled(
+      jax.jit(setup.task.baselines), jax.jit(jax.vmap(setup.task.sample)),
+      jax.jit(
+          lambda params, episodes, penalty: float_ridge(
+              setup, params, episodes, penalty),
+          compiler_options=training.compiler_options()))
+
+
 def compute(
     config: ml_collections.ConfigDict,
     setup: assembly.Setup,
     params: networks.Params,
     results: dict[str, np.ndarray],
     key: jax.Array,
+    compiled: Compiled | None = None,
 ) -> dict[str, dict[str, float]]:
   """Returns what simpler or unlimited predictors reach on the same tasks.
 
@@ -39,24 +65,23 @@ def compute(
     params: trained meta-parameters.
     results: of `run`.
     key: of the validation stream.
+    compiled: of `make`, where that was done before.
 
   Returns:
     {name: {'mean', 'ci95'}}.
   """
+  compiled = compiled or make(config, setup)
   episodes = base.Episode(
       base.Samples(results['support_x'], results['support_y']),
       base.Samples(results['query_x'], results['query_y']), None)
   rows = {name: np.asarray(value)
-          for name, value in jax.jit(
-              setup.task.baselines)(episodes).items()}
-  validation = jax.jit(jax.vmap(setup.task.sample))(
+          for name, value in compiled.rows(episodes).items()}
+  validation = compiled.sample(
       jax.random.split(key, config.evaluation.num_tasks))
-  fit = jax.jit(
-      lambda episodes, penalty: float_ridge(setup, params, episodes, penalty),
-      compiler_options=training.compiler_options())
   score = lambda episodes, penalty: evaluation.task_scores(
-      setup.task.metric, np.asarray(fit(episodes, penalty)),
+      setup.task.metric, np.asarray(compiled.fit(params, episodes, penalty)),
       np.asarray(episodes.query.y))
+  validation = validation._replace(latent=None)
   order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
   best = min(PENALTIES, key=lambda p: order(score(validation, p)))
   rows['float_ridge'] = score(episodes._replace(latent=None), best)

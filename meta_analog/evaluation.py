@@ -22,7 +22,7 @@ from meta_analog import training
 def compile_test(
     config: ml_collections.ConfigDict, setup: assembly.Setup,
     params: networks.Params, key: jax.Array
-) -> Callable[[networks.Params, jax.Array], Any]:
+) -> Callable[..., Any]:
   """Returns the compiled test of `run`, for it can be compiled ahead.
 
   Args:
@@ -32,8 +32,20 @@ def compile_test(
     key: for its type.
 
   Returns:
-    A function of params and key.
+    A function of params, key and the device's noise (see `training.Varied`).
   """
+  test = jax.jit(
+      lambda params, key, device_noise: make_test(
+          config, setup.at_noise(device_noise))(params, key),
+      compiler_options=training.compiler_options())
+  return test.lower(
+      params, key, training.vary(config).device_noise).compile()
+
+
+def make_test(
+    config: ml_collections.ConfigDict, setup: assembly.Setup
+) -> Callable[[networks.Params, jax.Array], Any]:
+  """Returns the test of `run`, a function of params and key to be compiled."""
   c = config.evaluation
   tasks_per_chip = c.num_tasks // c.num_chips
   date = setup.after_s.index(c.t_test_s)
@@ -70,10 +82,8 @@ def compile_test(
     targets_uS = presentation.targets(theta, setup.network)
     return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
-  test = jax.jit(lambda params, key: training.sharded_map(
-      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale)),
-                 compiler_options=training.compiler_options())
-  return test.lower(params, key).compile()
+  return lambda params, key: training.sharded_map(
+      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale))
 
 
 def run(
@@ -81,7 +91,7 @@ def run(
     setup: assembly.Setup,
     params: networks.Params,
     key: jax.Array,
-    compiled: Callable[[networks.Params, jax.Array], Any] | None = None,
+    compiled: Callable[..., Any] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """Returns predictions on held-out tasks, and one of the chips.
 
@@ -106,7 +116,7 @@ def run(
   """
   c = config.evaluation
   test = compiled or compile_test(config, setup, params, key)
-  results, chips = test(params, key)
+  results, chips = test(params, key, training.vary(config).device_noise)
   merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
             for name, value in results.items()}
   merged |= {

@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
 import rich.console
 
 from meta_analog import assembly
-from meta_analog import baselines
 from meta_analog import checkpoints
 from meta_analog import energy_cases
 from meta_analog import environment
@@ -30,11 +28,13 @@ from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
 from meta_analog import showcase
+from meta_analog import sweep_run
+from meta_analog import sweep_settings
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
+from meta_analog import write_up
 
 MODES = ('train', 'evaluate', 'energy', 'replay')
-SUMMARY = 'summary.json'
 
 
 class Run(NamedTuple):
@@ -81,11 +81,20 @@ def run(
   if mode not in MODES:
     raise settings.InputError(f'mode = {mode!r}: must be one of {MODES}')
   settings.check(config)
+  swept = sweep_settings.members(config)
+  if swept and jax.process_count() > 1:
+    raise settings.InputError(
+        'sweep: takes one process; start one for each member instead, by the '
+        'fields that it sets')
   if not hosts.is_first():
     follower.run(config, mode)
   folder = pathlib.Path(workdir)
   task = {'train': _train_or_report, 'evaluate': _evaluate,
           'energy': _energy, 'replay': _replay}
+  if swept and mode in ('energy', 'replay'):
+    raise settings.InputError(
+        f'--mode={mode} takes one run: name the folder of a member of this '
+        f'sweep, such as --workdir {sweep_run.folder_of(folder, swept[0])}')
   if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
     raise settings.InputError(f'{folder} holds no run: no config.json there')
   try:
@@ -112,15 +121,17 @@ def _train_or_report(run):
   files.sweep(run.folder / 'checkpoints')
   workdir_lib.claim(run.config, run.folder, run.say)
   try:
-    summary = history.result(run.folder, SUMMARY)
+    summary = history.result(run.folder, write_up.SUMMARY)
     if summary is not None:
       table = report.table(summary)
       run.say(f'{run.folder} is finished; this is its summary.')
       run.say(table)
       return summary
   except (faults.DamageError, KeyError, TypeError, AttributeError):
-    run.say(f'Warning: {run.folder / SUMMARY} is damaged; it is computed again '
-            'from the last checkpoint.')
+    run.say(f'Warning: {run.folder / write_up.SUMMARY} is damaged; it is '
+            'computed again from the last checkpoint.')
+  if sweep_settings.members(run.config):
+    return sweep_run.train(run, sweep_run.Steps(_begin, _train_loop))
   return _train(run)
 
 
@@ -152,22 +163,13 @@ def _train(run):
           f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(config, setup, state.params, key_test, test)
   state = hosts.local(state)  # From here on process 0 works alone.
-  summary = _summarize(config, setup, state, results, key_validation)
+  compiled = write_up.make(config, setup)
+  summary = write_up.summarize(
+      config, setup, state, results, key_validation, compiled)
   summary['baselines'] |= report.measured_elsewhere(config, folder)
-  for name, arrays in (('evaluation', results), ('chip', chip)):
-    with files.replacing(folder / f'{name}.npz') as partial:
-      with partial.open('wb') as file:
-        np.savez_compressed(file, **arrays)
   run.say('Drawing figures.')
-  summary['update_size'] = showcase.draw_all(
-      config, setup, folder, summary, results, chip, key_figures)
-  tasks = config.training.num_steps * config.training.tasks_per_step
-  summary['training'] = {
-      'steps': config.training.num_steps,
-      'tasks_per_step': config.training.tasks_per_step, 'wall_s': wall_s,
-      'tasks_per_s': tasks / max(wall_s, 1e-9)} | run.record
-  files.write_json(folder / SUMMARY, summary)
-  history.finish(folder, SUMMARY)
+  write_up.finish(config, setup, folder, summary, (results, chip), key_figures,
+                  {'wall_s': wall_s} | run.record, compiled)
   _close(run, summary)
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
@@ -177,18 +179,18 @@ def _train(run):
 def _compiled(update, traced, say):
   """Returns update, which at its first call says how long it compiled.
 
-  It calls `traced` once the part is done that only one thread can do at a time.
+  The update is a jitted function with some of its arguments fixed. It calls `traced` once the part is done that only one thread can do at a time.
   """
   found = []
 
   def step(state, key):
     if not found:
       began = time.monotonic()
-      lowered = update.lower(state, key)
+      lowered = update.func.lower(state, key, **update.keywords)
       traced()
       found.append(lowered.compile())
       say(f'The step is compiled, in {time.monotonic() - began:.1f} s.')
-    return found[0](state, key)
+    return found[0](state, key, **update.keywords)
 
   return step
 
@@ -211,7 +213,7 @@ def _begin(run, saved, state):
   return restored._replace(state=hosts.shared(restored.state))
 
 
-def _train_loop(run, trainer, saved, began, key):
+def _train_loop(run, trainer, saved, began, key, members=('',), bad=None):
   """Takes the remaining steps; returns the state and the seconds of all."""
   config = workdir_lib.as_json(run.config)
   start = int(began.state.step)
@@ -226,44 +228,37 @@ def _train_loop(run, trainer, saved, began, key):
     run.stop.advice = (f'step {step} is saved in {run.folder}; the same '
                        'command goes on from there')
 
-  bad = lambda step, before, info: replay.save(
-      run.folder, trainer, key, step, hosts.local(before), info, config)
+  bad = bad or (lambda step, before, info: replay.save(
+      run.folder, trainer, key, step, hosts.local(before), info, config))
   try:
     return loop.run(
         run.config, trainer, began.state, key,
-        loop.Hooks(log, progress, run.say, save, bad, run.stop),
+        loop.Hooks(log, progress, run.say, save, bad, run.stop, members),
         began.facts['wall_s'])
   finally:
     progress.close()
     log.close()
 
 
-def _summarize(config, setup, state, results, key_validation):
-  """Returns what a training and a later evaluation both say of a test."""
-  summary = {'config': config.name, 'variant': config.variant,
-             'task': config.task.name, 'device': config.device,
-             'seed': config.seed}
-  summary |= evaluation.summarize(config, setup, results)
-  summary['baselines'] = baselines.compute(
-      config, setup, state.params, results, key_validation)
-  return summary
-
-
 def _evaluate(run):
   """Tests a trained run again; returns and writes evaluation.json."""
   config, folder = run.config, run.folder
   unchanged = workdir_lib.check_of_run(config, folder)
+  if sweep_settings.members(config):
+    return sweep_run.evaluate(run)
   setup, state, keys = _restore(run)
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
   results, chip = evaluation.run(config, setup, state.params, keys[2])
   state = hosts.local(state)
-  summary = _summarize(config, setup, state, results, keys[3])
+  compiled = write_up.make(config, setup)
+  summary = write_up.summarize(
+      config, setup, state, results, keys[3], compiled)
   if unchanged:  # What others reached under other conditions says nothing.
     summary['baselines'] |= report.measured_elsewhere(config, folder)
   summary['update_size'] = showcase.update_size(
-      *showcase.updates(config, setup, chip, keys[4]))
+      *showcase.updates(chip, keys[4], compiled.ordinary_fn))
   summary['training'] = {'steps': int(state.step)} | run.record
   files.write_json(folder / 'evaluation.json', summary)
   _close(run, summary)

@@ -27,6 +27,8 @@ class Hooks(NamedTuple):
     bad: `(step, state before it, metrics)`, at the first step whose loss or
       gradient is not finite; raises.
     stop: signals.
+    members: names of the members of a sweep; then the metrics have an axis for
+      them.
   """
 
   log: metrics.Metrics
@@ -35,6 +37,7 @@ class Hooks(NamedTuple):
   save: Callable[[int, Any, float], None]
   bad: Callable[[int, Any, dict[str, Any]], None]
   stop: interrupts.Interrupts
+  members: tuple[str, ...] = ('',)
 
 
 def run(
@@ -61,8 +64,9 @@ def run(
     whatever the hooks raise.
   """
   c, start = config.training, int(state.step)
-  clock = _Clock(wall_s, c.num_steps, c.tasks_per_step)
-  silence = _Silence(hooks.say)
+  num_members = len(hooks.members)
+  clock = _Clock(wall_s, c.num_steps, num_members * c.tasks_per_step)
+  silences = [_Silence(hooks.say, name) for name in hooks.members]
   unchecked = None
   with contextlib.ExitStack() as stack:
     for step in range(start + 1, c.num_steps + 1):
@@ -82,7 +86,9 @@ def run(
         del values['finite']
         timing = clock.timing(step)
         hooks.log.write(step, values | {'timing': timing})
-        silence.update(step, values['rate_Hz'])
+        rates_Hz = np.reshape(values['rate_Hz'], (num_members, -1))
+        for silence, rates in zip(silences, rates_Hz):
+          silence.update(step, rates)
       hooks.progress.update(step, _note(values, timing) if logged else '')
       if saved:
         hooks.save(step, state, clock.wall_s())
@@ -98,8 +104,10 @@ def _check(hooks, step, before, info):
 
 
 def _note(values, timing):
-  """Returns what the bar says beside the step."""
-  note = f'loss {values["support_loss"]:.3f} -> {values["query_loss"]:.3f}'
+  """Returns what the bar says beside the step: of a sweep, the mean."""
+  before, after = (np.mean(values[f'{name}_loss'])
+                   for name in ('support', 'query'))
+  note = f'loss {before:.3f} -> {after:.3f}'
   rate = timing['tasks_per_s']
   return note if rate is None else f'{note}  {rate:.0f} tasks/s'
 
@@ -129,15 +137,17 @@ class _Clock:
 class _Silence:
   """Says when a hidden layer falls silent, and when it spikes again."""
 
-  def __init__(self, say):
+  def __init__(self, say, member):
     self._say, self._silent = say, set()
+    self._of = f' of {member}' if member else ''
 
   def update(self, step, rates_Hz):
     silent = {i + 1 for i, rate in enumerate(rates_Hz) if rate == 0}
     for layer in sorted(silent - self._silent):
-      self._say(f'Warning: hidden layer {layer} is dead at step {step}: it '
-                'does not spike. Larger init.weight_std, a lower '
+      self._say(f'Warning: hidden layer {layer}{self._of} is dead at step '
+                f'{step}: it does not spike. Larger init.weight_std, a lower '
                 'network.threshold or a later training.noise_start may help.')
     for layer in sorted(self._silent - silent):
-      self._say(f'Hidden layer {layer} spikes again at step {step}.')
+      self._say(f'Hidden layer {layer}{self._of} spikes again at step '
+                f'{step}.')
     self._silent = silent

@@ -62,7 +62,7 @@ class Metrics:
 
     Args:
       step: number of training steps taken.
-      values: floats, None, flat arrays, and a dict of such under 'timing'.
+      values: floats, None, arrays, and a dict of such under 'timing'.
 
     Raises:
       OSError: if the disk fails; the file then ends where it did.
@@ -150,7 +150,7 @@ def _scalars(values: dict[str, Any]) -> Iterator[tuple[str, float]]:
     if isinstance(value, dict):
       yield from ((f'{name}/{k}', x) for k, x in _scalars(value))
     elif isinstance(value, list):
-      yield from ((f'{name}/{i}', x) for i, x in enumerate(value))
+      yield from _scalars({f'{name}/{i}': x for i, x in enumerate(value)})
     elif value is not None:
       yield name, value
 

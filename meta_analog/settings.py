@@ -13,6 +13,7 @@ from meta_analog import hardware_settings
 from meta_analog import lif
 from meta_analog import quantize
 from meta_analog import rules
+from meta_analog import sweep_settings
 from meta_analog import tasks
 
 INF = math.inf
@@ -150,6 +151,9 @@ def _check(config):
         f'({config.evaluation.num_chips})')
   _check_times(config)
   hardware_settings.check(config)
+  sweep_settings.check(config)
+  for member in sweep_settings.members(config):
+    hardware_settings.check(sweep_settings.config_of(config, member))
   make_rule(config)
   tasks.make(config.task.name, config.task.to_dict())
 

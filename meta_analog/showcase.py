@@ -1,5 +1,6 @@
 """What the figures show: computed here, drawn in `figures`."""
 
+from collections.abc import Callable
 import pathlib
 from typing import Any
 
@@ -28,6 +29,7 @@ def draw_all(
     results: dict[str, np.ndarray],
     chip: dict[str, np.ndarray],
     key: jax.Array,
+    ordinary_fn: Callable[[jax.Array], jax.Array] | None = None,
 ) -> dict[str, float]:
   """Draws every figure of a run.
 
@@ -39,6 +41,7 @@ def draw_all(
     results: of evaluation.npz.
     chip: of chip.npz.
     key: consumed.
+    ordinary_fn: of `make_ordinary`, where that was done before.
 
   Returns:
     {'meta_median', 'ordinary_median', 'ratio'}: sizes of weight updates.
@@ -53,28 +56,29 @@ def draw_all(
   figures.conductances(target / 'conductances.png', chip)
   figures.loss_over_time(target / 'loss_over_time.png', summary,
                          settings.last_write_s(config))
-  meta, ordinary = updates(config, setup, chip, key)
+  meta, ordinary = updates(
+      chip, key, ordinary_fn or make_ordinary(config, setup))
   if meta.size and ordinary.size:
     figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
   return update_size(meta, ordinary)
 
 
 def updates(
-    config: ml_collections.ConfigDict, setup: assembly.Setup,
-    chip: dict[str, np.ndarray], key: jax.Array
+    chip: dict[str, np.ndarray], key: jax.Array,
+    ordinary_fn: Callable[[jax.Array], jax.Array]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns sizes of weight updates: of an adaptation, of ordinary training.
 
   Args:
-    config: checked.
-    setup: what it names.
     chip: of chip.npz.
     key: consumed.
+    ordinary_fn: of `make_ordinary`.
 
   Returns:
     Flat arrays without zeros.
   """
-  return meta_updates(chip), ordinary_updates(config, setup, key)
+  deltas = np.abs(np.asarray(ordinary_fn(key))).ravel()
+  return meta_updates(chip), deltas[deltas > 0]
 
 
 def update_size(
@@ -126,10 +130,10 @@ def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:
   return np.abs(delta[delta != 0])
 
 
-def ordinary_updates(
-    config: ml_collections.ConfigDict, setup: assembly.Setup, key: jax.Array
-) -> np.ndarray:
-  """Returns the sizes of the weight changes of ordinary training.
+def make_ordinary(
+    config: ml_collections.ConfigDict, setup: assembly.Setup
+) -> Callable[[jax.Array], jax.Array]:
+  """Returns ordinary training: a key to the weight changes of its steps.
 
   The same network from its random start, on exact weights, trained on one task
   by Adam at its customary rate of 1e-3, all layers, a fresh batch of samples at
@@ -138,39 +142,36 @@ def ordinary_updates(
   Args:
     config: checked.
     setup: what it names.
-    key: consumed.
 
   Returns:
-    Sizes of the output layer's changes per step, zeros left out, flat.
+    A compiled function of a key, to the output layer's changes per step.
   """
-  key_params, key_task, key_steps = jax.random.split(key, 3)
-  task = setup.task.sample(key_task)
-  theta = jax.jit(lambda key: setup.networks.theta.apply(
-      setup.networks.theta.init(key)))(key_params)
-  views = presentation.exact_views(theta, setup.network)
   network = setup.network._replace(periphery=presentation.EXACT)
-  weights = [view.reading.weights for view in views]
   optimizer = optax.adam(ORDINARY_RATE)
 
-  def loss(weights, x, y):
-    changed = tuple(
-        view._replace(reading=view.reading._replace(weights=w))
-        for view, w in zip(views, weights))
-    seen = presentation.present(jax.random.key(0), network, changed, x)
-    return setup.loss_fn(seen.outputs, y)
-
-  def step(carry, key):
-    weights, state = carry
+  def train(key):
+    key_params, key_task, key_steps = jax.random.split(key, 3)
+    task = setup.task.sample(key_task)
     pool = setup.task.dense(task).query if setup.task.dense else task.support
-    rows = jax.random.randint(key, (ORDINARY_SAMPLES,), 0, len(pool.x))
-    gradient = jax.grad(loss)(weights, pool.x[rows], pool.y[rows])
-    updates, state = optimizer.update(gradient, state)
-    return (optax.apply_updates(weights, updates), state), updates[-1]
+    theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
+    views = presentation.exact_views(theta, setup.network)
 
-  keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
-  train = jax.jit(
-      lambda w, k: jax.lax.scan(step, (w, optimizer.init(w)), k)[1],
-      compiler_options=training.compiler_options())
-  deltas = train(weights, keys)
-  deltas = np.abs(np.asarray(deltas)).ravel()
-  return deltas[deltas > 0]
+    def loss(weights, x, y):
+      changed = tuple(
+          view._replace(reading=view.reading._replace(weights=w))
+          for view, w in zip(views, weights))
+      seen = presentation.present(jax.random.key(0), network, changed, x)
+      return setup.loss_fn(seen.outputs, y)
+
+    def step(carry, key):
+      weights, state = carry
+      rows = jax.random.randint(key, (ORDINARY_SAMPLES,), 0, len(pool.x))
+      gradient = jax.grad(loss)(weights, pool.x[rows], pool.y[rows])
+      updates, state = optimizer.update(gradient, state)
+      return (optax.apply_updates(weights, updates), state), updates[-1]
+
+    weights = [view.reading.weights for view in views]
+    keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
+    return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
+
+  return jax.jit(train, compiler_options=training.compiler_options())

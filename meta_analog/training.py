@@ -32,6 +32,17 @@ class TrainState(NamedTuple):
   step: jax.Array  # steps taken so far
 
 
+class Varied(NamedTuple):
+  """What a sweep varies beside the seed.
+
+  Traced in a single run as well: a constant would be folded into others, which
+  rounds otherwise, and every value would be compiled anew.
+  """
+
+  device_noise: jax.Array | np.float32  # noise_scale of its parameters
+  learning_rate: jax.Array | np.float32  # the highest of the training
+
+
 class Trainer(NamedTuple):
   """Meta-training as functions.
 
@@ -86,9 +97,39 @@ def make(
   Returns:
     A `Trainer`.
   """
+  varied = vary(config)
+  step = jax.jit(
+      lambda state, key, varied: make_uncompiled(
+          config, setup.at_noise(varied.device_noise), varied.learning_rate
+      ).update(state, key), compiler_options=compiler_options())
+  return make_uncompiled(config, setup, varied.learning_rate)._replace(
+      update=functools.partial(step, varied=varied))
+
+
+def vary(config: ml_collections.ConfigDict) -> Varied:
+  """Returns what a config sets of `Varied`."""
+  return Varied(
+      np.float32(config.device_params[config.device].noise_scale),
+      np.float32(config.training.learning_rate))
+
+
+def make_uncompiled(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    learning_rate: jax.Array | float
+) -> Trainer:
+  """Returns the trainer, its update to be compiled as a part of something.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    learning_rate: the highest of the training; may be traced.
+
+  Returns:
+    A `Trainer`.
+  """
   c = config.training
   num_chips = c.tasks_per_step // c.tasks_per_chip
-  optimizer, schedule = _optimizer(c)
+  optimizer, schedule = _optimizer(c, learning_rate)
   scale_of = lambda step: noise_scale(
       step, c.num_steps, c.noise_start, c.noise_full)
 
@@ -103,7 +144,6 @@ def make(
     episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
     return _gradient(setup, params, key_chip, episodes, scale)
 
-  @functools.partial(jax.jit, compiler_options=compiler_options())
   def update(state, key):
     scale = scale_of(state.step)
     gradient, info = sharded_sum(
@@ -122,12 +162,18 @@ def make(
   return Trainer(init, update, _names, batch, replay)
 
 
-def _optimizer(c):
-  """Returns the optimizer and its learning rate over steps."""
+def _optimizer(c, learning_rate):
+  """Returns the optimizer and its learning rate over steps.
+
+  The schedule is optax.warmup_cosine_decay_schedule down to a hundredth, which
+  takes no traced rate.
+  """
   warmup = int(c.warmup_fraction * c.num_steps)
-  schedule = optax.warmup_cosine_decay_schedule(
-      0.0 if warmup else c.learning_rate, c.learning_rate, warmup,
-      max(c.num_steps, warmup + 1), 0.01 * c.learning_rate)
+  rise = optax.linear_schedule(
+      0.0 if warmup else learning_rate, learning_rate, warmup)
+  fall = optax.cosine_decay_schedule(
+      learning_rate, max(c.num_steps, warmup + 1) - warmup, 0.01)
+  schedule = optax.join_schedules([rise, fall], [warmup])
   return optax.chain(
       optax.clip_by_global_norm(c.clip_norm), optax.adam(schedule)), schedule
 

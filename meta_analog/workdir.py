@@ -171,7 +171,13 @@ def check_of_run(
     raise settings.InputError(
         f'{folder} holds a net with hidden layers {sizes} for {task}: '
         'network.hidden_sizes and task.name cannot be changed')
-  return run == as_json(config)
+  now = as_json(config)
+  axes = lambda values: {name: value for name, value in values.items()
+                         if name != 'members_at_once'}
+  if axes(run.get('sweep', {})) != axes(now['sweep']):
+    raise settings.InputError(
+        f'{folder} holds other members: sweep cannot be changed')
+  return run == now
 
 
 def differences(

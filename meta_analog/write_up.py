@@ -1,0 +1,101 @@
+"""What a test leaves behind: arrays, figures, and the summary."""
+
+from collections.abc import Callable
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from meta_analog import assembly
+from meta_analog import baselines
+from meta_analog import evaluation
+from meta_analog import files
+from meta_analog import history
+from meta_analog import showcase
+from meta_analog import training
+
+SUMMARY = 'summary.json'
+
+
+class Compiled(NamedTuple):
+  """What is compiled once for all members of a sweep."""
+
+  baselines: baselines.Compiled
+  ordinary_fn: Callable[[jax.Array], jax.Array]
+
+
+def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
+  """Returns what `summarize` and `finish` call, compiled when first called.
+
+  Args:
+    config: checked.
+    setup: what it names.
+  """
+  return Compiled(
+      baselines.make(config, setup), showcase.make_ordinary(config, setup))
+
+
+def summarize(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    state: training.TrainState, results: dict[str, np.ndarray], key: jax.Array,
+    compiled: Compiled
+) -> dict[str, Any]:
+  """Returns what a training and a later evaluation both say of a test.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    state: that was tested.
+    results: of `evaluation.run`.
+    key: of the validation stream.
+    compiled: of `make`.
+
+  Returns:
+    The summary but for 'update_size' and 'training'.
+  """
+  summary = {'config': config.name, 'variant': config.variant,
+             'task': config.task.name, 'device': config.device,
+             'seed': config.seed}
+  summary |= evaluation.summarize(config, setup, results)
+  summary['baselines'] = baselines.compute(
+      config, setup, state.params, results, key, compiled.baselines)
+  return summary
+
+
+def finish(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    folder: pathlib.Path, summary: dict[str, Any],
+    arrays: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    key: jax.Array, facts: dict[str, Any], compiled: Compiled
+) -> None:
+  """Writes evaluation.npz, chip.npz, the figures and, last, summary.json.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    folder: of the run, with metrics.jsonl.
+    summary: of `summarize`; 'update_size' and 'training' are added.
+    arrays: of `evaluation.run`.
+    key: of the figures.
+    facts: of the training, 'wall_s' among them.
+    compiled: of `make`.
+  """
+  results, chip = arrays
+  for name, values in (('evaluation', results), ('chip', chip)):
+    with files.replacing(folder / f'{name}.npz') as partial:
+      with partial.open('wb') as file:
+        np.savez_compressed(file, **values)
+  summary['update_size'] = showcase.draw_all(
+      config, setup, folder, summary, results, chip, key,
+      compiled.ordinary_fn)
+  c = config.training
+  tasks = c.num_steps * c.tasks_per_step
+  summary['training'] = {
+      'steps': c.num_steps, 'tasks_per_step': c.tasks_per_step,
+      'wall_s': facts['wall_s'],
+      'tasks_per_s': tasks / max(facts['wall_s'], 1e-9)} | facts
+  files.write_json(folder / SUMMARY, summary)
+  history.finish(folder, SUMMARY)
