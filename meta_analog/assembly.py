@@ -1,5 +1,6 @@
 """From a checked config to the things that it names."""
 
+from collections.abc import Callable
 import functools
 from typing import Any
 from typing import NamedTuple
@@ -103,7 +104,7 @@ def assemble(
                 gain_std=noise_scale * periphery.gain_std,
                 offset_std=noise_scale * periphery.offset_std)),
         _make_program(config, testing), write_fn)
-    return learner_lib.make(hardware, rule, times, keep_trace=testing)
+    return learner_fn(hardware, rule, times, keep_trace=testing)
 
   hidden = len(sizes) - 3
   per_layer = lambda values: (

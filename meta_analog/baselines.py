@@ -42,7 +42,7 @@ def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
       jax.jit(
           lambda params, episodes, penalty: float_ridge(
               setup, params, episodes, penalty),
-          compiler_options=training.compiler_options()))
+          compiler_options=training.compiler_options(config)))
 
 
 def compute(

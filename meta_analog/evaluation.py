@@ -37,7 +37,7 @@ def compile_test(
   test = jax.jit(
       lambda params, key, device_noise: make_test(
           config, setup.at_noise(device_noise))(params, key),
-      compiler_options=training.compiler_options())
+      compiler_options=training.compiler_options(config))
   return test.lower(
       params, key, training.vary(config).device_noise).compile()
 

@@ -174,4 +174,4 @@ def make_ordinary(
     keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
-  return jax.jit(train, compiler_options=training.compiler_options())
+  return jax.jit(train, compiler_options=training.compiler_options(config))

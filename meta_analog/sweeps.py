@@ -81,7 +81,7 @@ def make(config: ml_collections.ConfigDict) -> training.Trainer:
     return training.TrainState(params, opt_state, state.step + 1), info
 
   step = jax.jit(
-      all_members, compiler_options=training.compiler_options())
+      all_members, compiler_options=training.compiler_options(config))
   return single._replace(
       init=init, update=lambda state, keys: step(state, keys, varied))
 

@@ -23,6 +23,8 @@ from meta_analog import assembly
 from meta_analog import networks
 from meta_analog import sharding
 
+SHORT_RUN = 50  # steps
+
 
 class TrainState(NamedTuple):
   """All that a training step changes."""
@@ -101,7 +103,7 @@ def make(
   step = jax.jit(
       lambda state, key, varied: make_uncompiled(
           config, setup.at_noise(varied.device_noise), varied.learning_rate
-      ).update(state, key), compiler_options=compiler_options())
+      ).update(state, key), compiler_options=compiler_options(config))
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
       update=functools.partial(step, varied=varied))
 
@@ -219,25 +221,40 @@ def _names(params):
       for path, _ in leaves]
 
 
-@functools.cache
-def compiler_options() -> dict[str, int | bool]:
+def compiler_options(
+    config: ml_collections.ConfigDict
+) -> dict[str, int | bool]:
   """Returns options for programs that are long to compile, none but on a CPU.
 
-  XLA's newer fusion emitters and upper levels take most of the time and give
-  nothing here: the step of configs/pcm.py compiles in 13.7 instead of 28.8 s of
-  CPU time, and then takes 0.443 instead of 0.448 s of it (the least of 15).
-  What XLA_FLAGS says of them stays.
+  For a run so short that compiling it takes longest, XLA's older emitters: the
+  step of configs/pcm.py compiles in 5 instead of 12 s on 2 idle cores, and then
+  runs 1.6 times slower without read noise. Upper levels of optimisation take
+  2 s more and give nothing. What XLA_FLAGS says of them stays.
+
+  Args:
+    config: checked.
+
+  Returns:
+    Options for `jax.jit`.
   """
   if jax.default_backend() != 'cpu':
     return {}
-  options = {'xla_backend_optimization_level': 1,
-             'xla_cpu_use_fusion_emitters': False}
-  try:
-    jax.jit(lambda: 0, compiler_options=options).lower().compile()
-  except jax.errors.JaxRuntimeError:  # Newer versions have no other emitters.
-    del options['xla_cpu_use_fusion_emitters']
+  options = {'xla_backend_optimization_level': 1}
+  if config.training.num_steps < SHORT_RUN and _has_older_emitters():
+    options['xla_cpu_use_fusion_emitters'] = False
   said = os.environ.get('XLA_FLAGS', '')
   return {name: value for name, value in options.items() if name not in said}
+
+
+@functools.cache
+def _has_older_emitters():
+  """Returns whether XLA has other emitters, which newer versions have not."""
+  try:
+    jax.jit(lambda: 0, compiler_options={
+        'xla_cpu_use_fusion_emitters': False}).lower().compile()
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
 
 
 def sharded_sum(
