@@ -45,11 +45,15 @@ class Setup(NamedTuple):
   at_noise: Any  # traced noise_scale of the device's parameters -> Setup
 
 
-def build(config: ml_collections.ConfigDict) -> Setup:
+def build(
+    config: ml_collections.ConfigDict,
+    learner_fn: Callable[..., base.Learner] = learner_lib.make
+) -> Setup:
   """Returns the things that a config names.
 
   Args:
     config: see `settings.check`, which is called first.
+    learner_fn: `learner.make`, or another with its arguments.
 
   Returns:
     A `Setup`.
@@ -58,16 +62,19 @@ def build(config: ml_collections.ConfigDict) -> Setup:
     settings.InputError: see `settings.check`.
   """
   settings.check(config)
-  return assemble(config)
+  return assemble(config, learner_fn)
 
 
 def assemble(
-    config: ml_collections.ConfigDict, device_noise: jax.Array | None = None
+    config: ml_collections.ConfigDict,
+    learner_fn: Callable[..., base.Learner] = learner_lib.make,
+    device_noise: jax.Array | None = None
 ) -> Setup:
   """Returns the things that a checked config names.
 
   Args:
     config: checked.
+    learner_fn: see `build`.
     device_noise: stands for noise_scale of the device's parameters where it is
       given, and may be traced.
 
@@ -128,7 +135,7 @@ def assemble(
       before_s=config.evaluation.t_test_s, after_s=after_s,
       bounds_uS=(params.g_min_uS, params.g_max_uS))
   return Setup(task, transforms, make_learner, network, parameters, schedule,
-               loss_fn, after_s, functools.partial(assemble, config))
+               loss_fn, after_s, functools.partial(assemble, config, learner_fn))
 
 
 def _make_network(config, num_layers):

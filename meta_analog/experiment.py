@@ -179,7 +179,8 @@ def _train(run):
 def _compiled(update, traced, say):
   """Returns update, which at its first call says how long it compiled.
 
-  The update is a jitted function with some of its arguments fixed. It calls `traced` once the part is done that only one thread can do at a time.
+  The update is a jitted function with some of its arguments fixed. `traced` is
+  called once the part is done that only one thread can do at a time.
   """
   found = []
 
