@@ -135,7 +135,8 @@ def assemble(
       before_s=config.evaluation.t_test_s, after_s=after_s,
       bounds_uS=(params.g_min_uS, params.g_max_uS))
   return Setup(task, transforms, make_learner, network, parameters, schedule,
-               loss_fn, after_s, functools.partial(assemble, config, learner_fn))
+               loss_fn, after_s,
+               functools.partial(assemble, config, learner_fn))
 
 
 def _make_network(config, num_layers):
