@@ -9,13 +9,13 @@ it fast on a CPU:
       so no array of currents is written and read back
     a constant current is never spread over time, nor its gradient
     sums of spikes over time are taken inside the loop
-    the loop runs over flat rows, so XLA emits one vector loop a step; under
-      `vmap` the task axis stays outermost, so nothing is transposed between
+    under `vmap` the task axis stays outermost, so nothing is transposed between
       the time loops and the batched products, and rows are cut by plain
       slices, where jax's own rule would gather and scatter
+    no shape is flattened: XLA would index each broadcast of a flat row by a
+      division, at ten times the time
 
-Axes: B batch of any vmaps, T time step, R flat row of all neurons of all
-samples, K sum; `...` any.
+Axes: B batch of all vmaps, T time step, K sum; `...` any.
 """
 
 from collections.abc import Callable
@@ -78,17 +78,15 @@ def _forward(current_fn, surrogate, num_steps, steps, fixed, decay, threshold,
   shape = decay.shape
   loop = _merging_vmaps(
       functools.partial(_forward_loop, current_fn, num_steps))
-  v, sums = loop(_flat_steps(steps, num_steps), _flat_fixed(fixed, shape),
-                 decay.reshape(-1), threshold.reshape(-1),
+  v, sums = loop(steps, _spread(fixed, shape), decay, threshold,
                  _columns(weights))
-  spikes = (v > threshold.reshape(-1)[None]).astype(v.dtype)
-  out = (spikes.reshape((num_steps,) + shape),
-         jnp.stack([x.reshape(shape) for x in sums]))
-  return out, (v, steps, fixed, decay, threshold, weights)
+  spikes = (v > threshold[None]).astype(v.dtype)
+  return (spikes, jnp.stack(sums)), (
+      v, steps, fixed, decay, threshold, weights)
 
 
 def _forward_loop(current_fn, num_steps, steps, fixed, a, v_th, columns):
-  """Returns potentials [B, T, R] and sums [B, R]; all arguments have B."""
+  """Returns potentials [B, T, ...] and sums [B, ...]; all arguments have B."""
   constant = not jax.tree.leaves(steps)
   if constant:
     current = current_fn(steps, fixed)
@@ -98,7 +96,7 @@ def _forward_loop(current_fn, num_steps, steps, fixed, a, v_th, columns):
     now = current if constant else current_fn(_rows(steps, t), fixed)
     v = a * v + (1.0 - a) * now - jnp.where(v > v_th, v_th, 0.0)
     z = jnp.where(v > v_th, 1.0, 0.0)
-    sums = tuple(x + _row(c, t)[:, None] * z for x, c in zip(sums, columns))
+    sums = tuple(x + _scalar(c, t, z) * z for x, c in zip(sums, columns))
     return v, _with_row(potentials, v, t), sums
 
   zero = jnp.zeros_like(a)
@@ -116,8 +114,8 @@ def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
   """
   v, steps, fixed, decay, threshold, weights = residuals
   spikes_bar, sums_bar = cotangents
-  flat_fixed, unflatten = jax.vjp(
-      functools.partial(_flat_fixed, shape=decay.shape), fixed)
+  spread_fixed, gather = jax.vjp(
+      functools.partial(_spread, shape=decay.shape), fixed)
 
   def slope(u):
     return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
@@ -125,14 +123,11 @@ def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
   loop = _merging_vmaps(
       functools.partial(_backward_loop, current_fn, slope, num_steps))
   steps_bar, fixed_bar, decay_bar, threshold_bar = loop(
-      v, spikes_bar.reshape(v.shape),
-      tuple(x.reshape(-1) for x in sums_bar), _flat_steps(steps, num_steps),
-      flat_fixed, decay.reshape(-1), threshold.reshape(-1), _columns(weights))
-  steps_bar = jax.tree.map(lambda x, y: x.reshape(y.shape), steps_bar, steps)
-  spikes = v > threshold.reshape(-1)[None]
-  weights_bar = spikes.astype(v.dtype) @ sums_bar.reshape(len(sums_bar), -1).T
-  return (steps_bar, *unflatten(fixed_bar), decay_bar.reshape(decay.shape),
-          threshold_bar.reshape(decay.shape), weights_bar)
+      v, spikes_bar, tuple(sums_bar), steps, spread_fixed, decay, threshold,
+      _columns(weights))
+  spikes = (v > threshold[None]).astype(v.dtype).reshape(num_steps, -1)
+  weights_bar = spikes @ sums_bar.reshape(len(sums_bar), -1).T
+  return steps_bar, *gather(fixed_bar), decay_bar, threshold_bar, weights_bar
 
 
 def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
@@ -151,7 +146,7 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
     u = _row(v, t) - v_th
     z_bar = _row(z_bars, t) - v_th * v_bar
     for x, c in zip(sums_bar, columns):
-      z_bar = z_bar + _row(c, t)[:, None] * x
+      z_bar = z_bar + _scalar(c, t, x) * x
     through_spike = z_bar * slope(u)
     # The reset of the step after this one.
     v_th_bar = v_th_bar - through_spike - jnp.where(u > 0, v_bar, 0.0)
@@ -180,13 +175,8 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
   return steps_bar, fixed_bar, a_bar, v_th_bar
 
 
-def _flat_steps(steps, num_steps):
-  return jax.tree.map(lambda x: x.reshape(num_steps, -1), steps)
-
-
-def _flat_fixed(fixed, shape):
-  return jax.tree.map(
-      lambda x: jnp.broadcast_to(x, shape).reshape(-1), fixed)
+def _spread(fixed, shape):
+  return jax.tree.map(lambda x: jnp.broadcast_to(x, shape), fixed)
 
 
 def _columns(weights):
@@ -195,8 +185,13 @@ def _columns(weights):
 
 
 def _no_rows(row, num_steps):
-  """Returns zeros [B, T, R] for rows [B, R]."""
-  return jnp.zeros((row.shape[0], num_steps, row.shape[1]), row.dtype)
+  """Returns zeros [B, T, ...] for rows [B, ...]."""
+  return jnp.zeros((row.shape[0], num_steps) + row.shape[1:], row.dtype)
+
+
+def _scalar(column, t, like):
+  """Returns entry t of a column [B, T], to multiply [B, ...] with."""
+  return _row(column, t).reshape((-1,) + (1,) * (like.ndim - 1))
 
 
 def _rows(tree, t):
