@@ -1,19 +1,22 @@
 """The time loop of a LIF layer, much faster than a differentiated scan.
 
 Same numbers as `lif.activity` with soft reset; once differentiable. What makes
-it fast on a CPU:
+it fast on a CPU, with how many times longer a presentation takes without it,
+forwards and backwards, without and with read noise (1-40-40-1, 100 steps, 4 x
+20 samples, one core of an AMD EPYC, side by side in one process):
 
-    the backward pass keeps only the membrane potentials
-    the input current is computed inside the loop, from what it is made of (a
-      product, its noise, the converters), and once more in the backward pass,
-      so no array of currents is written and read back
-    a constant current is never spread over time, nor its gradient
-    sums of spikes over time are taken inside the loop
-    under `vmap` the task axis stays outermost, so nothing is transposed between
-      the time loops and the batched products, and rows are cut by plain
-      slices, where jax's own rule would gather and scatter
-    no shape is flattened: XLA would index each broadcast of a flat row by a
-      division, at ten times the time
+    all of it, against `lif.activity`                                2.4   2.8
+    the input current is computed inside the loop, from what it is
+      made of (a product, its noise, the converters), and once more
+      in the backward pass: no array of currents is written and read 1.3   1.9
+    a constant current is never spread over time, nor its gradient   1.3   1.1
+    sums of spikes over time are taken inside the loop               1.4   1.3
+    rows are cut by plain slices under `vmap`, where jax's own rule
+      gathers and scatters                                           1.03  1.09
+
+The backward pass keeps only the membrane potentials. No shape is flattened:
+XLA would index each broadcast of a flat row by a division (6 ms instead of 0.9
+ms for the noise of one layer).
 
 Axes: B batch of all vmaps, T time step, K sum; `...` any.
 """

@@ -86,13 +86,9 @@ def currents(source: Source) -> jax.Array:
 def fast_sigmoid(u: jax.Array, slope: float = 1.0) -> jax.Array:
   """Returns b u / (1 + b |u|) / b, whose derivative is 1 / (1 + b |u|)^2.
 
-  Written as ±(1 - 1 / (1 + b |u|)) / b, which jax differentiates to a single
-  division where the other form has two.
-
   Source: Zenke & Ganguli, 2018 (doi:10.1162/neco_a_01086).
   """
-  sign = jnp.where(u >= 0, 1.0, -1.0)
-  return sign * (1.0 - 1.0 / (1.0 + slope * (sign * u))) / slope
+  return u / (1.0 + slope * jnp.abs(u))
 
 
 def arctan(u: jax.Array, slope: float = 1.0) -> jax.Array:

@@ -162,7 +162,7 @@ def source(
     key: consumed by the read noise that is fresh in every product.
     periphery: design.
     view: of the layer.
-    inputs: [N, I - 1], constant over time, or spikes [T, N, I - 1], 0 or 1.
+    inputs: [N, I - 1], constant over time, or [T, N, I - 1].
     num_steps: T.
 
   Returns:
@@ -236,8 +236,7 @@ def _column(y, gain, offset):
 
 def _deviation(x, variance, last):
   """Returns sqrt(x^2 variance), of the noise that is fresh in a product."""
-  squares = jnp.square(x) if x.ndim == 2 else _square_of_spikes(x)
-  return xbar.safe_sqrt(_with_bias(_affine(squares, variance, last)))
+  return xbar.safe_sqrt(_with_bias(_affine(jnp.square(x), variance, last)))
 
 
 def _affine(inputs, weights, last):
@@ -254,18 +253,6 @@ def _with_bias(product_and_bias):
   """Returns x w + b, [..., O]."""
   y, bias = product_and_bias
   return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
-
-
-@jax.custom_jvp
-def _square_of_spikes(z):
-  """Returns z^2, for spikes, which are their own squares: no array is made."""
-  return z
-
-
-@_square_of_spikes.defjvp
-def _square_of_spikes_jvp(primals, tangents):
-  (z,), (z_dot,) = primals, tangents
-  return z, 2.0 * z * z_dot
 
 
 def wire_loss(a: jax.Array) -> jax.Array:
