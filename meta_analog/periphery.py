@@ -265,7 +265,8 @@ def _square_of_spikes(z):
 @_square_of_spikes.defjvp
 def _square_of_spikes_jvp(primals, tangents):
   (z,), (z_dot,) = primals, tangents
-  return z, 2.0 * z * z_dot
+  # Not z: a second derivative differentiates what is returned here.
+  return _square_of_spikes(z), 2.0 * z * z_dot
 
 
 def wire_loss(a: jax.Array) -> jax.Array:
