@@ -33,6 +33,8 @@ setuptools.setup(
         'tensorboardX>=2.6',
     ],
     extras_require={
+        # To be measured against; never imported otherwise.
+        'peers': ['norse>=1.0', 'snntorch>=0.9', 'spyx>=1.0', 'torch>=2.4'],
         'test': [
             'hypothesis>=6.100',
             'pytest>=8',

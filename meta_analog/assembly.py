@@ -157,7 +157,7 @@ def _make_network(config, num_layers):
       neuron=lif.Neuron(lif.decay_from_tau(c.tau_mem_ms, c.dt_ms), c.threshold),
       readout=lif.readout_weights(
           c.num_time_steps, decay, start=c.readout_start),
-      readout_decay=decay, dt_ms=c.dt_ms,
+      readout_start=c.readout_start, readout_decay=decay, dt_ms=c.dt_ms,
       num_devices=((crossbar.hidden_devices,) * (num_layers - 1)
                    + (crossbar.output_devices,)),
       span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,

@@ -4,17 +4,15 @@ Training steps and their compilation; what a run does before and after (start
 of the process, test, figures) is left out.
 """
 
-from collections.abc import Iterator
-import contextlib
 import time
 from typing import Any
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 import jax.numpy as jnp
 import ml_collections
 
 from meta_analog import assembly
+from meta_analog import benchmark_timing
 from meta_analog import sweep_settings
 from meta_analog import sweeps
 from meta_analog import training
@@ -56,7 +54,7 @@ def measure(
   together = sweeps.make(swept)
   sweep = [(together, together.init(jnp.stack([key for key, _ in keys])),
             jnp.stack([key for _, key in keys]))]
-  with _no_cache():
+  with benchmark_timing.no_cache():
     first = {'sweep': _seconds(sweep, 1), 'separate': _seconds(separate[:1], 1)}
   times = {'sweep': [], 'separate': []}
   for _ in range(rounds):
@@ -81,16 +79,3 @@ def _seconds(runs, num_steps):
       state, _ = trainer.update(state, key)
     jax.block_until_ready(state)
   return time.perf_counter() - began
-
-
-@contextlib.contextmanager
-def _no_cache() -> Iterator[None]:
-  """Compiles from nothing within the block."""
-  before = jax.config.jax_enable_compilation_cache
-  jax.config.update('jax_enable_compilation_cache', False)
-  compilation_cache.reset_cache()
-  try:
-    yield
-  finally:
-    jax.config.update('jax_enable_compilation_cache', before)
-    compilation_cache.reset_cache()

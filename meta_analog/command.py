@@ -27,10 +27,17 @@ BAD_INPUT = 2
 STOP = interrupts.Interrupts()  # the signals of this process
 
 
-def define(modes: tuple[str, ...] = ()) -> None:
-  """Defines --config, --workdir, --cache_dir; with modes --mode and --wandb."""
+def define(
+    modes: tuple[str, ...] = (), config: str | None = None
+) -> None:
+  """Defines --config, --workdir, --cache_dir; with modes --mode and --wandb.
+
+  Args:
+    modes: of --mode.
+    config: the file where --config names none.
+  """
   config_flags.DEFINE_config_file(
-      'config', None, 'Config file, with an argument after a colon: '
+      'config', config, 'Config file, with an argument after a colon: '
       'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
   flags.DEFINE_string(
       'workdir', None, 'Folder to write into; one under runs/ by default')

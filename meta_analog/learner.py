@@ -6,6 +6,8 @@ per presentation, are all that the inner loop needs (see `presentation`).
 Axes: T time step, N sample, F feature (with bias), O out, L layer.
 """
 
+from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -19,6 +21,11 @@ from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import rules
 from meta_analog import writing
+
+# `presentation.present` and `ask`, without its first argument.
+PresentFn = Callable[..., presentation.Presentation]
+AskFn = Callable[
+    ..., tuple[presentation.Presentation, dict[int, jax.Array]]]
 
 
 class Times(NamedTuple):
@@ -57,6 +64,8 @@ def make(
     times: Times,
     *,
     keep_trace: bool = False,
+    present_fn: PresentFn = presentation.present,
+    ask_fn: AskFn | None = None,
 ) -> base.Learner:
   """Returns the learner.
 
@@ -67,11 +76,14 @@ def make(
       reference_s.
     keep_trace: whether predict's info holds 'trace' [T, N, O], the output at
       every time step.
+    present_fn: `presentation.present`, or another form of it.
+    ask_fn: `ask` by default, or another form of it.
 
   Returns:
     A `base.Learner` over `presentation.Theta` and `Chip`.
   """
   network = hardware.network
+  ask_fn = ask_fn or functools.partial(ask, present_fn)
 
   def init(key, theta):
     return program_chip(key, hardware, theta, times.calibrate_s)
@@ -79,7 +91,7 @@ def make(
   def predict(key, chip, inputs, time_s):
     key_view, key_run = jax.random.split(key)
     views, _ = view_all(key_view, hardware, chip, time_s)
-    seen = presentation.present(key_run, network, views, inputs)
+    seen = present_fn(key_run, network, views, inputs)
     info = {'rate_Hz': seen.rate_Hz}
     if keep_trace:
       info['trace'] = lif.leaky_integrate(seen.currents, network.readout_decay)
@@ -88,20 +100,15 @@ def make(
   def update(key, chip, support, time_s):
     key_view, key_run, key_write = jax.random.split(key, 3)
     views, measured = view_all(key_view, hardware, chip, time_s)
-    seen = presentation.present(key_run, network, views, support.x)
-    fixed = jax.lax.stop_gradient if rule.first_order else lambda x: x
-    features, error = fixed((seen.features, support.y - seen.outputs))
-    if rule.all_layers:
-      # The same presentation once more, and so the same noise.
-      wanted = all_layers_delta(jax.random.clone(key_run), network,
-                                fixed(views), support, chip.rule)
-    else:
-      wanted = {len(views) - 1: rule.delta_fn(features, error, chip.rule)}
+    if rule.first_order:
+      views = jax.lax.stop_gradient(views)
+    seen, wanted = ask_fn(key_run, network, rule, views, support, chip.rule)
+    samples = seen.features, support.y - seen.outputs
     infos = []
     for i, delta_w in wanted.items():
       chip, info = _write_layer(
           jax.random.fold_in(key_write, i), hardware, rule, times, chip, i,
-          delta_w, (features, error), measured[i], time_s)
+          delta_w, samples, measured[i], time_s)
       infos.append(info)
     write = jax.tree.map(lambda *counts: sum(counts), *infos)
     g_uS = tuple(crossbar.devices.g_uS for crossbar in chip.crossbars)
@@ -207,14 +214,43 @@ def _calibrate(key, hardware, chip, i, time_s, level):
   return compensation.calibrate(first, second, jax.lax.stop_gradient(level))
 
 
+def ask(
+    present_fn: PresentFn, key: jax.Array, network: presentation.Network,
+    rule: rules.Rule, views: tuple[peri.View, ...], support: base.Samples,
+    params: rules.RuleParams
+) -> tuple[presentation.Presentation, dict[int, jax.Array]]:
+  """Returns a presentation of the support set, and the changes it asks for.
+
+  Args:
+    present_fn: see `make`.
+    key: consumed by the noise of the presentation.
+    network: see `presentation.Network`.
+    rule: see `rules.Rule`.
+    views: one per layer.
+    support: samples.
+    params: the rule's settings.
+
+  Returns:
+    What was seen, and {layer: weight change [I, O]}.
+  """
+  seen = present_fn(key, network, views, support.x)
+  if rule.all_layers:
+    # The same presentation once more, and so the same noise.
+    return seen, all_layers_delta(present_fn, jax.random.clone(key), network,
+                                  views, support, params)
+  change = rule.delta_fn(seen.features, support.y - seen.outputs, params)
+  return seen, {len(views) - 1: change}
+
+
 def all_layers_delta(
-    key: jax.Array, network: presentation.Network,
+    present_fn: PresentFn, key: jax.Array, network: presentation.Network,
     views: tuple[peri.View, ...], support: base.Samples,
     params: rules.RuleParams
 ) -> dict[int, jax.Array]:
   """Returns the delta rule of every layer: its rate times the gradient.
 
   Args:
+    present_fn: see `make`.
     key: consumed by the noise of the presentation.
     network: see `presentation.Network`.
     views: one per layer.
@@ -228,7 +264,7 @@ def all_layers_delta(
     replaced = tuple(
         v._replace(reading=v.reading._replace(weights=w))
         for v, w in zip(views, weights))
-    seen = presentation.present(key, network, replaced, support.x)
+    seen = present_fn(key, network, replaced, support.x)
     residual = support.y - seen.outputs
     return 0.5 * jnp.mean(jnp.sum(jnp.square(residual), axis=-1))
 

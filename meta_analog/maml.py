@@ -59,8 +59,10 @@ def adapt(
     time_s = schedule.support_s + event * schedule.interval_s
     return learner.update(key_event, chip, support, time_s)
 
-  events = jnp.arange(num_events)
-  return jax.lax.scan(body, chip, events, unroll=num_events == 1)
+  if num_events == 1:  # A scan of one would be traced several times.
+    chip, info = body(chip, jnp.int32(0))
+    return chip, jax.tree.map(lambda x: jnp.asarray(x)[None], info)
+  return jax.lax.scan(body, chip, jnp.arange(num_events))
 
 
 def meta_loss(

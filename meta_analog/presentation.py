@@ -50,6 +50,7 @@ class Network(NamedTuple):
     neuron: LIF parameters of the hidden layers.
     readout: [T], weight of each time step in the output, see
       `lif.readout_weights`.
+    readout_start: first time step that they average, static.
     readout_decay: k of the output integrator.
     dt_ms: time step.
     num_devices: devices per polarity of each layer, static.
@@ -63,6 +64,7 @@ class Network(NamedTuple):
   activity_fn: Callable[[lif.Source, lif.Neuron, jax.Array], lif.Activity]
   neuron: lif.Neuron
   readout: jax.Array
+  readout_start: int
   readout_decay: jax.Array
   dt_ms: float
   num_devices: tuple[int, ...]

@@ -40,6 +40,8 @@ class Rule(NamedTuple):
     first_order: whether the support set's features, errors and gradients are
       constants to the meta-gradient; the rule's settings are learned all the
       same.
+    num_steps: of the gradient that delta_fn takes, static; None where it is
+      not `delta`.
   """
 
   delta_fn: Callable[..., jax.Array]
@@ -47,6 +49,7 @@ class Rule(NamedTuple):
   num_levels: int
   all_layers: bool = False
   first_order: bool = False
+  num_steps: int | None = None
 
 
 def delta(
@@ -194,4 +197,5 @@ def make(
     raise ValueError("adapt.encoding = 'descent': must be 'nearest' or "
                      "'threshold' with adapt.layers = 'all'")
   encode_fn = encode_sign if update_bits == 1 else encoders[encoding]
-  return Rule(deltas[rule], encode_fn, num_levels, layers == 'all', first_order)
+  return Rule(deltas[rule], encode_fn, num_levels, layers == 'all', first_order,
+              num_steps if rule == 'delta' else None)

@@ -57,6 +57,7 @@ def over_devices(
   """
   devices = mesh()
   rows = -(-num_items // devices.size)
+  fn = jax.jit(fn, inline=True)  # Traced once for its shapes and for its use.
 
   def one_shard(first, params, key_data, scale):
     key = jax.random.wrap_key_data(key_data)

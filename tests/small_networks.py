@@ -49,6 +49,7 @@ def network(
       neuron=lif.Neuron(decay=jnp.float32(DECAY)),
       readout=lif.readout_weights(
           NUM_STEPS, jnp.float32(READOUT_DECAY), start=START),
+      readout_start=START,
       readout_decay=jnp.float32(READOUT_DECAY),
       dt_ms=1.0,
       num_devices=num_devices,

@@ -1,0 +1,156 @@
+"""All that `launch/benchmark.py` measures, as one file and one table."""
+
+from collections.abc import Callable
+import pathlib
+import platform
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import rich.console
+
+from meta_analog import benchmark_curves as curves
+from meta_analog import benchmark_devices as devices
+from meta_analog import benchmark_lif as lif
+from meta_analog import benchmark_start as start
+from meta_analog import benchmark_steps as steps
+from meta_analog import benchmark_sweep as sweep
+from meta_analog import benchmark_table
+from meta_analog import benchmark_timing as timing
+from meta_analog import environment
+from meta_analog import files
+from meta_analog import settings
+from meta_analog import textbook
+
+TASKS, QUICK_TASKS = 256, 64
+ROUNDS, QUICK_ROUNDS = 9, 3
+MEMORY_TASKS = (1024,)
+LONG = 'some ten minutes'
+SHORT = 'some two minutes'
+Case = tuple[str, str, Callable[[], dict[str, Any]]]  # key, words, measurement
+
+
+def run(
+    config: ml_collections.ConfigDict, workdir: str, quick: bool
+) -> dict[str, Any]:
+  """Measures this machine; writes benchmark.json and prints a table.
+
+  Args:
+    config: of the training that is measured; see `settings.check`.
+    workdir: folder to write into; made where it is not there.
+    quick: fewer tasks, points and rounds; no `start`, `evaluation`, `sweep`.
+
+  Returns:
+    What benchmark.json holds.
+
+  Raises:
+    settings.InputError: if the config or the folder cannot be.
+  """
+  settings.check(config)
+  folder = pathlib.Path(workdir)
+  files.check_writable(folder)
+  console = rich.console.Console(highlight=False, soft_wrap=True)
+  out = {'config': config.name, 'quick': quick, 'machine': machine()}
+  console.print(
+      f'Measuring {config.name} on {jax.device_count()} x '
+      f'{out["machine"]["device_kind"]}, into {folder}: '
+      f'{SHORT if quick else LONG}. Leave the machine alone meanwhile.')
+  out['matmul_flops'] = timing.matmul_rate(5 if quick else 20)
+  began, cases = time.perf_counter(), {}
+  todo = [*step_cases(config, out['matmul_flops'], quick),
+          *other_cases(config, quick)]
+  for i, (name, words, measure) in enumerate(todo):
+    console.print(f'{i + 1} of {len(todo)}, at '
+                  f'{time.perf_counter() - began:.0f} s: {words}')
+    cases[name] = measure()
+  out['curves'] = cases.pop('curves')
+  out['cases'] = with_noise_cost(cases)
+  out['targets'] = benchmark_table.targets(out)
+  files.write_json(folder / 'benchmark.json', out)
+  console.print(benchmark_table.table(out))
+  console.print(f'Written to {folder}: benchmark.json.')
+  return out
+
+
+def machine() -> dict[str, Any]:
+  """Returns what was measured on: processor, devices, versions, commit."""
+  kinds = sorted({device.device_kind for device in jax.devices()})
+  return environment.record() | {'cpu': cpu(), 'device_kinds': kinds}
+
+
+def cpu() -> str:
+  """Returns the name of the processor, as far as it is known."""
+  try:
+    for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
+      if line.startswith('model name'):
+        return line.partition(':')[2].strip()
+  except OSError:  # not Linux
+    pass
+  return platform.processor() or platform.machine()
+
+
+def step_cases(
+    config: ml_collections.ConfigDict, matmul_flops: float, quick: bool
+) -> list[Case]:
+  """Returns the cases of one training step against its textbook form."""
+  tasks = QUICK_TASKS if quick else TASKS
+  num_rounds = QUICK_ROUNDS if quick else ROUNDS
+  more = () if quick else MEMORY_TASKS
+
+  def case(rule, noisy):
+    chosen = steps.step_config(
+        config, noisy=noisy, adapt__rule=rule, training__tasks_per_step=tasks)
+    settings.check(chosen)
+
+    def measure():
+      out = steps.compare(
+          chosen, textbook.make, matmul_flops, num_rounds=num_rounds,
+          tasks_of_memory=more)
+      if noisy:
+        out['fraction_random_numbers'] = steps.fraction_random_numbers(
+            chosen, out['ours_s'], num_rounds)
+      return out
+
+    return measure
+
+  words = f'a training step of {tasks} tasks against its textbook form'
+  cases = [('meta_step', words, case('delta', False)),
+           ('meta_step_noisy', f'{words}, with read noise',
+            case('delta', True))]
+  if not quick:
+    cases.append(('meta_step_ridge', f'{words}, by ridge regression',
+                  case('ridge', False)))
+  return cases
+
+
+def other_cases(config: ml_collections.ConfigDict, quick: bool) -> list[Case]:
+  """Returns the other cases, and the curves."""
+  num_rounds = QUICK_ROUNDS if quick else ROUNDS
+  cases = [
+      ('lif', 'spiking neurons against scans and peers',
+       lambda: lif.measure(lif.Size(), num_rounds=num_rounds)),
+      ('devices', 'pulses and reads against NumPy', lambda: devices.rates(
+          size=devices.SIZE, num_rounds=3 * num_rounds)),
+      ('program_verify', 'program-and-verify of an array',
+       lambda: devices.program_verify(
+           size=devices.PAIRS, num_rounds=1 if quick else num_rounds)),
+      ('curves', 'how the cost of a step grows', lambda: curves.measure(
+          config, curves.QUICK_AXES if quick else curves.AXES,
+          num_rounds=num_rounds))]
+  if quick:
+    return cases
+  return cases + [
+      ('evaluation', 'a test on fresh chips',
+       lambda: start.test(config, num_rounds=3)),
+      ('sweep', 'a sweep against separate runs',
+       lambda: sweep.measure(config)),
+      ('start', 'compilation in a process of its own, twice',
+       lambda: start.start(config))]
+
+
+def with_noise_cost(cases: dict[str, Any]) -> dict[str, Any]:
+  """Returns the cases with what the noise costs, relative to the step."""
+  noisy = cases['meta_step_noisy']
+  cost = noisy['ours_s'] / cases['meta_step']['ours_s'] - 1.0
+  return cases | {'meta_step_noisy': noisy | {'noise_cost': cost}}

@@ -1,0 +1,192 @@
+"""The meta-training step against its textbook form, and what it costs."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import functools
+import math
+import time
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from meta_analog import assembly
+from meta_analog import base
+from meta_analog import benchmark_timing as timing
+from meta_analog import gaussian
+from meta_analog import learner
+from meta_analog import sharding
+from meta_analog import training
+
+LearnerFn = Callable[..., base.Learner]
+
+
+class Step(NamedTuple):
+  """One training step, not yet compiled."""
+
+  lowered: Any
+  arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def step_config(
+    config: ml_collections.ConfigDict, *, noisy: bool, **fields: Any
+) -> ml_collections.ConfigDict:
+  """Returns a config whose noise is full from the second step on.
+
+  Args:
+    config: to begin from.
+    noisy: whether reads are noisy.
+    **fields: values, named with __ in the place of dots.
+
+  Returns:
+    Another config.
+  """
+  out = ml_collections.ConfigDict(config.to_dict())
+  out.training.noise_start = out.training.noise_full = 0.0
+  if not noisy:
+    out.crossbar.fresh_read_share = 0.0
+    params = out.device_params[out.device]
+    for name in ('m3', 'c3_uS'):
+      if name in params:
+        params[name] = 0.0
+  out.update_from_flattened_dict(
+      {name.replace('__', '.'): value for name, value in fields.items()})
+  return out
+
+
+def sizes(config: ml_collections.ConfigDict) -> tuple[int, ...]:
+  """Returns the sizes of the layers, from the inputs to the outputs."""
+  task = assembly.build(config).task
+  return (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
+
+
+def make_step(
+    config: ml_collections.ConfigDict, learner_fn: LearnerFn = learner.make
+) -> Step:
+  """Returns the second step of a training, traced.
+
+  Args:
+    config: of the training.
+    learner_fn: see `assembly.build`.
+
+  Returns:
+    A `Step`.
+  """
+  trainer = training.make(config, assembly.build(config, learner_fn))
+  key_init, key = jax.random.split(jax.random.key(config.seed))
+  state = jax.jit(trainer.init)(key_init)
+  state = state._replace(step=state.step + 1)  # At the first there is no noise.
+  update = trainer.update  # a functools.partial of what jax compiles
+  return Step(update.func.lower(state, key, **update.keywords),
+              ((state, key), update.keywords))
+
+
+def call(step: Step, compiled: Any) -> Callable[[], Any]:
+  """Returns the step as a function without arguments."""
+  args, kwargs = step.arguments
+  return functools.partial(compiled, *args, **kwargs)
+
+
+def first_compile(step_fn: Callable[[], Step]) -> tuple[Step, Any, float]:
+  """Returns a step, its program, and the seconds to trace and compile it."""
+  with timing.no_cache():
+    began = time.perf_counter()
+    step = step_fn()
+    compiled = step.lowered.compile()
+    return step, compiled, time.perf_counter() - began
+
+
+def compare(
+    config: ml_collections.ConfigDict, textbook_fn: LearnerFn,
+    matmul_rate: float, *, num_rounds: int, tasks_of_memory: Sequence[int]
+) -> dict[str, Any]:
+  """Returns the numbers of a step beside those of its textbook form.
+
+  Args:
+    config: of the training.
+    textbook_fn: makes the textbook learner, see `assembly.build`.
+    matmul_rate: of this machine, operations a second.
+    num_rounds: in which they take turns.
+    tasks_of_memory: meta-batches whose memory is asked for as well.
+
+  Returns:
+    'tasks'; 'ours_s', 'textbook_s', their 'ratio'; 'operations' and
+    'fraction_of_matmul_rate'; 'compile_s', 'peak_memory_bytes' and
+    'peak_memory_bytes_by_tasks'.
+  """
+  ours, program, compile_s = first_compile(lambda: make_step(config))
+  textbook = make_step(config, textbook_fn)
+  others = [make_step(step_config(
+      config, noisy=True, training__tasks_per_step=tasks))
+            for tasks in tasks_of_memory]
+  reference, *programs = timing.compile_all(
+      [step.lowered for step in (textbook, *others)])
+  taken = timing.interleaved(
+      {'ours': call(ours, program), 'textbook': call(textbook, reference)},
+      num_rounds)
+  ours_s = float(taken['ours'].min())
+  c = config.training
+  work = timing.operations(
+      c.tasks_per_step, config.task.support_size + config.task.query_size,
+      config.network.num_time_steps, sizes(config))
+  memory = {c.tasks_per_step: timing.peak_bytes(program)} | {
+      tasks: timing.peak_bytes(program)
+      for tasks, program in zip(tasks_of_memory, programs)}
+  return {
+      'tasks': c.tasks_per_step, 'rule': config.adapt.rule, 'ours_s': ours_s,
+      'textbook_s': float(taken['textbook'].min()),
+      'ratio': timing.ratio(taken['textbook'], taken['ours']),
+      'operations': work,
+      'fraction_of_matmul_rate': work / ours_s / matmul_rate,
+      'compile_s': compile_s,
+      'peak_memory_bytes': memory[c.tasks_per_step],
+      'textbook_peak_memory_bytes': timing.peak_bytes(reference),
+      'peak_memory_bytes_by_tasks': {
+          str(tasks): peak for tasks, peak in sorted(memory.items())}}
+
+
+def num_draws(config: ml_collections.ConfigDict) -> int:
+  """Returns how many Gaussian values the reads of one step draw.
+
+  A support and a query set for each task; of each layer one value for every
+  output of every sample at every time step, and one for every weight.
+  """
+  layers = sizes(config)
+  samples = config.task.support_size + config.task.query_size
+  fresh = samples * config.network.num_time_steps * sum(layers[1:])
+  frozen = 2 * sum((m + 1) * n for m, n in zip(layers[:-1], layers[1:]))
+  return config.training.tasks_per_step * (fresh + frozen)
+
+
+def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
+  """Returns the draws of `num_draws` alone, in the chunks of the step."""
+  c = config.training
+  num_chips = c.tasks_per_step // c.tasks_per_chip
+  num_chunks = -(-num_chips // c.chips_per_chunk)
+  each = math.ceil(num_draws(config) / num_chunks / 2)
+
+  def chunk(unused, i, key, scale):
+    del unused
+    key = jax.random.fold_in(key, i)
+
+    def presentation(j, total):
+      drawn = gaussian.normal(jax.random.fold_in(key, j), (each,))
+      return total + scale * drawn
+
+    # What a loop leaves is computed whole, however little of it is used.
+    return jax.lax.fori_loop(0, 2, presentation, jnp.zeros(each))[0]
+
+  run = jax.jit(lambda key, scale: sharding.over_devices(
+      chunk, num_chunks, (), key, scale),
+                compiler_options=training.compiler_options(config))
+  return functools.partial(run, jax.random.key(config.seed), jnp.float32(1.0))
+
+
+def fraction_random_numbers(
+    config: ml_collections.ConfigDict, ours_s: float, num_rounds: int
+) -> float:
+  """Returns the share of a step that drawing its noise alone takes."""
+  taken = timing.interleaved({'draws': draws(config)}, num_rounds)
+  return float(taken['draws'].min()) / ours_s

@@ -1,0 +1,136 @@
+"""The learner against its textbook form: loss, meta-gradient, trace."""
+
+import collections
+import functools
+
+import hypothesis
+from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_networks as small
+
+from meta_analog import base
+from meta_analog import devices
+from meta_analog import fused
+from meta_analog import learner as learner_lib
+from meta_analog import lif
+from meta_analog import losses
+from meta_analog import maml
+from meta_analog import periphery as peri
+from meta_analog import rules
+from meta_analog import textbook
+
+TOLERANCE = 1e-4  # of the largest element of each array
+# Relative moves of the meta-parameters, about 20 roundings of float32: where
+# the textbook itself leaps at one of them, a spike, a level or a pulse is at
+# its edge, and nothing can be said of such an example.
+MOVE, NUM_MOVES = 2e-6, 3
+NUM_TASKS, NUM_SAMPLES, MAX_PULSES = 2, 3, 8
+EXACT = peri.Periphery()
+EIGHT_BITS = peri.Periphery(dac_bits=8, adc_bits=8, adc_range=4.0)
+REAL = peri.Periphery(
+    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=0.3, tile_rows=4,
+    gain_std=0.05, offset_std=0.02, ir_drop=1.0)  # some outputs saturate
+SOFT = functools.partial(
+    fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
+HARD = functools.partial(lif.activity, reset='hard')
+# device, rule, encoding, then what differs from SETTINGS.
+CASES = [
+    ('pcm', 'delta', 'nearest', {}),
+    ('pcm', 'delta', 'threshold', {'num_steps': 3, 'num_events': 2}),
+    ('pcm', 'ridge', 'descent', {'periphery': REAL, 'compensation': 'column'}),
+    ('pcm', 'delta', 'nearest', {'layers': 'all', 'first_order': True,
+                                 'fresh_share': 0.0, 'periphery': EIGHT_BITS}),
+    ('pcm', 'delta', 'nearest', {'layers': 'all', 'activity_fn': HARD}),
+    ('ideal', 'delta', 'threshold', {'num_steps': 3, 'fresh_share': 0.0,
+                                     'periphery': EIGHT_BITS}),
+    ('ideal', 'ridge', 'nearest', {'num_events': 2, 'activity_fn': SOFT}),
+    ('pcm_like', 'delta', 'descent', {'first_order': True}),
+    ('pcm_like', 'ridge', 'nearest', {'periphery': EIGHT_BITS}),
+    ('hermes', 'delta', 'nearest', {'periphery': REAL, 'num_events': 2,
+                                    'num_steps': 3}),
+    ('hermes', 'ridge', 'threshold', {'fresh_share': 0.0}),
+    ('reram', 'delta', 'nearest', {'num_steps': 3, 'first_order': True,
+                                   'periphery': EIGHT_BITS}),
+    ('reram', 'ridge', 'descent', {'first_order': True, 'num_events': 2}),
+]
+SETTINGS = {'num_events': 1, 'fresh_share': 0.65, 'periphery': EXACT,
+            'compensation': 'none', 'activity_fn': fused.activity}
+accepted = collections.Counter()
+
+
+def functions(device, rule, encoding, changes):
+  """Returns the loss with gradient of the learner, and of its textbook form.
+
+  Each is (seed, theta) -> (task losses [B], gradient of their mean, infos).
+  """
+  own = {k: changes.get(k, v) for k, v in SETTINGS.items()}
+  more = {k: v for k, v in changes.items() if k not in SETTINGS}
+  params = devices.FAMILIES[device].params()
+  pair = (devices.make(device, params, MAX_PULSES), devices.make(
+      device, params._replace(noise_scale=0.0), MAX_PULSES)) if (
+          device != 'ideal') else small.ideal_pair()
+  num_events = own.pop('num_events')
+  hardware = learner_lib.Hardware(*pair, small.network(**own))
+  rule = rules.make(rule=rule, encoding=encoding,
+                    update_bits=2 if encoding == 'threshold' else 4, **more)
+  return [functools.partial(
+      value_and_gradient, make(hardware, rule, small.TIMES, keep_trace=True),
+      num_events) for make in (learner_lib.make, textbook.make)]
+
+
+def value_and_gradient(learner, num_events, seed, theta):
+  key_episodes, key = jax.random.split(jax.random.key(seed))
+  key_x, key_y = jax.random.split(key_episodes)
+  shape = (2, NUM_TASKS, NUM_SAMPLES, 1)
+  x = jax.random.uniform(key_x, shape, minval=-1.0, maxval=1.0)
+  y = 2.0 * jax.random.normal(key_y, shape)
+  episodes = base.Episode(
+      *(base.Samples(x[i], y[i]) for i in range(2)), latent=None)
+
+  def mean_loss(theta):
+    task_losses, info = maml.meta_loss(
+        learner, key, theta, episodes, small.SCHEDULE, losses.squared_error,
+        num_events=num_events)
+    return jnp.mean(task_losses), (task_losses, info)
+
+  gradient, (task_losses, info) = jax.grad(mean_loss, has_aux=True)(theta)
+  return task_losses, gradient, info
+
+
+def distance(found, expected):
+  """Returns the largest difference, each leaf's by its largest element."""
+  return max(
+      np.max(np.abs(a - b)) / (np.max(np.abs(b)) + 1e-12)
+      for a, b in zip(map(np.asarray, jax.tree.leaves(found)),
+                      map(np.asarray, jax.tree.leaves(expected)), strict=True))
+
+
+def moved(theta, seed):
+  """Returns theta, moved by MOVE in a random direction."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda x: x * np.float32(
+      1.0 + MOVE * rng.choice([-1.0, 1.0], np.shape(x))), theta)
+
+
+@pytest.mark.parametrize('case', range(len(CASES)))
+def test_loss_and_meta_gradient_are_those_of_the_textbook(case):
+  fast, plain = map(jax.jit, functions(*CASES[case]))
+  count = collections.Counter()
+
+  @hypothesis.settings(max_examples=5)
+  @hypothesis.given(seed=st.integers(0, 2**31 - 1))
+  def check(seed):
+    count['drawn'] += 1
+    theta = small.theta(seed)
+    expected = plain(seed, theta)
+    steady = all(distance(plain(seed, moved(theta, i)), expected) < 5e-4
+                 for i in range(NUM_MOVES))
+    hypothesis.assume(steady)
+    count['compared'] += 1
+    assert distance(fast(seed, theta), expected) < TOLERANCE
+
+  check()
+  assert count['compared'] > 0.5 * count['drawn'], count
