@@ -23,42 +23,47 @@ from meta_analog import rules
 from meta_analog import textbook
 
 TOLERANCE = 1e-4  # of the largest element of each array
-# Relative moves of the meta-parameters, about 20 roundings of float32: where
-# the textbook itself leaps at one of them, a spike, a level or a pulse is at
-# its edge, and nothing can be said of such an example.
-MOVE, NUM_MOVES = 2e-6, 3
+# Relative moves of the meta-parameters, about 20 roundings of float32. Where
+# the textbook's own gradient moves by more than STEADY, a spike, level or pulse
+# is at its edge, and rounding alone may tell two forms apart.
+MOVE, NUM_MOVES, STEADY = 2e-6, 3, 5e-4
 NUM_TASKS, NUM_SAMPLES, MAX_PULSES = 2, 3, 8
 EXACT = peri.Periphery()
 EIGHT_BITS = peri.Periphery(dac_bits=8, adc_bits=8, adc_range=4.0)
 REAL = peri.Periphery(
-    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=0.3, tile_rows=4,
+    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=0.3, tile_rows=5,
     gain_std=0.05, offset_std=0.02, ir_drop=1.0)  # some outputs saturate
-SOFT = functools.partial(
+ARCTAN = functools.partial(
     fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
 HARD = functools.partial(lif.activity, reset='hard')
+DEEP = {'sizes': small.SIZES}  # spikes that drive spikes
 # device, rule, encoding, then what differs from SETTINGS.
 CASES = [
-    ('pcm', 'delta', 'nearest', {}),
-    ('pcm', 'delta', 'threshold', {'num_steps': 3, 'num_events': 2}),
-    ('pcm', 'ridge', 'descent', {'periphery': REAL, 'compensation': 'column'}),
-    ('pcm', 'delta', 'nearest', {'layers': 'all', 'first_order': True,
-                                 'fresh_share': 0.0, 'periphery': EIGHT_BITS}),
+    ('pcm', 'delta', 'nearest', DEEP | {'num_events': 2}),
+    ('pcm', 'ridge', 'descent', {'periphery': REAL}),
+    ('pcm', 'delta', 'nearest', DEEP | {
+        'layers': 'all', 'first_order': True, 'periphery': EIGHT_BITS}),
     ('pcm', 'delta', 'nearest', {'layers': 'all', 'activity_fn': HARD}),
-    ('ideal', 'delta', 'threshold', {'num_steps': 3, 'fresh_share': 0.0,
-                                     'periphery': EIGHT_BITS}),
-    ('ideal', 'ridge', 'nearest', {'num_events': 2, 'activity_fn': SOFT}),
+    ('ideal', 'delta', 'threshold', {
+        'num_steps': 3, 'fresh_share': 0.0, 'periphery': EIGHT_BITS}),
+    ('ideal', 'ridge', 'nearest', DEEP | {'activity_fn': ARCTAN}),
     ('pcm_like', 'delta', 'descent', {'first_order': True}),
-    ('pcm_like', 'ridge', 'nearest', {'periphery': EIGHT_BITS}),
-    ('hermes', 'delta', 'nearest', {'periphery': REAL, 'num_events': 2,
-                                    'num_steps': 3}),
-    ('hermes', 'ridge', 'threshold', {'fresh_share': 0.0}),
-    ('reram', 'delta', 'nearest', {'num_steps': 3, 'first_order': True,
-                                   'periphery': EIGHT_BITS}),
-    ('reram', 'ridge', 'descent', {'first_order': True, 'num_events': 2}),
+    ('pcm_like', 'ridge', 'nearest', DEEP | {'periphery': EIGHT_BITS}),
+    ('hermes', 'delta', 'nearest', {'periphery': REAL, 'num_steps': 3}),
+    ('hermes', 'ridge', 'threshold', {'fresh_share': 0.0, 'num_events': 2}),
+    ('reram', 'delta', 'nearest', {
+        'num_steps': 3, 'first_order': True, 'periphery': EIGHT_BITS}),
+    ('reram', 'ridge', 'nearest', {'compensation': 'column'}),
 ]
 SETTINGS = {'num_events': 1, 'fresh_share': 0.65, 'periphery': EXACT,
-            'compensation': 'none', 'activity_fn': fused.activity}
-accepted = collections.Counter()
+            'compensation': 'none', 'activity_fn': fused.activity,
+            'sizes': (1, 8, 1)}
+
+
+def name(case):
+  """Returns a case in words."""
+  device, rule, encoding, changes = case
+  return '-'.join([device, rule, encoding, *changes])
 
 
 def functions(device, rule, encoding, changes):
@@ -69,11 +74,15 @@ def functions(device, rule, encoding, changes):
   own = {k: changes.get(k, v) for k, v in SETTINGS.items()}
   more = {k: v for k, v in changes.items() if k not in SETTINGS}
   params = devices.FAMILIES[device].params()
-  pair = (devices.make(device, params, MAX_PULSES), devices.make(
-      device, params._replace(noise_scale=0.0), MAX_PULSES)) if (
-          device != 'ideal') else small.ideal_pair()
-  num_events = own.pop('num_events')
-  hardware = learner_lib.Hardware(*pair, small.network(**own))
+  if device == 'ideal':
+    pair = small.ideal_pair()
+  else:
+    pair = (devices.make(device, params, MAX_PULSES), devices.make(
+        device, params._replace(noise_scale=0.0), MAX_PULSES))
+  num_events, sizes = own.pop('num_events'), own.pop('sizes')
+  network = small.network(
+      num_devices=(1,) * (len(sizes) - 2) + (2,), **own)
+  hardware = learner_lib.Hardware(*pair, network)
   rule = rules.make(rule=rule, encoding=encoding,
                     update_bits=2 if encoding == 'threshold' else 4, **more)
   return [functools.partial(
@@ -100,6 +109,13 @@ def value_and_gradient(learner, num_events, seed, theta):
   return task_losses, gradient, info
 
 
+def parameters(case, seed):
+  """Returns meta-parameters; ridge well posed for three samples."""
+  theta = small.theta(seed, sizes=case[3].get('sizes', SETTINGS['sizes']))
+  return theta._replace(rule=theta.rule._replace(
+      log_penalty=jnp.log(jnp.float32(0.1))))
+
+
 def distance(found, expected):
   """Returns the largest difference, each leaf's by its largest element."""
   return max(
@@ -115,22 +131,24 @@ def moved(theta, seed):
       1.0 + MOVE * rng.choice([-1.0, 1.0], np.shape(x))), theta)
 
 
-@pytest.mark.parametrize('case', range(len(CASES)))
+@pytest.mark.parametrize('case', CASES, ids=name)
 def test_loss_and_meta_gradient_are_those_of_the_textbook(case):
-  fast, plain = map(jax.jit, functions(*CASES[case]))
+  fast, plain = map(jax.jit, functions(*case))
   count = collections.Counter()
 
   @hypothesis.settings(max_examples=5)
   @hypothesis.given(seed=st.integers(0, 2**31 - 1))
   def check(seed):
-    count['drawn'] += 1
-    theta = small.theta(seed)
+    theta = parameters(case, seed)
     expected = plain(seed, theta)
-    steady = all(distance(plain(seed, moved(theta, i)), expected) < 5e-4
-                 for i in range(NUM_MOVES))
+    steady = all(
+        distance(plain(seed, moved(theta, i))[1], expected[1]) < STEADY
+        for i in range(NUM_MOVES))
+    count[steady] += 1
     hypothesis.assume(steady)
-    count['compared'] += 1
-    assert distance(fast(seed, theta), expected) < TOLERANCE
+    for found, wanted in zip(fast(seed, theta), expected, strict=True):
+      assert distance(found, wanted) < TOLERANCE
+    assert np.sum(expected[2]['support']['write']['pulses']) > 0
 
   check()
-  assert count['compared'] > 0.5 * count['drawn'], count
+  assert count[True] > count[False], count
