@@ -31,7 +31,7 @@ NUM_TASKS, NUM_SAMPLES, MAX_PULSES = 2, 3, 8
 EXACT = peri.Periphery()
 EIGHT_BITS = peri.Periphery(dac_bits=8, adc_bits=8, adc_range=4.0)
 REAL = peri.Periphery(
-    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=0.3, tile_rows=5,
+    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=1.0, tile_rows=5,
     gain_std=0.05, offset_std=0.02, ir_drop=1.0)  # some outputs saturate
 ARCTAN = functools.partial(
     fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
