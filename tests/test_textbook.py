@@ -31,7 +31,7 @@ NUM_TASKS, NUM_SAMPLES, MAX_PULSES = 2, 3, 8
 EXACT = peri.Periphery()
 EIGHT_BITS = peri.Periphery(dac_bits=8, adc_bits=8, adc_range=4.0)
 REAL = peri.Periphery(
-    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=0.3, tile_rows=5,
+    dac_bits=8, dac_range=0.9, adc_bits=8, adc_range=1.0, tile_rows=5,
     gain_std=0.05, offset_std=0.02, ir_drop=1.0)  # some outputs saturate
 ARCTAN = functools.partial(
     fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
@@ -39,16 +39,16 @@ HARD = functools.partial(lif.activity, reset='hard')
 DEEP = {'sizes': small.SIZES}  # spikes that drive spikes
 # device, rule, encoding, then what differs from SETTINGS.
 CASES = [
-    ('pcm', 'delta', 'nearest', DEEP | {'num_events': 2}),
+    ('pcm', 'delta', 'nearest', DEEP),
     ('pcm', 'ridge', 'descent', {'periphery': REAL}),
     ('pcm', 'delta', 'nearest', DEEP | {
         'layers': 'all', 'first_order': True, 'periphery': EIGHT_BITS}),
     ('pcm', 'delta', 'nearest', {'layers': 'all', 'activity_fn': HARD}),
     ('ideal', 'delta', 'threshold', {
-        'num_steps': 3, 'fresh_share': 0.0, 'periphery': EIGHT_BITS}),
-    ('ideal', 'ridge', 'nearest', DEEP | {'activity_fn': ARCTAN}),
+        'num_steps': 3, 'fresh_share': 0.0, 'keep_trace': True}),
+    ('ideal', 'ridge', 'nearest', {'activity_fn': ARCTAN}),
     ('pcm_like', 'delta', 'descent', {'first_order': True}),
-    ('pcm_like', 'ridge', 'nearest', DEEP | {'periphery': EIGHT_BITS}),
+    ('pcm_like', 'ridge', 'nearest', {'periphery': EIGHT_BITS}),
     ('hermes', 'delta', 'nearest', {'periphery': REAL, 'num_steps': 3}),
     ('hermes', 'ridge', 'threshold', {'fresh_share': 0.0, 'num_events': 2}),
     ('reram', 'delta', 'nearest', {
@@ -57,7 +57,7 @@ CASES = [
 ]
 SETTINGS = {'num_events': 1, 'fresh_share': 0.65, 'periphery': EXACT,
             'compensation': 'none', 'activity_fn': fused.activity,
-            'sizes': (1, 8, 1)}
+            'sizes': (1, 8, 1), 'keep_trace': False}
 
 
 def name(case):
@@ -79,15 +79,17 @@ def functions(device, rule, encoding, changes):
   else:
     pair = (devices.make(device, params, MAX_PULSES), devices.make(
         device, params._replace(noise_scale=0.0), MAX_PULSES))
-  num_events, sizes = own.pop('num_events'), own.pop('sizes')
+  num_events, sizes, keep_trace = map(
+      own.pop, ('num_events', 'sizes', 'keep_trace'))
   network = small.network(
       num_devices=(1,) * (len(sizes) - 2) + (2,), **own)
   hardware = learner_lib.Hardware(*pair, network)
   rule = rules.make(rule=rule, encoding=encoding,
                     update_bits=2 if encoding == 'threshold' else 4, **more)
-  return [functools.partial(
-      value_and_gradient, make(hardware, rule, small.TIMES, keep_trace=True),
-      num_events) for make in (learner_lib.make, textbook.make)]
+  learners = [make(hardware, rule, small.TIMES, keep_trace=keep_trace)
+              for make in (learner_lib.make, textbook.make)]
+  return [functools.partial(value_and_gradient, learner, num_events)
+          for learner in learners]
 
 
 def value_and_gradient(learner, num_events, seed, theta):
@@ -112,8 +114,9 @@ def value_and_gradient(learner, num_events, seed, theta):
 def parameters(case, seed):
   """Returns meta-parameters; ridge well posed for three samples."""
   theta = small.theta(seed, sizes=case[3].get('sizes', SETTINGS['sizes']))
-  return theta._replace(rule=theta.rule._replace(
-      log_penalty=jnp.log(jnp.float32(0.1))))
+  theta = theta._replace(rule=theta.rule._replace(log_penalty=jnp.log(0.1)))
+  # No weak type, which would be compiled once more.
+  return jax.tree.map(lambda x: np.asarray(x, np.float32), theta)
 
 
 def distance(found, expected):
