@@ -46,11 +46,12 @@ CASES = [
     ('pcm', 'delta', 'nearest', {'layers': 'all', 'activity_fn': HARD}),
     ('ideal', 'delta', 'threshold', {
         'num_steps': 3, 'fresh_share': 0.0, 'keep_trace': True}),
-    ('ideal', 'ridge', 'nearest', {'activity_fn': ARCTAN}),
+    ('ideal', 'ridge', 'nearest', {
+        'activity_fn': ARCTAN, 'num_events': 2}),
     ('pcm_like', 'delta', 'descent', {'first_order': True}),
     ('pcm_like', 'ridge', 'nearest', {'periphery': EIGHT_BITS}),
     ('hermes', 'delta', 'nearest', {'periphery': REAL, 'num_steps': 3}),
-    ('hermes', 'ridge', 'threshold', {'fresh_share': 0.0, 'num_events': 2}),
+    ('hermes', 'ridge', 'nearest', {'fresh_share': 0.0}),
     ('reram', 'delta', 'nearest', {
         'num_steps': 3, 'first_order': True, 'periphery': EIGHT_BITS}),
     ('reram', 'ridge', 'nearest', {'compensation': 'column'}),
