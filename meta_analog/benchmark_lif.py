@@ -164,9 +164,9 @@ def _snntorch(size):
 
 
 def _norse(size):
-  import torch  # an extra
   from norse.torch import LIFBoxCell
   from norse.torch import LIFBoxParameters
+  import torch  # an extra
 
   def layer():
     return LIFBoxCell(p=LIFBoxParameters(
