@@ -90,43 +90,69 @@ def test_as_many_values_are_drawn_as_the_reads_of_a_step_draw():
   assert np.isfinite(np.asarray(steps.draws(config)())).all()
 
 
-def test_the_step_that_is_measured_has_full_noise():
-  config = steps.step_config(perf_config.get_config(), noisy=True, **SMALL)
-  step = steps.make_step(config)
+@pytest.fixture(name='config', scope='module')
+def _config():
+  return steps.step_config(
+      perf_config.get_config(), noisy=False, adapt__rule='delta', **SMALL)
+
+
+@pytest.fixture(name='step', scope='module')
+def _step(config):
+  """Returns one step, traced once for all tests."""
+  return steps.make_step(config)
+
+
+def test_the_step_that_is_measured_has_full_noise(step):
   _, info = steps.call(step, step.lowered.compile())()
   assert info['noise_scale'] == 1.0 and info['finite'].all()
 
 
-def test_the_numbers_of_a_step_have_their_layout():
-  config = steps.step_config(
-      perf_config.get_config(), noisy=False, adapt__rule='delta', **SMALL)
+def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
+  asked = []
+
+  def make_step(config, learner_fn=None):
+    asked.append((config.training.tasks_per_step, learner_fn))
+    return step
+
+  monkeypatch.setattr(steps, 'make_step', make_step)
   out = steps.compare(config, learner.make, 1e9, num_rounds=2,
-                      tasks_of_memory=())
+                      tasks_of_memory=(8,))
+  assert asked == [(4, None), (4, learner.make), (8, None)]
   for name in ('ours_s', 'textbook_s', 'ratio', 'compile_s'):
     assert out[name] > 0, name
   assert out['operations'] == 6 * 4 * 40 * 6 * (4 + 16 + 4)
   assert out['fraction_of_matmul_rate'] == pytest.approx(
       out['operations'] / out['ours_s'] / 1e9)
-  assert out['peak_memory_bytes_by_tasks'] == {'4': out['peak_memory_bytes']}
+  assert out['peak_memory_bytes_by_tasks'] == {
+      '4': out['peak_memory_bytes'], '8': out['peak_memory_bytes']}
   json.dumps(out)
 
 
-def test_a_curve_has_its_values_seconds_and_slope():
+def test_a_curve_has_its_values_seconds_and_slope(config, step, monkeypatch):
+  asked = []
+
+  def make_step(config):
+    asked.append((config.training.tasks_per_step, config.adapt.num_steps))
+    return step
+
+  monkeypatch.setattr(steps, 'make_step', make_step)
   out = curves.measure(
-      perf_config.get_config(), {'inner_steps': (1, 2)}, num_rounds=1,
-      **SMALL)
+      config, {'tasks': (64, 128), 'inner_steps': (1, 2)}, num_rounds=1)
+  assert asked == [(64, 1), (128, 1), (64, 2)]  # what axes share once
   assert out['inner_steps']['values'] == [1, 2]
   assert min(out['inner_steps']['seconds']) > 0
   assert np.isfinite(out['inner_steps']['slope'])
 
 
-@pytest.mark.parametrize('axes', [curves.AXES, curves.QUICK_AXES])
-def test_every_point_of_every_curve_is_a_config(axes):
+@pytest.mark.parametrize('axes, changes', [
+    (curves.AXES, {}), (curves.QUICK_AXES, curves.QUICK_CHANGES)])
+def test_every_point_of_every_curve_is_a_config(axes, changes):
   assert set(axes) == set(curves.AXES)
   for axis, values in axes.items():
     for value in values:
       settings.check(steps.step_config(
-          pcm_config.get_config(), noisy=False, **curves.fields(axis, value)))
+          pcm_config.get_config(), noisy=False,
+          **curves.fields(axis, value) | changes))
 
 
 def test_every_form_of_the_neurons_has_the_same_gradient():
@@ -188,7 +214,7 @@ def _result():
           'meta_step': step, 'meta_step_noisy': step | {'ours_s': 0.75},
           'lif': {'ratio': 2.5, 'peers': {'norse': 'not installed'}}}),
       'curves': {'width': {'values': [40, 80], 'seconds': [1.0, 4.0],
-                           'slope': 2.0}}}
+                           'slope': 2.0, 'device': 'pcm'}}}
 
 
 def test_targets_are_met_or_not_and_not_measured_is_neither():
