@@ -40,8 +40,7 @@ class Size(NamedTuple):
 
 def inputs(size: Size) -> tuple[np.ndarray, list[np.ndarray]]:
   """Returns spikes [T, N, H] and two matrices [H, H]."""
-  rng = np.random.default_rng(0)
-  shape = size.num_steps, size.num_samples, size.num_neurons
+  rng, shape = np.random.default_rng(0), size[:3]
   spikes = (rng.random(shape, np.float32) < RATE).astype(np.float32)
   weights = [rng.normal(0.1, 1.0, (size.num_neurons,) * 2).astype(np.float32)
              for _ in range(2)]
