@@ -30,6 +30,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  command.define(config=str(CONFIG))
+  command.define()
   flags.DEFINE_bool('quick', False, 'Fewer tasks, points and repetitions')
-  command.start(sys.argv, main)
+  command.start(sys.argv, main, config=str(CONFIG))

@@ -137,7 +137,7 @@ def other_cases(config: ml_collections.ConfigDict, quick: bool) -> list[Case]:
            size=devices.PAIRS, num_rounds=1 if quick else num_rounds)),
       ('curves', 'how the cost of a step grows', lambda: curves.measure(
           config, curves.QUICK_AXES if quick else curves.AXES,
-          num_rounds=num_rounds))]
+          num_rounds=num_rounds, **(curves.QUICK_CHANGES if quick else {})))]
   if quick:
     return cases
   return cases + [

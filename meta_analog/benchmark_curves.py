@@ -20,6 +20,8 @@ AXES = {
     'width': (40, 80, 160, 320),
     'inner_steps': (1, 2, 4, 8),
     'chips': (32, 64, 128, 256)}
+# A quick run measures the network alone, which is sooner compiled.
+QUICK_CHANGES = {'device': 'ideal', 'training__num_steps': 20}
 QUICK_AXES = {
     'tasks': (64, 256), 'time_steps': (50, 200), 'width': (40, 160),
     'inner_steps': (1, 4), 'chips': (32, 128)}
@@ -61,7 +63,7 @@ def measure(
     **changes: to all points, see `benchmark_steps.step_config`.
 
   Returns:
-    {axis: {'values', 'seconds', 'slope'}}, the slope in log-log.
+    {axis: {'values', 'seconds', 'slope', 'device'}}, the slope in log-log.
   """
   points, names = {}, {}
   for axis, values in axes.items():
@@ -78,5 +80,6 @@ def measure(
   for axis, values in axes.items():
     fewest = [float(np.min(taken[names[axis, value]])) for value in values]
     out[axis] = {'values': list(values), 'seconds': fewest,
-                 'slope': timing.slope(values, fewest)}
+                 'slope': timing.slope(values, fewest),
+                 'device': changes.get('device', config.device)}
   return out

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import functools
 from importlib import metadata
 from importlib import util
+import os
 from typing import Any
 from typing import NamedTuple
 
@@ -39,8 +40,7 @@ class Size(NamedTuple):
 
 def inputs(size: Size) -> tuple[np.ndarray, list[np.ndarray]]:
   """Returns spikes [T, N, H] and two matrices [H, H]."""
-  rng = np.random.default_rng(0)
-  shape = size.num_steps, size.num_samples, size.num_neurons
+  rng, shape = np.random.default_rng(0), size[:3]
   spikes = (rng.random(shape, np.float32) < RATE).astype(np.float32)
   weights = [rng.normal(0.1, 1.0, (size.num_neurons,) * 2).astype(np.float32)
              for _ in range(2)]
@@ -107,6 +107,7 @@ def measure(size: Size, *, num_rounds: int) -> dict[str, Any]:
   ours, scan = counter(size, fused.activity), counter(size, lif.activity)
   fns = {'ours': make(size, ours, size.chunk), 'scan': make(size, scan, share),
          'scan_in_chunks': make(size, scan, size.chunk)}
+  os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # PyTorch's threads spin
   there = [name for name in PEERS if util.find_spec(name) is not None]
   fns |= {name: PEERS[name](size) for name in there}
   taken = timing.interleaved(fns, num_rounds)
@@ -179,8 +180,7 @@ def _norse(size):
 def _spyx(size):
   from flax import nnx  # an extra
   import spyx.nn as snn
-  rngs = nnx.Rngs(0)
-  layers = [snn.LIF((size.num_neurons,), DECAY, THRESHOLD, rngs=rngs)
+  layers = [snn.LIF((size.num_neurons,), DECAY, THRESHOLD, rngs=nnx.Rngs(0))
             for _ in range(2)]
 
   def count(weights, spikes):

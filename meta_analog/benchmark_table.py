@@ -89,8 +89,8 @@ def table(out: dict[str, Any]) -> rich.table.Table:
   made.add_section()
   for axis, curve in out['curves'].items():
     span = f'{curve["values"][0]} to {curve["values"][-1]}'
-    row(f'cost over {axis}', f'slope, {span}', f'curves.{axis}.slope',
-        curve['slope'])
+    row(f'cost over {axis}', f'slope, {span}, {curve["device"]}',
+        f'curves.{axis}.slope', curve['slope'])
   missing = [name for name in ('evaluation', 'sweep', 'start')
              if name not in out['cases']]
   if missing:

@@ -27,17 +27,10 @@ BAD_INPUT = 2
 STOP = interrupts.Interrupts()  # the signals of this process
 
 
-def define(
-    modes: tuple[str, ...] = (), config: str | None = None
-) -> None:
-  """Defines --config, --workdir, --cache_dir; with modes --mode and --wandb.
-
-  Args:
-    modes: of --mode.
-    config: the file where --config names none.
-  """
+def define(modes: tuple[str, ...] = ()) -> None:
+  """Defines --config, --workdir, --cache_dir; with modes --mode and --wandb."""
   config_flags.DEFINE_config_file(
-      'config', config, 'Config file, with an argument after a colon: '
+      'config', None, 'Config file, with an argument after a colon: '
       'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
   flags.DEFINE_string(
       'workdir', None, 'Folder to write into; one under runs/ by default')
@@ -58,16 +51,22 @@ def define(
         'process_id', None, 'Which of them this is; 0 writes')
 
 
-def start(argv: list[str], main: Callable[[list[str]], None]) -> None:
+def start(
+    argv: list[str], main: Callable[[list[str]], None],
+    config: str | None = None
+) -> None:
   """Parses the command line and runs main; never returns.
 
   Args:
     argv: of the process.
     main: called with the arguments that are no flags, of which there are none.
+    config: the file where --config names none.
   """
   if {'--help', '-h', '-help'} & set(argv[1:]):
     print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.get_help()}')
     sys.exit(0)
+  if config is not None and _value(argv, 'config') is None:
+    argv = [argv[0], f'--config={config}', *argv[1:]]
   try:
     rest = flags.FLAGS(_with_saved_config(argv))
     if len(rest) > 1:

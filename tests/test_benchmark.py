@@ -1,0 +1,260 @@
+"""The benchmark: what it counts, how it compares, what it leaves."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+
+from configs import pcm as pcm_config
+from configs import perf as perf_config
+from meta_analog import benchmark
+from meta_analog import benchmark_curves as curves
+from meta_analog import benchmark_devices as devices
+from meta_analog import benchmark_lif as lif_case
+from meta_analog import benchmark_numpy
+from meta_analog import benchmark_steps as steps
+from meta_analog import benchmark_table
+from meta_analog import benchmark_timing as timing
+from meta_analog import fused
+from meta_analog import learner
+from meta_analog import lif
+from meta_analog import settings
+from meta_analog.devices import pcm
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMALL = {'training__tasks_per_step': 4, 'training__tasks_per_chip': 2,
+         'network__hidden_sizes': (4, 4), 'network__num_time_steps': 6}
+
+
+def test_work_is_counted_as_six_operations_a_weight_sample_and_step():
+  # 2 tasks, 3 samples, 5 steps, 1 x 4 + 4 x 2 weights
+  assert timing.operations(2, 3, 5, (1, 4, 2)) == 6 * 2 * 3 * 5 * (4 + 8)
+
+
+def test_the_sizes_are_those_of_the_config():
+  assert steps.sizes(pcm_config.get_config()) == (1, 40, 40, 1)
+
+
+@pytest.mark.parametrize('power', [0.0, 1.0, 2.05])
+def test_the_slope_of_a_power_law_is_its_exponent(power):
+  values = (50, 100, 400)
+  taken = [3e-4 * value ** power for value in values]
+  assert timing.slope(values, taken) == pytest.approx(power, abs=1e-9)
+
+
+def test_functions_take_turns_after_a_call_that_is_not_counted():
+  calls = []
+  taken = timing.interleaved(
+      {'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 3)
+  assert ''.join(calls) == 'ab' * 4
+  assert {name: values.shape for name, values in taken.items()} == {
+      'a': (3,), 'b': (3,)}
+
+
+def test_seconds_are_those_until_the_arrays_are_there():
+  assert timing.seconds(lambda: time.sleep(0.02)) >= 0.02
+
+
+def test_the_ratio_is_the_median_of_the_rounds_ratios():
+  reference, ours = np.array([2.0, 30.0, 4.0]), np.array([1.0, 1.0, 1.0])
+  assert timing.ratio(reference, ours) == 4.0
+
+
+def test_the_rate_of_products_is_that_of_a_machine():
+  assert 1e7 < timing.matmul_rate(1, size=128) < 1e16
+
+
+def test_without_read_noise_is_without_any():
+  config = steps.step_config(
+      pcm_config.get_config(), noisy=False, adapt__rule='delta')
+  params = config.device_params.pcm
+  assert config.crossbar.fresh_read_share == params.m3 == params.c3_uS == 0
+  assert config.adapt.rule == 'delta'
+  noisy = steps.step_config(pcm_config.get_config(), noisy=True)
+  assert noisy.crossbar.fresh_read_share > 0 < noisy.device_params.pcm.m3
+
+
+def test_as_many_values_are_drawn_as_the_reads_of_a_step_draw():
+  config = steps.step_config(
+      pcm_config.get_config(), noisy=True, task__support_size=3,
+      task__query_size=2, **SMALL)
+  # 4 tasks: 5 samples x 6 steps x 9 outputs, and 8 + 20 + 5 weights twice
+  assert steps.num_draws(config) == 4 * (5 * 6 * 9 + 2 * 33)
+  assert np.isfinite(np.asarray(steps.draws(config)())).all()
+
+
+@pytest.fixture(name='config', scope='module')
+def _config():
+  return steps.step_config(
+      perf_config.get_config(), noisy=False, adapt__rule='delta', **SMALL)
+
+
+@pytest.fixture(name='step', scope='module')
+def _step(config):
+  """Returns one step, traced once for all tests."""
+  return steps.make_step(config)
+
+
+def test_the_step_that_is_measured_has_full_noise(step):
+  _, info = steps.call(step, step.lowered.compile())()
+  assert info['noise_scale'] == 1.0 and info['finite'].all()
+
+
+def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
+  asked = []
+
+  def make_step(config, learner_fn=None):
+    asked.append((config.training.tasks_per_step, learner_fn))
+    return step
+
+  monkeypatch.setattr(steps, 'make_step', make_step)
+  out = steps.compare(config, learner.make, 1e9, num_rounds=2,
+                      tasks_of_memory=(8,))
+  assert asked == [(4, None), (4, learner.make), (8, None)]
+  for name in ('ours_s', 'textbook_s', 'ratio', 'compile_s'):
+    assert out[name] > 0, name
+  assert out['operations'] == 6 * 4 * 40 * 6 * (4 + 16 + 4)
+  assert out['fraction_of_matmul_rate'] == pytest.approx(
+      out['operations'] / out['ours_s'] / 1e9)
+  assert out['peak_memory_bytes_by_tasks'] == {
+      '4': out['peak_memory_bytes'], '8': out['peak_memory_bytes']}
+  json.dumps(out)
+
+
+def test_a_curve_has_its_values_seconds_and_slope(config, step, monkeypatch):
+  asked = []
+
+  def make_step(config):
+    asked.append((config.training.tasks_per_step, config.adapt.num_steps))
+    return step
+
+  monkeypatch.setattr(steps, 'make_step', make_step)
+  out = curves.measure(
+      config, {'tasks': (64, 128), 'inner_steps': (1, 2)}, num_rounds=1)
+  assert asked == [(64, 1), (128, 1), (64, 2)]  # what axes share once
+  assert out['inner_steps']['values'] == [1, 2]
+  assert min(out['inner_steps']['seconds']) > 0
+  assert np.isfinite(out['inner_steps']['slope'])
+
+
+@pytest.mark.parametrize('axes, changes', [
+    (curves.AXES, {}), (curves.QUICK_AXES, curves.QUICK_CHANGES)])
+def test_every_point_of_every_curve_is_a_config(axes, changes):
+  assert set(axes) == set(curves.AXES)
+  for axis, values in axes.items():
+    for value in values:
+      settings.check(steps.step_config(
+          pcm_config.get_config(), noisy=False,
+          **curves.fields(axis, value) | changes))
+
+
+def test_every_form_of_the_neurons_has_the_same_gradient():
+  size = lif_case.Size(num_steps=12, num_samples=6, num_neurons=5, chunk=2)
+  ours = lif_case.make(size, lif_case.counter(size, fused.activity), 2)()
+  scan = lif_case.make(size, lif_case.counter(size, lif.activity), 6)()
+  for a, b in zip(ours, scan):
+    assert np.abs(b).max() > 0
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_peer_that_is_not_installed_is_said_not_to_be(monkeypatch):
+  monkeypatch.setattr(lif_case, 'PEERS', {'no_such_peer': None})
+  out = lif_case.measure(lif_case.Size(6, 4, 3, 2), num_rounds=1)
+  assert out['peers'] == {'no_such_peer': 'not installed'}
+  assert min(out['ours_s'], out['scan_s'], out['ratio']) > 0
+
+
+def test_numpy_devices_have_the_moments_of_ours():
+  # 65,536 devices: a mean to 0.01 uS and a deviation to 1 %.
+  shape, params = (256, 256), pcm.PCMParams()
+  device, rng = pcm.make(max_pulses=1), np.random.default_rng(1)
+  state = device.program(jax.random.key(0), jnp.zeros(shape), 0.0)
+  state = device.reset(
+      jax.random.key(1), state, jnp.ones(shape, bool), 0.0)
+  array = benchmark_numpy.fresh(rng, params, shape)
+  for i in range(3):
+    state = device.pulse(jax.random.key(2 + i), state, jnp.ones(shape), 1.0)
+    array = benchmark_numpy.pulse(rng, params, array, 1.0)
+  ours = np.asarray(device.read(jax.random.key(9), state, 60.0))
+  theirs = benchmark_numpy.read(rng, params, array, 60.0)
+  assert abs(ours.mean() - theirs.mean()) < 6 * 0.01 * 1.5
+  assert abs(ours.std() / theirs.std() - 1.0) < 0.03
+
+
+def test_program_and_verify_ends_in_numpy_as_in_ours():
+  out = devices.program_verify(size=32, num_rounds=1)
+  assert out['converged'] > 0.99 < out['numpy_converged']
+  # 1,024 pairs; pulses of a pair deviate by some 5.
+  assert abs(out['pulses_per_pair'] - out['numpy_pulses_per_pair']) < 1.4
+
+
+def test_pulses_and_reads_are_given_per_second():
+  out = devices.rates(size=16, num_rounds=1)
+  assert out['pulse_ratio'] == pytest.approx(
+      out['pulses_per_s'] / out['numpy_pulses_per_s'])
+  assert out['read_ratio'] == pytest.approx(
+      out['reads_per_s'] / out['numpy_reads_per_s'])
+
+
+def _result():
+  step = {'tasks': 64, 'ours_s': 0.5, 'ratio': 2.0, 'peak_memory_bytes': 10,
+          'peak_memory_bytes_by_tasks': {'64': 10}}
+  return {
+      'config': 'pcm', 'quick': True, 'matmul_flops': 1e11,
+      'machine': {'devices': 2, 'device_kinds': ['cpu'], 'cores': 2,
+                  'cpu': 'Abacus', 'jax': jax.__version__},
+      'cases': benchmark.with_noise_cost({
+          'meta_step': step, 'meta_step_noisy': step | {'ours_s': 0.75},
+          'lif': {'ratio': 2.5, 'peers': {'norse': 'not installed'}}}),
+      'curves': {'width': {'values': [40, 80], 'seconds': [1.0, 4.0],
+                           'slope': 2.0, 'device': 'pcm'}}}
+
+
+def test_targets_are_met_or_not_and_not_measured_is_neither():
+  found = benchmark_table.targets(_result())
+  assert {path: goal['met'] for path, goal in found.items()
+          if path.startswith(('cases.meta_step.ratio', 'cases.lif',
+                              'curves'))} == {
+      'cases.meta_step.ratio': False, 'cases.lif.ratio': True,
+      'curves.width.slope': True}
+  assert found['cases.meta_step_noisy.noise_cost']['value'] == 0.5
+  assert 'cases.start.cold_s' not in found
+
+
+def test_the_table_names_the_machine_and_what_was_wanted():
+  out = _result()
+  out['targets'] = benchmark_table.targets(out)
+  console = rich.console.Console(width=160)
+  with console.capture() as capture:
+    console.print(benchmark_table.table(out))
+  text = capture.get()
+  for words in ('Abacus', 'at least 3', 'NOT met', 'not installed', '64 tasks',
+                'Not measured in a quick run: evaluation, sweep, start'):
+    assert words in text, words
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured():
+  with pytest.raises(settings.InputError, match='folder'):
+    benchmark.run(pcm_config.get_config(), str(ROOT / 'README.md'), True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('arguments, word', [
+    (('--config.adapt.num_stepz=2',), 'num_steps'),
+    (('--quik',), 'quik'),
+    (('--workdir', str(ROOT / 'README.md')), 'folder')])
+def test_bad_flags_end_in_one_line_and_code_2(arguments, word, tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(ROOT / 'launch/benchmark.py'), '--cache_dir=',
+       *arguments], capture_output=True, text=True, check=False, timeout=120,
+      cwd=tmp_path)
+  assert done.returncode == 2
+  assert len(done.stderr.splitlines()) == 1 and word in done.stderr
+  assert not list(tmp_path.iterdir())
