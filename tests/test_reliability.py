@@ -265,7 +265,7 @@ def test_nothing_is_read_by_pickle():
 
 def test_a_dead_layer_is_said_once_and_so_is_its_return():
   said = []
-  silence = loop._Silence(said.append)
+  silence = loop._Silence(said.append, '')
   rates_Hz = [5.0, 3.0], [0.0, 3.0], [0.0, 3.0], [4.0, 3.0]
   for step, rates in enumerate(rates_Hz):
     silence.update(step, rates)

@@ -50,7 +50,8 @@ CASES = [
         'activity_fn': ARCTAN, 'num_events': 2}),
     ('pcm_like', 'delta', 'descent', {'first_order': True}),
     ('pcm_like', 'ridge', 'nearest', {'periphery': EIGHT_BITS}),
-    ('hermes', 'delta', 'nearest', {'periphery': REAL, 'num_steps': 3}),
+    ('hermes', 'delta', 'nearest', {
+        'periphery': EIGHT_BITS, 'num_steps': 3}),
     ('hermes', 'ridge', 'nearest', {'fresh_share': 0.0}),
     ('reram', 'delta', 'nearest', {
         'num_steps': 3, 'first_order': True, 'periphery': EIGHT_BITS}),
