@@ -59,7 +59,7 @@ def targets(out: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if value is not None:
       found[target.path] = {
           'value': value, 'wanted': _wanted(target),
-          'met': target.at_least <= value <= target.at_most}
+          'met': bool(target.at_least <= value <= target.at_most)}
   return found
 
 

@@ -89,6 +89,10 @@ def start(
     interrupts.leave(error.exit_code, str(error))
   except faults.Fault as error:
     interrupts.leave(error.exit_code, f'error: {_one_line(error)}')
+  except OSError as error:
+    where = f'{error.filename}: ' if error.filename else ''
+    interrupts.leave(faults.MachineFault.exit_code,
+                     f'error: {where}{faults.reason(error)}')
   interrupts.leave(0)
 
 

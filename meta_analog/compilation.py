@@ -45,13 +45,14 @@ def keep(folder: str | None, say: Callable[[str], None]) -> None:
   jax.config.update('jax_compilation_cache_dir', None)
   if folder == '':
     return
-  path = pathlib.Path(folder or _default()).expanduser().absolute()
+  path = pathlib.Path(folder or _default())
   try:
+    path = path.expanduser().absolute()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
       pass
     trim(path, MOST_BYTES)
-  except OSError as error:
+  except (OSError, RuntimeError) as error:  # or there is no such home
     say(_warning(path, error))
     return
   Entry.say = staticmethod(say)

@@ -257,7 +257,7 @@ def _evaluate(run):
   summary = write_up.summarize(
       config, setup, state, results, keys[3], compiled)
   if unchanged:  # What others reached under other conditions says nothing.
-    summary['baselines'] |= report.measured_elsewhere(config, folder)
+    summary['baselines'] |= _rows_of_others(config, folder)
   summary['update_size'] = showcase.update_size(
       *showcase.updates(chip, keys[4], compiled.ordinary_fn))
   summary['training'] = {'steps': int(state.step)} | run.record
@@ -265,6 +265,18 @@ def _evaluate(run):
   _close(run, summary)
   run.say(f'Written to {folder / "evaluation.json"}.')
   return summary
+
+
+def _rows_of_others(config, folder):
+  """Returns the rows that compare variants as the run's summary has them."""
+  try:
+    summary = history.result(folder, write_up.SUMMARY)
+    if summary is not None:
+      return {name: row for name, row in summary['baselines'].items()
+              if 'source' in row}
+  except (faults.DamageError, KeyError, TypeError, AttributeError):
+    pass  # no summary that can be read
+  return report.measured_elsewhere(config, folder)
 
 
 def _energy(run):

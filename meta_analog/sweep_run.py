@@ -8,6 +8,7 @@ it, so that whatever reads or tests a run does so with a member.
 
 from collections.abc import Callable
 from concurrent import futures
+import contextlib
 import json
 import pathlib
 from typing import Any
@@ -181,9 +182,17 @@ def _test(run, member, state, test, compiled):
 
 def _finish(run, member, state, test, compiled, wall_s):
   """Leaves the folder of a member's own run; returns it and its summary."""
-  config, folder = member.config, member.folder
+  folder = member.folder
   setup, arrays, summary = _test(run, member, state, test, compiled)
-  folder.mkdir(parents=True, exist_ok=True)
+  with workdir_lib.locked(folder):
+    _write_member(run, member, state, setup, arrays, summary, compiled, wall_s)
+  return member, summary
+
+
+def _write_member(
+    run, member, state, setup, arrays, summary, compiled, wall_s):
+  """Writes all that the run of a member would have left."""
+  config, folder = member.config, member.folder
   files.sweep(folder)
   record = run.record | {'seed': config.seed, 'sweep': str(run.folder)}
   as_json = workdir_lib.as_json(config)
@@ -197,7 +206,6 @@ def _finish(run, member, state, test, compiled, wall_s):
   history.begin(folder, {'from_step': 0} | record)
   write_up.finish(config, setup, folder, summary, arrays, member.keys[4],
                   {'wall_s': wall_s} | record, compiled)
-  return member, summary
 
 
 def _index(run, member):
@@ -231,9 +239,10 @@ def _not_finite(members, step, before, info):
   finite = np.asarray(info['finite']).all(axis=1)
   i = int(np.flatnonzero(~finite)[0])
   config, folder = members[i].config, members[i].folder
-  folder.mkdir(parents=True, exist_ok=True)
   as_json = workdir_lib.as_json(config)
-  files.write_json(folder / workdir_lib.CONFIG, as_json)
+  with contextlib.suppress(OSError):  # `replay.save` says what it cannot write
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / workdir_lib.CONFIG, as_json)
   trainer = training.make(config, assembly.build(config))
   try:
     replay.save(folder, trainer, members[i].keys[1], step,

@@ -174,3 +174,8 @@ def test_the_least_recently_used_entries_go(tmp_path):
   assert {p.name for p in tmp_path.iterdir()} == {'a', 'b'}
   compilation.trim(tmp_path, 200)
   assert {p.name for p in tmp_path.iterdir()} == {'a', 'b'}
+
+
+def test_a_home_that_is_not_there_is_one_warning():
+  run = _run('~no-such-user/xla')
+  assert len(run['warnings']) == 1 and run['hits'] == run['misses'] == 0
