@@ -227,8 +227,8 @@ def compiler_options(
   """Returns options for programs that are long to compile, none but on a CPU.
 
   For a run so short that compiling it takes longest, XLA's older emitters: the
-  step of configs/pcm.py compiles in 5 instead of 12 s on 2 idle cores, and then
-  runs 1.6 times slower without read noise. Upper levels of optimisation take
+  step of configs/pcm.py compiles in 7 instead of 10 s on 2 idle cores, and then
+  runs 1.5 times slower without read noise. Upper levels of optimisation take
   2 s more and give nothing. What XLA_FLAGS says of them stays.
 
   Args:

@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 import runs
 
+from meta_analog import experiment
+from meta_analog import files
+from meta_analog import history
+
 FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
            'update_sizes')
 pytestmark = pytest.mark.slow
@@ -185,3 +189,10 @@ def test_a_run_that_stopped_goes_on_and_ends_the_same(
   steps = [json.loads(line)['step'] for line in
            (workdir / 'metrics.jsonl').read_text().splitlines()]
   assert steps == sorted(set(steps)) and steps[-1] == 6
+
+
+def test_evaluate_repeats_the_rows_of_other_variants(tmp_path):
+  rows = {'float_ridge': {'mean': 1.0}, 'other': {'mean': 2.0, 'source': 'x'}}
+  files.write_json(tmp_path / 'summary.json', {'baselines': rows})
+  history.finish(tmp_path, 'summary.json')
+  assert experiment._rows_of_others(None, tmp_path) == {'other': rows['other']}
