@@ -14,6 +14,7 @@ from meta_analog import budgets
 from meta_analog import compensation as compensation_lib
 from meta_analog import descent_program
 from meta_analog import devices
+from meta_analog import exact
 from meta_analog import fused
 from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
@@ -28,6 +29,7 @@ from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
 from meta_analog import writing
+from meta_analog.devices import ideal
 from meta_analog.devices import stuck
 
 
@@ -224,6 +226,8 @@ def _make_times(config):
 def _make_write(config):
   """Returns the way to write a weight change."""
   c, budget = config.adapt, budgets.Budget(**config.verification)
+  if c.write == 'exact':
+    return exact.write(ideal.shift)
   refreshes = {
       'none': lambda: writing.no_refresh,
       'threshold': lambda: writing.threshold_refresh(

@@ -205,11 +205,15 @@ def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
 
 
 def _num_written(chip, adapted):
-  """Returns how many devices an adaptation touched, for each task [B]."""
+  """Returns how many devices an adaptation touched, for each task [B].
+
+  By a pulse or a RESET, or without either by an exact write.
+  """
   total = 0.0
   for before, after in zip(chip.crossbars, adapted.crossbars):
-    touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
-    total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
+    pulses, resets = (b[None] != a for b, a in zip(before.wear, after.wear))
+    moved = before.devices.g_uS[None] != after.devices.g_uS
+    total += jnp.sum(pulses | resets | moved, axis=(1, 2, 3, 4))
   return total.astype(jnp.float32)
 
 

@@ -17,6 +17,7 @@ POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
             'program_range_uS', 'set_range_uS')
 SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
           'read_break')
+WRITES = ('open_loop', 'verified', 'exact')
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -38,7 +39,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     _check_params(f'device_params.{name}', params, devices.FAMILIES[name])
   checks.is_member('crossbar.drift_compensation',
                 config.crossbar.drift_compensation, compensation.COMPENSATIONS)
-  checks.is_member('adapt.write', adapt.write, ('open_loop', 'verified'))
+  checks.is_member('adapt.write', adapt.write, WRITES)
   checks.is_member(
       'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))
   checks.is_member('evaluation.programming', config.evaluation.programming,
@@ -102,6 +103,21 @@ def _check_device(config):
         f'{config.crossbar.span_uS}: targets must stay within '
         f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
   _check_refresh(config, params)
+  _check_exact(config)
+
+
+def _check_exact(config):
+  """Raises ValueError where a write cannot be exact."""
+  if config.adapt.write != 'exact':
+    return
+  if config.device != 'ideal':
+    raise ValueError(
+        f"config.adapt.write = 'exact': must be open_loop or verified for "
+        f"{config.device}; only the device ideal can be written exactly")
+  if config.crossbar.stuck_fraction:
+    raise ValueError(
+        f'config.crossbar.stuck_fraction = {config.crossbar.stuck_fraction}: '
+        "must be 0 with adapt.write = 'exact'")
 
 
 def _check_refresh(config, params):
