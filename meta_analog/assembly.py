@@ -84,7 +84,8 @@ def assemble(
     A `Setup`.
   """
   task = tasks.make(config.task.name, config.task.to_dict())
-  sizes = (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
+  sizes = (task.num_inputs * config.network.input_channels,
+           *config.network.hidden_sizes, task.num_outputs)
   network = _make_network(config, len(sizes) - 1)
   times = _make_times(config)
   rule = settings.make_rule(config)
@@ -166,7 +167,8 @@ def _make_network(config, num_layers):
       fresh_share=crossbar.fresh_read_share,
       periphery=peri.Periphery(**config.periphery),
       compensation=compensation_lib.make(
-          crossbar.drift_compensation, _clock(config)))
+          crossbar.drift_compensation, _clock(config)),
+      num_channels=c.input_channels)
 
 
 def _make_device(config, noise_scale, max_pulses, device_noise=None):

@@ -59,6 +59,8 @@ class Network(NamedTuple):
     fresh_share: share of the read noise that is new in every product.
     periphery: converters, columns, tiles, wires.
     compensation: of drift.
+    num_channels: input currents of each number, static, see
+      `population_code`.
   """
 
   activity_fn: Callable[[lif.Source, lif.Neuron, jax.Array], lif.Activity]
@@ -73,6 +75,7 @@ class Network(NamedTuple):
   fresh_share: jax.Array | float
   periphery: peri.Periphery
   compensation: compensation_lib.Compensation
+  num_channels: int = 1
 
 
 class Presentation(NamedTuple):
@@ -105,7 +108,8 @@ def present(
   num_steps = network.readout.shape[0]
   # What is summed over time: the output's share of a spike, and every spike.
   weights = jnp.stack([network.readout, jnp.ones_like(network.readout)], axis=1)
-  activity, rates = peri.drive(network.periphery, inputs), []
+  code = population_code(inputs, network.num_channels)
+  activity, rates = peri.drive(network.periphery, code), []
   for key_layer, view in zip(keys[:-1], views[:-1]):
     source = peri.source(
         key_layer, network.periphery, view, activity, num_steps)
@@ -118,6 +122,31 @@ def present(
       keys[-1], network.periphery, views[-1], activity, num_steps)
   outputs = jnp.einsum('t,tno->no', network.readout, currents)
   return Presentation(features, currents, outputs, tuple(rates))
+
+
+def population_code(inputs: jax.Array, num_channels: int) -> jax.Array:
+  """Returns each number in [-1, 1] as several currents in [0, 1].
+
+      a_c(x) = max(0, 1 - |x - m_c| / d),   m_c = -1 + c d,   d = 2 / (C - 1)
+
+  Triangular tuning curves, of which at most two are active at a time and which
+  sum to 1: a product with weights W interpolates between the rows of W. Source:
+  tuning curves as in Georgopoulos et al., 1986
+  (doi:10.1126/science.3749885), triangular instead of cosine.
+
+  Args:
+    inputs: [N, I].
+    num_channels: C; 1 leaves the numbers as they are.
+
+  Returns:
+    [N, I C].
+  """
+  if num_channels == 1:
+    return inputs
+  middles = jnp.linspace(-1.0, 1.0, num_channels)
+  distance = 0.5 * (num_channels - 1) * jnp.abs(
+      inputs[:, :, None] - middles[None, None])
+  return jax.nn.relu(1.0 - distance).reshape(inputs.shape[0], -1)
 
 
 def look(

@@ -27,6 +27,7 @@ RANGES = {
     'task.amplitude_max': (0, INF, False),
     'task.phase_max': (0, INF, False),
     'task.x_max': (0, INF, False),
+    'network.input_channels': (1, INF, True),
     'network.num_time_steps': (1, INF, True),
     'network.dt_ms': (0, INF, False),
     'network.tau_mem_ms': (0, INF, False),
