@@ -60,6 +60,16 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.device = 'ideal'
   c.device_params = devices.default_params()
 
+  # Of each source of noise what part is there; 0 switches it off.
+  c.noise = ml_collections.ConfigDict()
+  c.noise.hidden_program = 1.0
+  c.noise.hidden_read = 1.0
+  c.noise.hidden_write = 1.0
+  c.noise.output_program = 1.0
+  c.noise.output_read = 1.0
+  c.noise.output_write = 1.0  # of pulses
+  c.noise.drift_spread = 1.0  # of all layers
+
   c.task = ml_collections.ConfigDict()
   c.task.name = 'sinusoid'
   c.task.support_size = 20

@@ -22,6 +22,7 @@ from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
 from meta_analog import networks
+from meta_analog import noise_sources
 from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import programming
@@ -104,15 +105,16 @@ def assemble(
 
   def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
-    device = _with_stuck(config, _make_device(
-        config, noise_scale, max_pulses, device_noise))
+    made = lambda layer: _with_stuck(config, _make_device(
+        config, noise_scale, max_pulses, device_noise, layer))
     periphery = network.periphery
     hardware = learner_lib.Hardware(
-        device, model, network._replace(
+        made('output'), model, network._replace(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,
                 offset_std=noise_scale * periphery.offset_std)),
-        _make_program(config, testing), write_fn)
+        _make_program(config, testing), write_fn,
+        made('hidden') if noise_sources.differ(config) else None)
     return learner_fn(hardware, rule, times, keep_trace=testing)
 
   hidden = len(sizes) - 3
@@ -169,9 +171,10 @@ def _make_network(config, num_layers):
           crossbar.drift_compensation, _clock(config)))
 
 
-def _make_device(config, noise_scale, max_pulses, device_noise=None):
+def _make_device(
+    config, noise_scale, max_pulses, device_noise=None, layer='output'):
   """Returns the technology, its deviations scaled."""
-  values = dict(config.device_params[config.device])
+  values = noise_sources.params_of(config, layer)
   if device_noise is not None:
     values['noise_scale'] = device_noise
   values['noise_scale'] = noise_scale * values['noise_scale']
