@@ -81,6 +81,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.network = ml_collections.ConfigDict()
   c.network.hidden_sizes = (40, 40)
+  c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.num_time_steps = 100
   c.network.dt_ms = 1.0
   c.network.tau_mem_ms = 10.0

@@ -26,6 +26,7 @@ from meta_analog import noise_sources
 from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import programming
+from meta_analog import rate
 from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
@@ -149,7 +150,12 @@ def _make_network(config, num_layers):
   surrogate = functools.partial(
       lif.SURROGATES[c.surrogate], slope=c.surrogate_slope)
   twice = config.adapt.layers == 'all' and config.adapt.order == 'second'
-  if c.reset == 'soft' and not twice:
+  periphery = peri.Periphery(**config.periphery)
+  if c.neuron == 'rate':
+    activity_fn = functools.partial(
+        rate.activity, slope=c.surrogate_slope,
+        convert_fn=functools.partial(peri.drive, periphery))
+  elif c.reset == 'soft' and not twice:
     activity_fn = functools.partial(fused.activity, surrogate=surrogate)
   else:
     activity_fn = functools.partial(
@@ -166,7 +172,7 @@ def _make_network(config, num_layers):
                    + (crossbar.output_devices,)),
       span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
       fresh_share=crossbar.fresh_read_share,
-      periphery=peri.Periphery(**config.periphery),
+      periphery=periphery,
       compensation=compensation_lib.make(
           crossbar.drift_compensation, _clock(config)))
 

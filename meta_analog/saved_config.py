@@ -13,6 +13,7 @@ ADDED = {
     'noise': {name: 1.0 for name in (
         'hidden_program', 'hidden_read', 'hidden_write', 'output_program',
         'output_read', 'output_write', 'drift_spread')},
+    'network': {'neuron': 'lif'},
 }
 
 
