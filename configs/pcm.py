@@ -89,6 +89,16 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.device = 'pcm'
   c.device_params = devices.default_params()
 
+  # Of each source of noise what part is there; 0 switches it off.
+  c.noise = ml_collections.ConfigDict()
+  c.noise.hidden_program = 1.0
+  c.noise.hidden_read = 1.0
+  c.noise.hidden_write = 1.0
+  c.noise.output_program = 1.0
+  c.noise.output_read = 1.0
+  c.noise.output_write = 1.0  # of pulses
+  c.noise.drift_spread = 1.0  # of all layers
+
   c.task = ml_collections.ConfigDict()
   c.task.name = 'sinusoid'
   c.task.support_size = 20
@@ -101,6 +111,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.network = ml_collections.ConfigDict()
   c.network.hidden_sizes = (40, 40)
   c.network.input_channels = 1  # currents of one input number
+  c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.num_time_steps = 100
   c.network.dt_ms = 1.0
   c.network.tau_mem_ms = 10.0

@@ -22,9 +22,11 @@ from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
 from meta_analog import networks
+from meta_analog import noise_sources
 from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import programming
+from meta_analog import rate
 from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import tasks
@@ -105,15 +107,16 @@ def assemble(
 
   def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
-    device = _with_stuck(config, _make_device(
-        config, noise_scale, max_pulses, device_noise))
+    made = lambda layer: _with_stuck(config, _make_device(
+        config, noise_scale, max_pulses, device_noise, layer))
     periphery = network.periphery
     hardware = learner_lib.Hardware(
-        device, model, network._replace(
+        made('output'), model, network._replace(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,
                 offset_std=noise_scale * periphery.offset_std)),
-        _make_program(config, testing), write_fn)
+        _make_program(config, testing), write_fn,
+        made('hidden') if noise_sources.differ(config) else None)
     return learner_fn(hardware, rule, times, keep_trace=testing)
 
   hidden = len(sizes) - 3
@@ -148,7 +151,12 @@ def _make_network(config, num_layers):
   surrogate = functools.partial(
       lif.SURROGATES[c.surrogate], slope=c.surrogate_slope)
   twice = config.adapt.layers == 'all' and config.adapt.order == 'second'
-  if c.reset == 'soft' and not twice:
+  periphery = peri.Periphery(**config.periphery)
+  if c.neuron == 'rate':
+    activity_fn = functools.partial(
+        rate.activity, slope=c.surrogate_slope,
+        convert_fn=functools.partial(peri.drive, periphery))
+  elif c.reset == 'soft' and not twice:
     activity_fn = functools.partial(fused.activity, surrogate=surrogate)
   else:
     activity_fn = functools.partial(
@@ -165,15 +173,16 @@ def _make_network(config, num_layers):
                    + (crossbar.output_devices,)),
       span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
       fresh_share=crossbar.fresh_read_share,
-      periphery=peri.Periphery(**config.periphery),
+      periphery=periphery,
       compensation=compensation_lib.make(
           crossbar.drift_compensation, _clock(config)),
       num_channels=c.input_channels)
 
 
-def _make_device(config, noise_scale, max_pulses, device_noise=None):
+def _make_device(
+    config, noise_scale, max_pulses, device_noise=None, layer='output'):
   """Returns the technology, its deviations scaled."""
-  values = dict(config.device_params[config.device])
+  values = noise_sources.params_of(config, layer)
   if device_noise is not None:
     values['noise_scale'] = device_noise
   values['noise_scale'] = noise_scale * values['noise_scale']

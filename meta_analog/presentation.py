@@ -1,8 +1,8 @@
 """One presentation: what the network gives for inputs, read from its arrays.
 
-Inputs are constant currents. Hidden layers are LIF neurons; the output is a
-leaky integrator, averaged over time. Every weight is read from a crossbar and
-every product passes the periphery.
+Inputs are constant currents. Hidden layers are LIF neurons, or rate-coded ones
+(`rate`); the output is a leaky integrator, averaged over time. Every weight is
+read from a crossbar and every product passes the periphery.
 
 Within one presentation a layer's currents over all time steps do not depend on
 its own spikes, so layers are computed one after the other: one matrix product
@@ -84,7 +84,9 @@ class Presentation(NamedTuple):
   features: jax.Array  # [N, F], time-averaged; the last column is the bias
   currents: jax.Array  # [T, N, O], of the output layer
   outputs: jax.Array  # [N, O]
-  rate_Hz: tuple[jax.Array, ...]  # [H] of each hidden layer
+  # [H] of each hidden layer: spikes per second; of rate-coded neurons the mean
+  # activity per time step, so that 1000 / dt is the most of either.
+  rate_Hz: tuple[jax.Array, ...]
 
 
 def present(

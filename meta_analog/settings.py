@@ -121,6 +121,7 @@ def _check(config):
     checks.in_range(field, _get(config, field), low, high, closed)
   network, adapt, training = config.network, config.adapt, config.training
   checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
+  checks.is_member('network.neuron', network.neuron, ('lif', 'rate'))
   checks.is_member('network.reset', network.reset, lif.RESETS)
   checks.is_member('adapt.order', adapt.order, ('first', 'second'))
   sizes = network.hidden_sizes

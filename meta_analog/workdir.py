@@ -14,6 +14,7 @@ import ml_collections
 from meta_analog import checkpoints
 from meta_analog import faults
 from meta_analog import files
+from meta_analog import saved_config
 from meta_analog import settings
 
 LOCK = '.lock'
@@ -177,7 +178,7 @@ def check_of_run(
   if axes(run.get('sweep', {})) != axes(now['sweep']):
     raise settings.InputError(
         f'{folder} holds other members: sweep cannot be changed')
-  return run == now
+  return saved_config.filled(run) == saved_config.filled(now)
 
 
 def differences(

@@ -106,7 +106,8 @@ def test_a_test_counts_the_devices_that_were_written_without_a_pulse(adapted):
   number = 2.0 * np.count_nonzero(np.any(np.asarray(seen.features), axis=0))
   assert number > 0
   np.testing.assert_array_equal(
-      evaluation._num_written(chip, every), [number, 0.0, number])
+      evaluation._num_written(chip, every, evaluation._shifted),
+      [number, 0.0, number])
 
 
 @pytest.mark.parametrize('config, changed, word', [

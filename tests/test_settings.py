@@ -36,6 +36,7 @@ BAD = {
     'network.tau_mem_ms': 0.0,
     'network.surrogate': 'relu',
     'network.reset': 'sometimes',
+    'network.neuron': 'glia',
     'network.readout_start': 100,
     'crossbar.hidden_devices': 0,
     'crossbar.span_uS': 13.0,
