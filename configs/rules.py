@@ -16,63 +16,60 @@ PCM, PERF, AGAIN = ('phase-change memory', 'performance mode',
                     'the same nets, tested otherwise')
 
 
-def trained(name, group, label, config, wanted=None, **overrides):
+def trained(name, group, label, config, overrides=None, wanted=None):
   """Returns a row that is trained.
 
   Args:
     name: of its folder.
-    group: of rows in the figure.
+    group: of rows in the table and the figure.
     label: in the table.
     config: 'pcm:one_device' is configs/pcm.py:one_device.
+    overrides: {field: value}, as on the command line.
     wanted: {seconds of the test, in digits: score that was aimed at}.
-    **overrides: fields of the config, `adapt__num_events=3`.
   """
   path, _, argument = config.partition(':')
   return {'name': name, 'group': group, 'label': label,
           'config': ':'.join(filter(None, [f'configs/{path}.py', argument])),
-          'wanted': wanted or {}, 'overrides': _dotted(overrides)}
+          'overrides': overrides or {}, 'wanted': wanted or {}}
 
 
-def tested(name, label, of, params='trained', wanted=None, **overrides):
+def tested(name, label, of, overrides=None, wanted=None, params='trained'):
   """Returns a row that tests the nets of a trained row again.
 
   Args:
     name: of its folder.
     label: in the table.
     of: name of the trained row.
-    params: 'trained', or 'initial' before meta-training.
+    overrides: {field: value}, of the test.
     wanted: see `trained`.
-    **overrides: of the test, `crossbar__fresh_read_share=0.0`.
+    params: 'trained', or 'initial': those before meta-training.
   """
   return {'name': name, 'group': AGAIN, 'label': label, 'of': of,
-          'params': params, 'wanted': wanted or {},
-          'overrides': _dotted(overrides)}
-
-
-def _dotted(overrides):
-  return {name.replace('__', '.'): x for name, x in overrides.items()}
+          'overrides': overrides or {}, 'wanted': wanted or {},
+          'params': params}
 
 
 ROWS = (
     trained('pcm', PCM, 'one event of blind pulses, 4 devices', 'pcm',
-            {'251': 0.15}),
+            wanted={'251': 0.15}),
     trained('pcm_one_device', PCM, 'the same, 1 device', 'pcm:one_device'),
     trained('pcm_single_pulse', PCM, "the original's rule: one pulse",
-            'pcm:single_pulse', {'251': 1.1}),
+            'pcm:single_pulse', wanted={'251': 1.1}),
     trained('pcm_three_events', PCM, 'three events, measured on the array',
             'pcm:three_events'),
     trained('pcm_all_layers', PCM, 'MAML over all layers, second order',
             'pcm:all_layers'),
     trained('pcm_first_order', PCM, 'MAML over all layers, first order',
             'pcm:all_layers_first_order'),
-    trained('perf', PERF, '2 bits, one event', 'perf', {'251': 0.04}),
+    trained('perf', PERF, '2 bits, one event', 'perf', wanted={'251': 0.04}),
     trained('perf_four_events', PERF, '2 bits, four events',
-            'perf:four_events', {'251': 0.01}),
+            'perf:four_events', wanted={'251': 0.01}),
     tested('pcm_frozen_reads', 'one event, read noise frozen', 'pcm',
-           crossbar__fresh_read_share=0.0),
+           {'crossbar.fresh_read_share': 0.0}),
     tested('pcm_fresh_reads', 'one event, read noise fresh at every step',
-           'pcm', crossbar__fresh_read_share=1.0),
-    tested('pcm_untrained', 'one event, no meta-training', 'pcm', 'initial'),
+           'pcm', {'crossbar.fresh_read_share': 1.0}),
+    tested('pcm_untrained', 'one event, no meta-training', 'pcm',
+           params='initial'),
 )
 
 # Sinusoids of amplitude 0.1 to 5. Only numbers that were read at their source,
@@ -99,8 +96,8 @@ REFERENCES = tuple(
     ))
 
 # Makes every row run in seconds, to see that all of it works: no result.
-TINY = {'training__num_steps': 2, 'evaluation__num_tasks': 8,
-        'evaluation__num_chips': 2, 'evaluation__ordinary_steps': 2}
+TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
+        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
@@ -150,4 +147,4 @@ def _tiny(row):
   path, _, argument = row['config'].partition(':')
   return row | {
       'config': f'{path}:{",".join(filter(None, [argument, "tiny"]))}',
-      'wanted': {}, 'overrides': row['overrides'] | _dotted(TINY)}
+      'wanted': {}, 'overrides': row['overrides'] | TINY}

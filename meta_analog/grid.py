@@ -156,8 +156,9 @@ def _left(left_s):
 
 def _write(grid):
   """Writes the table and its figure; returns the table."""
-  table = grid_table.collect(grid.plan, grid.folder)
-  files.write_json(grid.folder / 'table.json', table)
+  path = grid.folder / 'table.json'
+  files.write_json(path, grid_table.collect(grid.plan, grid.folder))
+  table = files.read_json(path)  # so that all else is made of it alone
   with files.replacing(grid.folder / 'table.md') as partial:
     partial.write_text(grid_markdown.document(table))
   with files.replacing(grid.folder / 'table.png') as partial:

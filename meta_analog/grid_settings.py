@@ -24,7 +24,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 PARAMS = ('trained', 'initial')
 FIELDS = {'name', 'label', 'group', 'config', 'overrides', 'wanted', 'of',
           'params'}
-MEANS_CONFIG = 'Did you mean'
 
 
 class Case(NamedTuple):
@@ -215,8 +214,7 @@ def _in_a_line(error):
       type(error).__name__]
   if 'Traceback (most recent call last):' in lines:
     return re.sub(r'^\w+Error: ', '', lines[-1])
-  text = ' '.join(' '.join(lines).split()).strip('"\'')
-  if MEANS_CONFIG in text or isinstance(error, AttributeError):
-    field = text.split("'")[0]
-    return f'no such config field: {field}; {text.partition(" ")[2]}'
+  text = ' '.join(' '.join(lines).split())
+  if isinstance(error, AttributeError) or 'Did you mean' in text:
+    return f'no such config field: {text.strip(chr(34))}'
   return text

@@ -58,7 +58,7 @@ def test_every_row_of_the_rules_can_be(argument):
   assert len(plan.jobs) == len(rules.ROWS) * len(plan.seeds)
   for job in plan.jobs:
     assert job.config.seed == job.seed
-    small = job.config.training.num_steps == rules.TINY['training__num_steps']
+    small = job.config.training.num_steps == rules.TINY['training.num_steps']
     assert small == (argument == 'tiny')
 
 
