@@ -96,6 +96,7 @@ def test_floor_0_uses_jax_and_chex_only():
     ('orbax', {'meta_analog/checkpoints.py'}),
     ('etils', {'meta_analog/compilation.py'}),
     ('matplotlib', {'meta_analog/device_figures.py',
+                    'meta_analog/grid_figure.py',
                     'meta_analog/figures.py'}),
 ])
 def test_a_library_is_imported_in_its_room_only(package, files):
