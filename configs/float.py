@@ -81,7 +81,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.network = ml_collections.ConfigDict()
   c.network.hidden_sizes = (40, 40)
-  c.network.input_channels = 1  # currents of one input number
+  # Currents that code one input number, by triangular tuning curves; 1: itself.
+  c.network.input_channels = 8
   c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.num_time_steps = 100
   c.network.dt_ms = 1.0
@@ -153,7 +154,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.harm = 1e-3
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 1200
+  c.training.num_steps = 1000
   c.training.tasks_per_step = 32
   c.training.tasks_per_chip = 4
   c.training.chips_per_chunk = 1
@@ -162,7 +163,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.clip_norm = 1.0
   c.training.noise_start = 0.0  # ideal devices have no noise
   c.training.noise_full = 0.0
-  c.training.t_query_s = 151.0
+  c.training.t_query_s = 251.0
   c.training.rate_min_Hz = 5.0
   c.training.rate_max_Hz = 200.0
   c.training.rate_penalty = 0.1

@@ -1,7 +1,7 @@
 """The results table: every rule, device and baseline, on three seeds.
 
     python launch/sweep.py --config configs/rules.py --workdir runs/rules
-    python launch/sweep.py --config configs/rules.py:pcm,pcm_untrained
+    python launch/sweep.py --config configs/rules.py:pcm,untrained
     python launch/sweep.py --config configs/rules.py:tiny
 
 A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
@@ -12,8 +12,12 @@ import difflib
 
 import ml_collections
 
-PCM, PERF, AGAIN = ('phase-change memory', 'performance mode',
-                    'the same nets, tested otherwise')
+FLOAT, PERF, PCM = 'float', 'performance mode', 'phase-change memory'
+MEMORY_1 = 'the same, pulse memory 1'
+OTHER = 'other nets and rules on phase-change memory'
+AGAIN = 'the same nets, tested otherwise'
+RETENTION = 'against drift'
+ABLATION = 'sources of error, one by one'
 
 
 def trained(name, group, label, config, overrides=None, wanted=None):
@@ -33,7 +37,8 @@ def trained(name, group, label, config, overrides=None, wanted=None):
           'overrides': overrides or {}, 'wanted': wanted or {}}
 
 
-def tested(name, label, of, overrides=None, wanted=None, params='trained'):
+def tested(name, label, of, overrides=None, wanted=None, params='trained',
+           group=AGAIN):
   """Returns a row that tests the nets of a trained row again.
 
   Args:
@@ -43,33 +48,75 @@ def tested(name, label, of, overrides=None, wanted=None, params='trained'):
     overrides: {field: value}, of the test.
     wanted: see `trained`.
     params: 'trained', or 'initial': those before meta-training.
+    group: see `trained`.
   """
-  return {'name': name, 'group': AGAIN, 'label': label, 'of': of,
+  return {'name': name, 'group': group, 'label': label, 'of': of,
           'overrides': overrides or {}, 'wanted': wanted or {},
           'params': params}
 
 
+MEMORY = {'device_params.pcm.pulse_memory_after_program': 1.0}
+SOURCES = {'hidden_program': 'programming error of hidden layers',
+           'hidden_read': 'read noise of hidden layers',
+           'output_program': 'programming error of the output layer',
+           'output_read': 'read noise of the output layer',
+           'output_write': 'noise of the pulses',
+           'drift_spread': 'spread of the drift'}
+SILENT = {f'noise.{source}': 0.0 for source in SOURCES}
+EXACT = {'periphery.dac_bits': 32, 'periphery.adc_bits': 32}
+# The PCM rows, and each with a pulse memory that programming leaves alone.
+PCM_ROWS = (
+    ('pcm', 'one event of blind pulses', 'pcm', {'251': 0.15}),
+    ('one_device', 'the same, 1 device', 'pcm:one_device', {}),
+    ('closed_loop', 'three events, measured on the array', 'pcm:closed_loop',
+     {'251': 0.07, '86400': 0.12, '2592000': 0.22}),
+    ('single_pulse', "the original's rule: one pulse", 'pcm:single_pulse',
+     {'251': 1.1}),
+)
+
 ROWS = (
-    trained('pcm', PCM, 'one event of blind pulses, 4 devices', 'pcm',
-            wanted={'251': 0.15}),
-    trained('pcm_one_device', PCM, 'the same, 1 device', 'pcm:one_device'),
-    trained('pcm_single_pulse', PCM, "the original's rule: one pulse",
-            'pcm:single_pulse', wanted={'251': 1.1}),
-    trained('pcm_three_events', PCM, 'three events, measured on the array',
-            'pcm:three_events'),
-    trained('pcm_all_layers', PCM, 'MAML over all layers, second order',
-            'pcm:all_layers'),
-    trained('pcm_first_order', PCM, 'MAML over all layers, first order',
-            'pcm:all_layers_first_order'),
+    trained('float', FLOAT, 'ridge regression, K = 20', 'float',
+            wanted={'251': 0.005}),
+    trained('float_ten_shot', FLOAT, 'ridge regression, K = 10',
+            'float:ten_shot', wanted={'251': 0.02}),
+    trained('float_five_shot', FLOAT, 'ridge regression, K = 5',
+            'float:five_shot', wanted={'251': 0.10}),
     trained('perf', PERF, '2 bits, one event', 'perf', wanted={'251': 0.04}),
     trained('perf_four_events', PERF, '2 bits, four events',
             'perf:four_events', wanted={'251': 0.01}),
-    tested('pcm_frozen_reads', 'one event, read noise frozen', 'pcm',
-           {'crossbar.fresh_read_share': 0.0}),
-    tested('pcm_fresh_reads', 'one event, read noise fresh at every step',
-           'pcm', {'crossbar.fresh_read_share': 1.0}),
-    tested('pcm_untrained', 'one event, no meta-training', 'pcm',
+    *(trained(name, PCM, label, config, wanted=wanted)
+      for name, label, config, wanted in PCM_ROWS),
+    *(trained(f'{name}_memory', MEMORY_1, label, config, MEMORY, wanted)
+      for name, label, config, wanted in PCM_ROWS),
+    trained('rate', OTHER, 'one event, rate-coded neurons', 'pcm',
+            {'network.neuron': 'rate'}),
+    trained('direct', OTHER, 'one event, x as one current', 'pcm',
+            {'network.input_channels': 1}),
+    trained('delta', OTHER, 'delta rule, last layer', 'pcm:delta'),
+    trained('all_layers', OTHER, 'delta rule, all layers, second order',
+            'pcm:all_layers'),
+    *(tested(f'{name}_{kind}', f'{label}, reads {kind}', name,
+             {'crossbar.fresh_read_share': share})
+      for name, label, _, _ in PCM_ROWS
+      for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
+    tested('untrained', 'one event, no meta-training', 'pcm',
            params='initial'),
+    tested('drift_left', 'three events, drift left', 'closed_loop',
+           {'crossbar.drift_compensation': 'none'}, group=RETENTION),
+    tested('drift_measured', 'three events, drift measured', 'closed_loop',
+           {'crossbar.drift_compensation': 'global'}, group=RETENTION),
+    tested('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
+           group=ABLATION),
+    *(tested(f'off_{source}', f'one event, without {words}', 'pcm',
+             {f'noise.{source}': 0.0}, group=ABLATION)
+      for source, words in SOURCES.items()),
+    tested('off_converters', 'one event, without rounding by converters',
+           'pcm', EXACT, group=ABLATION),
+    *(tested(f'only_{source}', f'one event, {words} alone', 'pcm',
+             SILENT | EXACT | {f'noise.{source}': 1.0}, group=ABLATION)
+      for source, words in SOURCES.items()),
+    tested('only_converters', 'one event, rounding by converters alone', 'pcm',
+           SILENT, group=ABLATION),
 )
 
 # Sinusoids of amplitude 0.1 to 5. Only numbers that were read at their source,

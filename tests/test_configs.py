@@ -14,8 +14,8 @@ from meta_analog import training
 DIFFERENT = {
     'name', 'device', 'crossbar.hidden_devices', 'crossbar.output_devices',
     'crossbar.floor_uS', 'crossbar.fresh_read_share',
-    'crossbar.drift_compensation', 'adapt.encoding', 'adapt.update_bits',
-    'training.noise_full', 'training.num_steps',
+    'crossbar.drift_compensation', 'adapt.update_bits', 'init.harm',
+    'training.noise_full',
 }
 DIFFERENT_IN_FLOAT = {
     'name', 'periphery.dac_bits', 'periphery.dac_range', 'periphery.adc_bits',

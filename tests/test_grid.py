@@ -63,8 +63,8 @@ def test_every_row_of_the_rules_can_be(argument):
 
 
 def test_a_row_brings_the_row_that_it_is_of():
-  names = [case['name'] for case in rules.get_config('pcm_untrained').cases]
-  assert names == ['pcm', 'pcm_untrained']
+  names = [case['name'] for case in rules.get_config('untrained').cases]
+  assert names == ['pcm', 'untrained']
 
 
 def test_a_job_has_the_changes_of_its_case_and_of_what_it_is_of():
