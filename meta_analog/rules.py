@@ -123,10 +123,14 @@ def encode_descent(
 ) -> jax.Array:
   """Returns pulses chosen together, by coordinate descent on the support set.
 
-  Starts from `encode_nearest` and is differentiated as it. The objective is
-  the support error of the mean effects, plus the ridge penalty on the change.
-  The harm of write noise grows with the number of pulses and with the power of
-  the feature, so each pulse costs exp(log_harm) * power * (first step)^2.
+  Starts from `encode_nearest`. The objective is the support error of the mean
+  effects, plus the ridge penalty on the change. The harm of write noise grows
+  with the number of pulses and with the power of the feature, so each pulse
+  costs exp(log_harm) * power * (first step)^2.
+
+  Differentiated as what it comes nearest to: ridge regression over the weights
+  that it moves, where the cost of n pulses is that of a parabola of the same
+  slope at n.
 
   Args:
     delta_w: [F, O].
@@ -141,12 +145,15 @@ def encode_descent(
     [F, O], signed whole numbers.
   """
   nearest = encode_nearest(delta_w, stairs, params, layer)
+  stairs = jax.lax.stop_gradient(stairs)
   num_levels = stairs.shape[1] - 1
   levels = jnp.concatenate([-stairs[1, :0:-1], stairs[0]])  # [2 K + 1, F, O]
   count = jnp.abs(jnp.arange(-num_levels, num_levels + 1))[:, None, None]
   power = jnp.mean(jnp.square(features), axis=0)[:, None]  # [F, 1]
-  harm = jnp.exp(params.log_harm) * power * jnp.square(stairs[0, 1])
-  cost = jnp.exp(params.log_penalty) * jnp.square(levels) + harm[None] * count
+  penalty = jnp.exp(params.log_penalty)
+  harm = jax.lax.stop_gradient(
+      jnp.exp(params.log_harm) * power * jnp.square(stairs[0, 1]))
+  cost = penalty * jnp.square(levels) + harm[None] * count
   real = jax.vmap(quantize.rising)(stairs)
   real = jnp.concatenate([real[1, :0:-1], real[0]])
   cost = jnp.where(real, cost, jnp.inf)
@@ -154,7 +161,13 @@ def encode_descent(
   best = plasticity.descend_levels(
       features, error, levels, start, cost, num_sweeps=num_sweeps)
   chosen = (best - num_levels).astype(delta_w.dtype)
-  return quantize.straight_through(chosen, nearest)
+  moved = chosen != 0
+  taken = jnp.take_along_axis(levels, best[None], axis=0)[0]
+  size = jnp.where(moved, jnp.abs(taken), 1.0)  # of one pulse, on average:
+  step = size / jnp.where(moved, jnp.abs(chosen), 1.0)
+  soft = plasticity.weighted_ridge(
+      features, error, penalty + 0.5 * harm / (step * size), moved) / step
+  return quantize.straight_through(chosen, soft)
 
 
 def make(
