@@ -182,13 +182,15 @@ def test_another_override_tests_again_but_never_trains_over_a_run(
 
 
 def test_a_run_that_was_trained_anew_is_tested_anew(fake, tmp_path):
-  config = _config(TRAINED, TESTED, seeds=(0,))
+  config, run = _config(TRAINED, TESTED, seeds=(0,)), tmp_path / 'runs/a/seed=0'
   grid.run(config, str(tmp_path))
   fake.begun.clear()
-  (tmp_path / 'runs/a/seed=0/summary.json').unlink()
-  fake.scores['a/seed=0'] = 0.3
+  summary = files.read_json(run / 'summary.json')
+  summary['training']['wall_s'] += 1.0
+  files.write_json(run / 'summary.json', summary)
+  history.finish(run, 'summary.json')
   grid.run(config, str(tmp_path))
-  assert fake.begun == ['a/seed=0', 'b/seed=0']
+  assert fake.begun == ['b/seed=0']
 
 
 def test_a_job_that_fails_is_named_with_its_log_and_the_rest_is_in_the_table(
