@@ -92,7 +92,7 @@ def weighted_ridge(
   inverse = jnp.where(active, 1.0 / jnp.where(active, penalties, 1.0), 0.0)
 
   def one_output(error, inverse):
-    gram = (features * inverse) @ features.T
+    gram = (features * inverse[None]) @ features.T
     gram = gram + num_samples * jnp.eye(num_samples)
     return inverse * (
         features.T @ jax.scipy.linalg.solve(gram, error, assume_a='pos'))
