@@ -43,8 +43,8 @@ VARIANTS = {
     # Three corrective events, each measured on the array it corrects.
     'closed_loop': {
         'adapt.num_events': 3,
-        # Devices just written conduct more than they will: by 6 % after 9 s.
-        'adapt.event_interval_s': 40.0,
+        # Devices just written conduct more than they will: by 8 % after 19 s.
+        'adapt.event_interval_s': 20.0,
         'training.num_steps': 600,
     },
     # MAML over all layers: every crossbar is written, by its own gradient.
