@@ -181,6 +181,23 @@ def test_another_override_tests_again_but_never_trains_over_a_run(
   assert [len(case['missing']) for case in table['cases']] == [2, 2]
 
 
+def test_a_finished_run_of_before_a_field_that_changes_nothing_stays(
+    fake, tmp_path):
+  config = _config(TRAINED, seeds=(0,))
+  grid.run(config, str(tmp_path))
+  fake.begun.clear()
+  path = tmp_path / 'runs/a/seed=0/config.json'
+  older = files.read_json(path)
+  assert older['evaluation'].pop('adapt_anew') == 'never'
+  files.write_json(path, older)
+  grid.run(config, str(tmp_path))
+  assert fake.begun == []
+  older['seed'] = 7
+  files.write_json(path, older)
+  with pytest.raises(faults.Fault, match='another seed'):
+    grid.run(config, str(tmp_path))
+
+
 def test_a_run_that_was_trained_anew_is_tested_anew(fake, tmp_path):
   config, run = _config(TRAINED, TESTED, seeds=(0,)), tmp_path / 'runs/a/seed=0'
   grid.run(config, str(tmp_path))
