@@ -71,33 +71,29 @@ def ridge(
 
 
 def weighted_ridge(
-    features: jax.Array, error: jax.Array, penalties: jax.Array,
-    active: jax.Array
+    features: jax.Array, error: jax.Array, penalties: jax.Array
 ) -> jax.Array:
   """Returns the least-squares change, each weight with a penalty of its own.
 
-      dW = argmin |e - f dW|^2 / N + sum_i penalty_i dW_i^2,   dW_i = 0 if not
-                                                               active
+      dW = argmin |e - f dW|^2 / N + sum_i penalty_i dW_i^2
 
   Args:
     features: [N, F].
     error: [N, O], target minus output.
-    penalties: [F, O], positive where active.
-    active: [F, O], booleans.
+    penalties: [F, O], positive.
 
   Returns:
     [F, O].
   """
   num_samples = features.shape[0]
-  inverse = jnp.where(active, 1.0 / jnp.where(active, penalties, 1.0), 0.0)
 
-  def one_output(error, inverse):
-    gram = (features * inverse[None]) @ features.T
+  def one_output(error, share):
+    gram = (features * share[None]) @ features.T
     gram = gram + num_samples * jnp.eye(num_samples)
-    return inverse * (
+    return share * (
         features.T @ jax.scipy.linalg.solve(gram, error, assume_a='pos'))
 
-  return jax.vmap(one_output, in_axes=1, out_axes=1)(error, inverse)
+  return jax.vmap(one_output, in_axes=1, out_axes=1)(error, 1.0 / penalties)
 
 
 def descend_levels(
