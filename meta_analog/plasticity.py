@@ -70,32 +70,6 @@ def ridge(
   return features.T @ jax.scipy.linalg.solve(gram, error, assume_a='pos')
 
 
-def weighted_ridge(
-    features: jax.Array, error: jax.Array, penalties: jax.Array
-) -> jax.Array:
-  """Returns the least-squares change, each weight with a penalty of its own.
-
-      dW = argmin |e - f dW|^2 / N + sum_i penalty_i dW_i^2
-
-  Args:
-    features: [N, F].
-    error: [N, O], target minus output.
-    penalties: [F, O], positive.
-
-  Returns:
-    [F, O].
-  """
-  num_samples = features.shape[0]
-
-  def one_output(error, share):
-    gram = (features * share[None]) @ features.T
-    gram = gram + num_samples * jnp.eye(num_samples)
-    return share * (
-        features.T @ jax.scipy.linalg.solve(gram, error, assume_a='pos'))
-
-  return jax.vmap(one_output, in_axes=1, out_axes=1)(error, 1.0 / penalties)
-
-
 def descend_levels(
     features: jax.Array,
     error: jax.Array,
