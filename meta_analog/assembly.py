@@ -11,7 +11,9 @@ import ml_collections
 
 from meta_analog import base
 from meta_analog import budgets
+from meta_analog import coding
 from meta_analog import compensation as compensation_lib
+from meta_analog import convolution
 from meta_analog import descent_program
 from meta_analog import devices
 from meta_analog import fused
@@ -26,7 +28,6 @@ from meta_analog import presentation
 from meta_analog import programming
 from meta_analog import refresh
 from meta_analog import settings
-from meta_analog import tasks
 from meta_analog import writing
 from meta_analog.devices import stuck
 
@@ -81,9 +82,12 @@ def assemble(
   Returns:
     A `Setup`.
   """
-  task = tasks.make(config.task.name, config.task.to_dict())
-  sizes = (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
-  network = _make_network(config, len(sizes) - 1)
+  task = settings.make_task(config)
+  windows, shapes = convolution.shapes(
+      task.image_shape or (1, 1, task.num_inputs),
+      config.network.get('convolutions', ()),
+      (*config.network.hidden_sizes, task.num_outputs))
+  network = _make_network(config, len(shapes))._replace(windows=windows)
   times = _make_times(config)
   rule = settings.make_rule(config)
   schedule = maml.Schedule(
@@ -113,7 +117,7 @@ def assemble(
         _make_program(config, testing), write_fn)
     return learner_fn(hardware, rule, times, keep_trace=testing)
 
-  hidden = len(sizes) - 3
+  hidden = len(shapes) - 2
   per_layer = lambda values: (
       values[:1] + values[1:2] * hidden + values[2:])
   initial = networks.InitialValues(
@@ -121,9 +125,11 @@ def assemble(
       weight_max=per_layer(config.init.weight_max),
       rate=config.init.rate, threshold=config.init.threshold,
       penalty=config.init.penalty, harm=config.init.harm)
-  parameters = lambda: networks.MetaParameters(sizes, network, initial)
-  loss_fn = (losses.squared_error if task.metric == 'mse'
-             else losses.softmax_cross_entropy)
+  parameters = lambda: networks.MetaParameters(shapes, network, initial)
+  loss_fn = losses.squared_error
+  if task.metric == 'accuracy':
+    loss_fn = functools.partial(losses.softmax_cross_entropy,
+                                scale=config.training.logit_scale)
   after_s = tuple(sorted({*config.evaluation.after_s,
                           config.evaluation.t_test_s}))
   params = config.device_params[config.device]
@@ -137,6 +143,24 @@ def assemble(
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s,
                functools.partial(assemble, config, learner_fn))
+
+
+def traced(
+    setup: Setup, device_noise: jax.Array, data: Any
+) -> Setup:
+  """Returns a setup whose device's noise and task's data are arguments.
+
+  Args:
+    setup: of a config.
+    device_noise: see `assemble`.
+    data: of its task.
+  """
+  return with_data(setup.at_noise(device_noise), data)
+
+
+def with_data(setup: Setup, data: Any) -> Setup:
+  """Returns a setup whose task draws from these data."""
+  return setup._replace(task=setup.task._replace(data=data))
 
 
 def _make_network(config, num_layers):
@@ -164,7 +188,8 @@ def _make_network(config, num_layers):
       fresh_share=crossbar.fresh_read_share,
       periphery=peri.Periphery(**config.periphery),
       compensation=compensation_lib.make(
-          crossbar.drift_compensation, _clock(config)))
+          crossbar.drift_compensation, _clock(config)),
+      encode_fn=coding.CODES[c.get('code', 'current')])
 
 
 def _make_device(config, noise_scale, max_pulses, device_noise=None):

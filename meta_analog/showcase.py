@@ -14,6 +14,7 @@ from meta_analog import figures
 from meta_analog import metrics
 from meta_analog import presentation
 from meta_analog import settings
+from meta_analog import sharding
 from meta_analog import training
 
 NUM_CURVES = 6
@@ -105,7 +106,7 @@ def curves(
   rows = np.linspace(0, num_tasks - 1, min(NUM_CURVES, num_tasks)).astype(int)
   latent = {name.removeprefix('latent_'): value[rows]
             for name, value in results.items() if name.startswith('latent_')}
-  episode = setup.task.sample(jax.random.key(0))
+  episode = setup.task.sample(jax.random.key(0), setup.task.data)
   dense = [setup.task.dense(episode._replace(latent=type(episode.latent)(
       **{name: value[i] for name, value in latent.items()}))).query
            for i in range(len(rows))]
@@ -149,9 +150,9 @@ def make_ordinary(
   network = setup.network._replace(periphery=presentation.EXACT)
   optimizer = optax.adam(ORDINARY_RATE)
 
-  def train(key):
+  def train(key, data):
     key_params, key_task, key_steps = jax.random.split(key, 3)
-    task = setup.task.sample(key_task)
+    task = setup.task.sample(key_task, data)
     pool = setup.task.dense(task).query if setup.task.dense else task.support
     theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
     views = presentation.exact_views(theta, setup.network)
@@ -174,4 +175,6 @@ def make_ordinary(
     keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
-  return jax.jit(train, compiler_options=training.compiler_options(config))
+  train = jax.jit(train, compiler_options=training.compiler_options(config))
+  data = sharding.everywhere(setup.task.data)
+  return lambda key: train(key, data)
