@@ -54,7 +54,7 @@ def test_a_kernel_that_does_not_fit_is_refused():
 
 
 def test_a_spiking_convolution_is_neurons_at_every_position():
-  layers, image = ((3, 3, 2), (4, 3, 1)), (5, 4, 2)
+  layers, image = ((3, 3, 2), (4, 3, 1)), (6, 5, 2)
   windows, shapes = convolution.shapes(image, layers, (2,))
   net = small_networks.network(num_devices=(1, 1, 2))._replace(
       windows=windows)
@@ -65,11 +65,11 @@ def test_a_spiking_convolution_is_neurons_at_every_position():
           jnp.log(jnp.float32(0.4)))
       for key, (rows, outputs) in zip(keys, shapes)), _no_rule())
   views = presentation.exact_views(theta, net)
-  x = jax.random.uniform(keys[3], (3, 40))
+  x = jax.random.uniform(keys[3], (3, 60))
   seen = presentation.present(jax.random.key(0), net, views, x)
   weights = [np.asarray(view.reading.weights, np.float64) for view in views]
   spikes = np.broadcast_to(
-      np.asarray(x, np.float64), (small_networks.NUM_STEPS, 3, 40))
+      np.asarray(x, np.float64), (small_networks.NUM_STEPS, 3, 60))
   for window, w in zip(windows, weights):
     spikes, margin = _spiking_convolution(spikes, window, w)
     assert margin > 1e-5  # so that float32 spikes in the same places
