@@ -162,6 +162,10 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.t_query_s = 151.0
   # Of the outputs, which are fitted to 0 and 1, in the cross-entropy.
   c.training.logit_scale = 10.0
+  # Steps in float as an ordinary classifier of all training classes, first.
+  c.training.pretrain_steps = 0
+  c.training.pretrain_batch = 128
+  c.training.pretrain_rate = 3e-3
   c.training.rate_min_Hz = 1.0
   c.training.rate_max_Hz = 30.0
   c.training.rate_penalty = 0.1

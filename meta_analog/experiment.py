@@ -24,9 +24,11 @@ from meta_analog import hosts
 from meta_analog import interrupts
 from meta_analog import loop
 from meta_analog import metrics
+from meta_analog import pretraining
 from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
+from meta_analog import sharding
 from meta_analog import showcase
 from meta_analog import sweep_run
 from meta_analog import sweep_settings
@@ -34,6 +36,7 @@ from meta_analog import training
 from meta_analog import workdir as workdir_lib
 from meta_analog import write_up
 
+PRETRAINING = 5  # its key, after the five of the run
 MODES = ('train', 'evaluate', 'energy', 'replay')
 
 
@@ -86,6 +89,10 @@ def run(
     raise settings.InputError(
         'sweep: takes one process; start one for each member instead, by the '
         'fields that it sets')
+  if jax.process_count() > 1 and config.training.get('pretrain_steps', 0):
+    raise settings.InputError(
+        f'config.training.pretrain_steps = {config.training.pretrain_steps}: '
+        'pretraining takes one process')
   if not hosts.is_first():
     follower.run(config, mode)
   folder = pathlib.Path(workdir)
@@ -145,6 +152,8 @@ def _train(run):
   report.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = _begin(run, saved, jax.jit(trainer.init)(key_init))
+  if config.training.get('pretrain_steps', 0) and not saved.steps():
+    began = _pretrain(run, setup, saved, began)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():
@@ -174,6 +183,19 @@ def _train(run):
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
   return summary
+
+
+def _pretrain(run, setup, saved, began):
+  """Returns what to begin from, its hidden layers pretrained, and saves it."""
+  config, begin_s = run.config, time.monotonic()
+  key = jax.random.fold_in(jax.random.key(config.seed), PRETRAINING)
+  params = pretraining.run(config, setup, key, began.state.params, run.say)
+  state = jax.device_put(
+      began.state._replace(params=params), sharding.replicated())
+  facts = {'wall_s': time.monotonic() - begin_s,
+           'config': workdir_lib.as_json(config), 'environment': run.record}
+  saved.save(0, hosts.local(state), b'', facts)
+  return began._replace(state=state, facts=facts)
 
 
 def _compiled(update, traced, say):

@@ -205,8 +205,11 @@ def _check_image_network(config, family):
                        '(channels, kernel, stride), whole numbers of at least '
                        '1')
   if config.task.name != 'sinusoid':
-    checks.in_range('training.logit_scale', config.training.logit_scale, 0, INF,
-                    False)
+    for field, low, closed in (
+        ('logit_scale', 0, False), ('pretrain_steps', 0, True),
+        ('pretrain_batch', 1, True), ('pretrain_rate', 0, False)):
+      checks.in_range(f'training.{field}', config.training[field], low, INF,
+                      closed)
   elif layers:
     raise ValueError(f'config.network.convolutions = {layers}: must be () for '
                      'a task without images')

@@ -92,7 +92,8 @@ def test_floor_0_uses_jax_and_chex_only():
 
 @pytest.mark.parametrize('package, files', [
     ('haiku', {'meta_analog/networks.py'}),
-    ('optax', {'meta_analog/training.py', 'meta_analog/showcase.py'}),
+    ('optax', {'meta_analog/pretraining.py', 'meta_analog/showcase.py',
+               'meta_analog/training.py'}),
     ('orbax', {'meta_analog/checkpoints.py'}),
     ('etils', {'meta_analog/compilation.py'}),
     ('matplotlib', {'meta_analog/device_figures.py',

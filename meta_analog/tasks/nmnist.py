@@ -134,18 +134,34 @@ def make(
     few_shot.check_split(split)
     return recall(draw(key, parts[split], way, shot, query_shot), data)
 
-  def recall(drawn, data):
-    both = data[drawn.recording]  # [W, S, 2, T, h, w, C]
+  def inputs(recording, data):
+    both = data[recording]  # [W, S, 2, T, h, w, C]
     joint = jnp.concatenate([both[:, :, 0], both[:, :, 1]], axis=4)
     x = jnp.minimum(joint.astype(jnp.float32) / saturation, 1.0)
-    x = x.reshape(*x.shape[:2], -1)
+    return x.reshape(*x.shape[:2], -1)
+
+  def labelled(key, data, size):
+    key_class, key_recording = jax.random.split(key)
+    mine = parts['train']
+    row = jax.random.randint(key_class, (size,), 0, len(mine.classes))
+    digits = jnp.asarray(mine.classes)[row]  # [N, 2]
+    number = jnp.asarray((mine.recordings >= 0).sum(axis=1))[digits]
+    draw = jax.random.uniform(key_recording, digits.shape)
+    recording = jnp.asarray(mine.recordings)[
+        digits, (draw * number).astype(jnp.int32)]
+    return base.Samples(inputs(recording[:, None], data)[:, 0],
+                        jax.nn.one_hot(row, len(mine.classes)))
+
+  def recall(drawn, data):
+    x = inputs(drawn.recording, data)
     return base.Episode(few_shot.samples(x[:, :shot]),
                         few_shot.samples(x[:, shot:]), drawn)
 
   return base.Task(
       num_steps * height * 2 * width * 2, way, 'accuracy', sample,
       few_shot.baselines, data=counts, recall=recall,
-      image_shape=(height, 2 * width, 2))
+      image_shape=(height, 2 * width, 2), labelled=labelled,
+      num_classes=len(parts['train'].classes))
 
 
 def draw(
