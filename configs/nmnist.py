@@ -52,6 +52,16 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.device = 'pcm'
   c.device_params = devices.default_params()
 
+  # Of each source of noise what part is there; 0 switches it off.
+  c.noise = ml_collections.ConfigDict()
+  c.noise.hidden_program = 1.0
+  c.noise.hidden_read = 1.0
+  c.noise.hidden_write = 1.0
+  c.noise.output_program = 1.0
+  c.noise.output_read = 1.0
+  c.noise.output_write = 1.0  # of pulses
+  c.noise.drift_spread = 1.0  # of all layers
+
   c.task = ml_collections.ConfigDict()
   c.task.name = 'nmnist'
   c.task.way = 5  # classes of a task
@@ -73,6 +83,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   # (channels, side of a window, stride) of each; each is one crossbar.
   c.network.convolutions = ((16, 5, 2), (32, 3, 2), (32, 3, 2))
   c.network.hidden_sizes = ()  # dense layers after them
+  c.network.input_channels = 1
+  c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.code = 'events'
   c.network.num_time_steps = 20
   c.network.dt_ms = 15.0  # the three saccades of a recording take 300 ms
@@ -122,8 +134,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.layers = 'output'  # or 'all'
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'ridge'  # or 'delta'
-  c.adapt.encoding = 'nearest'  # or 'threshold', 'descent'
-  c.adapt.write = 'open_loop'  # or 'verified', within c.verification
+  c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
+  c.adapt.write = 'open_loop'  # or 'verified', within c.verification; 'exact'
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
   c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
   c.adapt.num_events = 1
@@ -147,7 +159,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.rate = 1.0
   c.init.threshold = 0.5
   c.init.penalty = 1e-3
-  c.init.harm = 1e-3
+  # Variance of a pulse by the square of its mean step, 0.3^2 / 0.8^2.
+  c.init.harm = 0.15
 
   c.training = ml_collections.ConfigDict()
   c.training.num_steps = 3000
@@ -159,7 +172,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.clip_norm = 1.0
   c.training.noise_start = 0.0  # fraction of num_steps at noise scale 0
   c.training.noise_full = 0.2  # fraction from which the noise is full
-  c.training.t_query_s = 151.0
+  c.training.t_query_s = 251.0
   # Of the outputs, which are fitted to 0 and 1, in the cross-entropy.
   c.training.logit_scale = 10.0
   # Steps in float as an ordinary classifier of all training classes, first.

@@ -38,12 +38,12 @@ VARIANTS = {
         'adapt.update_bits': 2,
         'init.rate': 1.0,
         'init.threshold': 0.1,
-        'training.num_steps': 500,
+        'training.rate_max_Hz': 150.0,  # else 220 Hz in the last hidden layer
     },
     # Three corrective events, each measured on the array it corrects.
-    'three_events': {
+    'closed_loop': {
         'adapt.num_events': 3,
-        'training.num_steps': 400,
+        'training.num_steps': 600,
     },
     # MAML over all layers: every crossbar is written, by its own gradient.
     'all_layers': {
@@ -57,6 +57,13 @@ VARIANTS = {
     'all_layers_first_order': {
         'adapt.layers': 'all',
         'adapt.order': 'first',
+        'adapt.rule': 'delta',
+        'adapt.encoding': 'nearest',
+        'init.rate': 3.0,
+        'training.num_steps': 400,
+    },
+    # The delta rule on the output layer alone, to be compared with all layers.
+    'delta': {
         'adapt.rule': 'delta',
         'adapt.encoding': 'nearest',
         'init.rate': 3.0,
@@ -89,6 +96,16 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.device = 'pcm'
   c.device_params = devices.default_params()
 
+  # Of each source of noise what part is there; 0 switches it off.
+  c.noise = ml_collections.ConfigDict()
+  c.noise.hidden_program = 1.0
+  c.noise.hidden_read = 1.0
+  c.noise.hidden_write = 1.0
+  c.noise.output_program = 1.0
+  c.noise.output_read = 1.0
+  c.noise.output_write = 1.0  # of pulses
+  c.noise.drift_spread = 1.0  # of all layers
+
   c.task = ml_collections.ConfigDict()
   c.task.name = 'sinusoid'
   c.task.support_size = 20
@@ -100,6 +117,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.network = ml_collections.ConfigDict()
   c.network.hidden_sizes = (40, 40)
+  # Currents that code one input number, by triangular tuning curves; 1: itself.
+  c.network.input_channels = 8
+  c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.num_time_steps = 100
   c.network.dt_ms = 1.0
   c.network.tau_mem_ms = 10.0
@@ -149,8 +169,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.layers = 'output'  # or 'all'
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'ridge'  # or 'delta'
-  c.adapt.encoding = 'nearest'  # or 'threshold', 'descent'
-  c.adapt.write = 'open_loop'  # or 'verified', within c.verification
+  c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
+  c.adapt.write = 'open_loop'  # or 'verified', within c.verification; 'exact'
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
   c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
   c.adapt.num_events = 1
@@ -174,10 +194,11 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.rate = 1.0
   c.init.threshold = 0.5
   c.init.penalty = 1e-3
-  c.init.harm = 1e-3
+  # Variance of a pulse by the square of its mean step, 0.3^2 / 0.8^2.
+  c.init.harm = 0.15
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 1500
+  c.training.num_steps = 1000
   c.training.tasks_per_step = 32
   c.training.tasks_per_chip = 4
   c.training.chips_per_chunk = 1
@@ -186,7 +207,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.clip_norm = 1.0
   c.training.noise_start = 0.0  # fraction of num_steps at noise scale 0
   c.training.noise_full = 0.1  # fraction from which the noise is full
-  c.training.t_query_s = 151.0
+  c.training.t_query_s = 251.0
   c.training.rate_min_Hz = 5.0
   c.training.rate_max_Hz = 200.0
   c.training.rate_penalty = 0.1

@@ -58,6 +58,16 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.device = 'ideal'
   c.device_params = devices.default_params()
 
+  # Of each source of noise what part is there; 0 switches it off.
+  c.noise = ml_collections.ConfigDict()
+  c.noise.hidden_program = 1.0
+  c.noise.hidden_read = 1.0
+  c.noise.hidden_write = 1.0
+  c.noise.output_program = 1.0
+  c.noise.output_read = 1.0
+  c.noise.output_write = 1.0  # of pulses
+  c.noise.drift_spread = 1.0  # of all layers
+
   c.task = ml_collections.ConfigDict()
   c.task.name = 'sinusoid'
   c.task.support_size = 20
@@ -69,6 +79,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.network = ml_collections.ConfigDict()
   c.network.hidden_sizes = (40, 40)
+  # Currents that code one input number, by triangular tuning curves; 1: itself.
+  c.network.input_channels = 8
+  c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.num_time_steps = 100
   c.network.dt_ms = 1.0
   c.network.tau_mem_ms = 10.0
@@ -114,7 +127,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'ridge'  # or 'delta'
   c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
-  c.adapt.write = 'open_loop'  # or 'verified', within c.verification
+  c.adapt.write = 'open_loop'  # or 'verified', within c.verification; 'exact'
   c.adapt.update_bits = 2  # levels -1, 0, +1
   c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
   c.adapt.num_events = 1
@@ -141,7 +154,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.harm = 1e-3
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 1200
+  c.training.num_steps = 1000
   c.training.tasks_per_step = 32
   c.training.tasks_per_chip = 4
   c.training.chips_per_chunk = 1
@@ -150,7 +163,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.clip_norm = 1.0
   c.training.noise_start = 0.0  # ideal devices have no noise
   c.training.noise_full = 0.0
-  c.training.t_query_s = 151.0
+  c.training.t_query_s = 251.0
   c.training.rate_min_Hz = 5.0
   c.training.rate_max_Hz = 200.0
   c.training.rate_penalty = 0.1

@@ -16,6 +16,7 @@ from meta_analog import compensation as compensation_lib
 from meta_analog import convolution
 from meta_analog import descent_program
 from meta_analog import devices
+from meta_analog import exact
 from meta_analog import fused
 from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
@@ -23,12 +24,15 @@ from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
 from meta_analog import networks
+from meta_analog import noise_sources
 from meta_analog import periphery as peri
 from meta_analog import presentation
 from meta_analog import programming
+from meta_analog import rate
 from meta_analog import refresh
 from meta_analog import settings
 from meta_analog import writing
+from meta_analog.devices import ideal
 from meta_analog.devices import stuck
 
 
@@ -84,7 +88,8 @@ def assemble(
   """
   task = settings.make_task(config)
   windows, shapes = convolution.shapes(
-      task.image_shape or (1, 1, task.num_inputs),
+      task.image_shape or (
+          1, 1, task.num_inputs * config.network.input_channels),
       config.network.get('convolutions', ()),
       (*config.network.hidden_sizes, task.num_outputs))
   network = _make_network(config, len(shapes))._replace(windows=windows)
@@ -106,15 +111,16 @@ def assemble(
 
   def make_learner(noise_scale, testing=False):
     model = _make_device(config, 0.0, max_pulses)
-    device = _with_stuck(config, _make_device(
-        config, noise_scale, max_pulses, device_noise))
+    made = lambda layer: _with_stuck(config, _make_device(
+        config, noise_scale, max_pulses, device_noise, layer))
     periphery = network.periphery
     hardware = learner_lib.Hardware(
-        device, model, network._replace(
+        made('output'), model, network._replace(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,
                 offset_std=noise_scale * periphery.offset_std)),
-        _make_program(config, testing), write_fn)
+        _make_program(config, testing), write_fn,
+        made('hidden') if noise_sources.differ(config) else None)
     return learner_fn(hardware, rule, times, keep_trace=testing)
 
   hidden = len(shapes) - 2
@@ -169,7 +175,12 @@ def _make_network(config, num_layers):
   surrogate = functools.partial(
       lif.SURROGATES[c.surrogate], slope=c.surrogate_slope)
   twice = config.adapt.layers == 'all' and config.adapt.order == 'second'
-  if c.reset == 'soft' and not twice:
+  periphery = peri.Periphery(**config.periphery)
+  if c.neuron == 'rate':
+    activity_fn = functools.partial(
+        rate.activity, slope=c.surrogate_slope,
+        convert_fn=functools.partial(peri.drive, periphery))
+  elif c.reset == 'soft' and not twice:
     activity_fn = functools.partial(fused.activity, surrogate=surrogate)
   else:
     activity_fn = functools.partial(
@@ -186,15 +197,17 @@ def _make_network(config, num_layers):
                    + (crossbar.output_devices,)),
       span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
       fresh_share=crossbar.fresh_read_share,
-      periphery=peri.Periphery(**config.periphery),
+      periphery=periphery,
       compensation=compensation_lib.make(
           crossbar.drift_compensation, _clock(config)),
+      num_channels=c.input_channels,
       encode_fn=coding.CODES[c.get('code', 'current')])
 
 
-def _make_device(config, noise_scale, max_pulses, device_noise=None):
+def _make_device(
+    config, noise_scale, max_pulses, device_noise=None, layer='output'):
   """Returns the technology, its deviations scaled."""
-  values = dict(config.device_params[config.device])
+  values = noise_sources.params_of(config, layer)
   if device_noise is not None:
     values['noise_scale'] = device_noise
   values['noise_scale'] = noise_scale * values['noise_scale']
@@ -249,6 +262,8 @@ def _make_times(config):
 def _make_write(config):
   """Returns the way to write a weight change."""
   c, budget = config.adapt, budgets.Budget(**config.verification)
+  if c.write == 'exact':
+    return exact.write(ideal.shift)
   refreshes = {
       'none': lambda: writing.no_refresh,
       'threshold': lambda: writing.threshold_refresh(

@@ -59,7 +59,8 @@ def step_config(
 def sizes(config: ml_collections.ConfigDict) -> tuple[int, ...]:
   """Returns the sizes of the layers, from the inputs to the outputs."""
   task = assembly.build(config).task
-  return (task.num_inputs, *config.network.hidden_sizes, task.num_outputs)
+  return (task.num_inputs * config.network.input_channels,
+          *config.network.hidden_sizes, task.num_outputs)
 
 
 def make_step(

@@ -18,9 +18,14 @@ DECISIVE = ('python', 'platform', 'device_kind', 'cores')
 FORCED_DEVICES = '--xla_force_host_platform_device_count'
 
 
+def usable_cores() -> set[int]:
+  """Returns the cores that this process may run on, by their numbers."""
+  return os.sched_getaffinity(0)
+
+
 def num_cores() -> int:
   """Returns the cores that this process may use, by affinity and by quota."""
-  cores = len(os.sched_getaffinity(0))
+  cores = len(usable_cores())
   try:  # a container's share of the machine, in microseconds of a period
     quota, period = pathlib.Path('/sys/fs/cgroup/cpu.max').read_text().split()
     return max(1, min(cores, int(quota) // int(period)))
@@ -43,6 +48,11 @@ def use_all_cores() -> None:
   if name not in flags:
     jax.config.update('jax_num_cpu_devices', max(2, num_cores()))
   os.environ['XLA_FLAGS'] = re.sub(rf'({name}=)1(?!\d)', r'\g<1>2', flags)
+
+
+def leave_accelerators() -> None:
+  """Keeps this process on the CPU: its children need the accelerators."""
+  jax.config.update('jax_platforms', 'cpu')
 
 
 def record() -> dict[str, Any]:

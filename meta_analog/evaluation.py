@@ -78,7 +78,9 @@ def make_test(
         'support_y': episodes.support.y, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
-        'devices': _num_written(out['chip'], out['adapted'])}
+        'devices': _num_written(
+            out['chip'], out['adapted'],
+            _shifted if config.adapt.write == 'exact' else _worn)}
     if setup.task.recall is None:  # else the latent says it
       result |= {'support_x': episodes.support.x,
                  'query_x': episodes.query.x}
@@ -218,13 +220,23 @@ def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
   return {'mean': float(np.mean(scores)), 'ci95': half}
 
 
-def _num_written(chip, adapted):
+def _num_written(chip, adapted, written_fn):
   """Returns how many devices an adaptation touched, for each task [B]."""
   total = 0.0
   for before, after in zip(chip.crossbars, adapted.crossbars):
-    touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
-    total += jnp.sum(touched[0] | touched[1], axis=(1, 2, 3, 4))
+    total += jnp.sum(written_fn(before, after), axis=(1, 2, 3, 4))
   return total.astype(jnp.float32)
+
+
+def _worn(before, after):
+  """Returns where a device had a pulse or a RESET, [B, P, D, I, O]."""
+  touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
+  return touched[0] | touched[1]
+
+
+def _shifted(before, after):
+  """Returns where an exact write changed a device, [B, P, D, I, O]."""
+  return before.devices.g_uS[None] != after.devices.g_uS
 
 
 def _chip_arrays(targets_uS, chip, adapted):

@@ -28,7 +28,6 @@ from meta_analog import pretraining
 from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
-from meta_analog import sharding
 from meta_analog import showcase
 from meta_analog import sweep_run
 from meta_analog import sweep_settings
@@ -36,7 +35,6 @@ from meta_analog import training
 from meta_analog import workdir as workdir_lib
 from meta_analog import write_up
 
-PRETRAINING = 5  # its key, after the five of the run
 MODES = ('train', 'evaluate', 'energy', 'replay')
 
 
@@ -153,7 +151,8 @@ def _train(run):
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = _begin(run, saved, jax.jit(trainer.init)(key_init))
   if config.training.get('pretrain_steps', 0) and not saved.steps():
-    began = _pretrain(run, setup, saved, began)
+    began = pretraining.begin(
+        config, setup, saved, began, run.record, run.say)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():
@@ -183,19 +182,6 @@ def _train(run):
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
   return summary
-
-
-def _pretrain(run, setup, saved, began):
-  """Returns what to begin from, its hidden layers pretrained, and saves it."""
-  config, begin_s = run.config, time.monotonic()
-  key = jax.random.fold_in(jax.random.key(config.seed), PRETRAINING)
-  params = pretraining.run(config, setup, key, began.state.params, run.say)
-  state = jax.device_put(
-      began.state._replace(params=params), sharding.replicated())
-  facts = {'wall_s': time.monotonic() - begin_s,
-           'config': workdir_lib.as_json(config), 'environment': run.record}
-  saved.save(0, hosts.local(state), b'', facts)
-  return began._replace(state=state, facts=facts)
 
 
 def _compiled(update, traced, say):

@@ -9,6 +9,7 @@ from meta_analog import checks
 from meta_analog import compensation
 from meta_analog import controller
 from meta_analog import devices
+from meta_analog import noise_sources
 from meta_analog import refresh
 
 # Parameters of a device that must not be 0, and those that are at most 1. None
@@ -17,6 +18,7 @@ POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
             'program_range_uS', 'set_range_uS')
 SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
           'read_break')
+WRITES = ('open_loop', 'verified', 'exact')
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -38,7 +40,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     _check_params(f'device_params.{name}', params, devices.FAMILIES[name])
   checks.is_member('crossbar.drift_compensation',
                 config.crossbar.drift_compensation, compensation.COMPENSATIONS)
-  checks.is_member('adapt.write', adapt.write, ('open_loop', 'verified'))
+  checks.is_member('adapt.write', adapt.write, WRITES)
   checks.is_member(
       'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))
   checks.is_member('evaluation.programming', config.evaluation.programming,
@@ -47,6 +49,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise ValueError('config.crossbar.calibrate_after_s = '
                      f'{config.crossbar.calibrate_after_s}: must be below '
                      f'adapt.t_read_s ({adapt.t_read_s})')
+  noise_sources.check(config)
   _check_device(config)
   _check_verification(config)
 
@@ -102,6 +105,21 @@ def _check_device(config):
         f'{config.crossbar.span_uS}: targets must stay within '
         f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
   _check_refresh(config, params)
+  _check_exact(config)
+
+
+def _check_exact(config):
+  """Raises ValueError where a write cannot be exact."""
+  if config.adapt.write != 'exact':
+    return
+  if config.device != 'ideal':
+    raise ValueError(
+        f"config.adapt.write = 'exact': must be open_loop or verified for "
+        f"{config.device}; only the device ideal can be written exactly")
+  if config.crossbar.stuck_fraction:
+    raise ValueError(
+        f'config.crossbar.stuck_fraction = {config.crossbar.stuck_fraction}: '
+        "must be 0 with adapt.write = 'exact'")
 
 
 def _check_refresh(config, params):
@@ -127,22 +145,14 @@ def _check_verification(config):
     budgets.check_ranges(budget)
   except ValueError as error:
     raise ValueError(f'config.verification.{error}') from None
-  uses = []  # (devices per polarity, time until the weights are wanted)
+  uses = []  # (layer, time until the weights are wanted)
   if config.adapt.write == 'verified':
     written = ('output', 'hidden')[:1 + (config.adapt.layers == 'all')]
-    uses += [(config.crossbar[f'{layer}_devices'], settle_room_s(config))
-             for layer in written]
+    uses += [(layer, settle_room_s(config)) for layer in written]
   if config.evaluation.programming == 'verified':
     # It ends by time 0, and the first calibration comes later.
-    uses += [(config.crossbar[f'{layer}_devices'], math.inf)
-             for layer in ('hidden', 'output')]
-  values = dict(config.device_params[config.device])
-  # A test may be noisier than training, not the other way round.
-  scale = values['noise_scale'] * max(1.0, config.evaluation.noise_scale)
-  device, model = (
-      devices.make(config.device, devices.FAMILIES[config.device].params(
-          **{**values, 'noise_scale': noise_scale}), 1)
-      for noise_scale in (scale, 0.0))
+    uses += [(layer, math.inf) for layer in noise_sources.LAYERS]
+  values = config.device_params[config.device]
   floor_uS, span_uS = config.crossbar.floor_uS, config.crossbar.span_uS
   if uses and budget.level_uS > values['g_max_uS']:
     raise ValueError(
@@ -150,12 +160,24 @@ def _check_verification(config):
         f'g_max_uS ({values["g_max_uS"]}) of {config.device}')
   bidirectional = devices.FAMILIES[config.device].bidirectional
   step_uS = values['step_uS'] if bidirectional else 0.0
-  for num_devices, room_s in uses:
+  for layer, room_s in uses:
     sigma_uS = controller.read_sigma_uS(
-        device, model, floor_uS + span_uS, floor_uS, num_devices,
+        *_noisy_and_model(config, layer), floor_uS + span_uS, floor_uS,
+        config.crossbar[f'{layer}_devices'],
         max(budget.delay_s + budget.read_span_s, 1e-3))
     try:
       budgets.check(budget, sigma_uS, duration_s=room_s,
                          step_uS=step_uS)
     except ValueError as error:
       raise ValueError(f'config.verification.{error}') from None
+
+
+def _noisy_and_model(config, layer):
+  """Returns a layer's device, as noisy as it gets, and the noise-free one."""
+  values = noise_sources.params_of(config, layer)
+  # A test may be noisier than training, not the other way round.
+  scale = values['noise_scale'] * max(1.0, config.evaluation.noise_scale)
+  return tuple(
+      devices.make(config.device, devices.FAMILIES[config.device].params(
+          **{**values, 'noise_scale': noise_scale}), 1)
+      for noise_scale in (scale, 0.0))

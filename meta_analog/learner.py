@@ -56,6 +56,7 @@ class Hardware(NamedTuple):
   network: presentation.Network
   program_fn: writing.ProgramFn = writing.statistical
   write_fn: writing.WriteFn = writing.open_loop()
+  hidden_device: base.Device | None = None  # of hidden layers, where it differs
 
 
 def make(
@@ -135,11 +136,11 @@ def program_chip(
   """
   network = hardware.network
 
-  def program(key, layer, targets_uS, num_devices):
+  def program(key, device, layer, targets_uS, num_devices):
     key_devices, key_columns = jax.random.split(key)
     gain_per_uS = jnp.exp(layer.log_gain)
     crossbar, counts = hardware.program_fn(
-        key_devices, hardware.device, hardware.model, targets_uS, gain_per_uS)
+        key_devices, device, hardware.model, targets_uS, gain_per_uS)
     weight_max = gain_per_uS * network.span_uS * num_devices
     columns = peri.make_columns(
         key_columns, network.periphery, *layer.u.shape, weight_max)
@@ -147,7 +148,8 @@ def program_chip(
 
   key_program, key_calibrate = jax.random.split(key)
   keys = jax.random.split(key_program, len(theta.layers))
-  made = map(program, keys, theta.layers,
+  on = [device_of(hardware, i) for i in range(len(theta.layers))]
+  made = map(program, keys, on, theta.layers,
              presentation.targets(theta, network), network.num_devices)
   crossbars, columns, counts = zip(*made)
   total = jax.tree.map(lambda *values: sum(values), *counts)
@@ -157,6 +159,13 @@ def program_chip(
       _calibrate(key, hardware, chip, i, jnp.float32(calibrate_s),
                  network.compensation.clock(jnp.float32(calibrate_s)))
       for i, key in enumerate(keys)))
+
+
+def device_of(hardware: Hardware, i: int) -> base.Device:
+  """Returns the device of layer i."""
+  is_output = i == len(hardware.network.num_devices) - 1
+  return hardware.device if is_output else (
+      hardware.hidden_device or hardware.device)
 
 
 def view_all(
@@ -196,7 +205,7 @@ def _look(key, hardware, chip, i, time_s):
   key_read, key_measure = jax.random.split(key)
   crossbar = chip.crossbars[i]
   reading = xbar.read(
-      key_read, hardware.device, crossbar, time_s, network.fresh_share)
+      key_read, device_of(hardware, i), crossbar, time_s, network.fresh_share)
   view = presentation.look(reading, chip.columns[i], crossbar.gain_per_uS,
                            network, network.num_devices[i])
   if not network.compensation.measures:
@@ -299,7 +308,7 @@ def _write_layer(
       delta_w / jnp.reshape(factor, (1, -1)), encode_fn, write_s,
       times.reference_s)
   crossbar, counts = hardware.write_fn(
-      key_write, hardware.device, hardware.model, crossbar, request)
+      key_write, device_of(hardware, i), hardware.model, crossbar, request)
   replace = lambda items, item: items[:i] + (item,) + items[i + 1:]
   chip = chip._replace(crossbars=replace(chip.crossbars, crossbar))
   # The write is no drift: the factor goes on from where it was, by the clock.

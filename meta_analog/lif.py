@@ -70,7 +70,7 @@ class Source(NamedTuple):
 class Activity(NamedTuple):
   """What a layer does over time."""
 
-  spikes: jax.Array  # [T, ...], 0 or 1
+  spikes: jax.Array  # [T, ...], 0 or 1, or between (see `rate`)
   sums: jax.Array  # [K, ...], weighted sums of spikes over time
 
 

@@ -136,7 +136,7 @@ def perfect_columns(num_rows: int, num_outputs: int, tile_rows: int) -> Columns:
 
 
 def drive(periphery: Periphery, inputs: jax.Array) -> jax.Array:
-  """Returns the inputs as the DAC drives them; spikes need none."""
+  """Returns what the DAC drives rows by; spikes need none."""
   return convert(inputs, jnp.float32(periphery.dac_range),
                  bits=periphery.dac_bits)
 

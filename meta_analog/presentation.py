@@ -1,9 +1,9 @@
 """One presentation: what the network gives for inputs, read from its arrays.
 
 Inputs are constant currents, or what a code makes of them. Hidden layers are
-LIF neurons, the first of them convolutions where a network has windows; the
-output is a leaky integrator, averaged over time. Every weight is read from a
-crossbar and every product passes the periphery.
+LIF neurons, or rate-coded ones (`rate`), the first of them convolutions where a
+network has windows; the output is a leaky integrator, averaged over time. Every
+weight is read from a crossbar and every product passes the periphery.
 
 Within one presentation a layer's currents over all time steps do not depend on
 its own spikes, so layers are computed one after the other: one matrix product
@@ -62,6 +62,8 @@ class Network(NamedTuple):
     fresh_share: share of the read noise that is new in every product.
     periphery: converters, columns, tiles, wires.
     compensation: of drift.
+    num_channels: input currents of each number, static, see
+      `population_code`.
     windows: of the first layers, which are convolutions; static.
     encode_fn: see `coding`; None where inputs are constant currents.
   """
@@ -78,6 +80,7 @@ class Network(NamedTuple):
   fresh_share: jax.Array | float
   periphery: peri.Periphery
   compensation: compensation_lib.Compensation
+  num_channels: int = 1
   windows: tuple[convolution.Window, ...] = ()
   encode_fn: coding.EncodeFn | None = None
 
@@ -88,7 +91,9 @@ class Presentation(NamedTuple):
   features: jax.Array  # [N, F], time-averaged; the last column is the bias
   currents: jax.Array  # [T, N, O], of the output layer
   outputs: jax.Array  # [N, O]
-  # [H] of each hidden layer, of a convolution's channels the mean of positions
+  # [H] of each hidden layer: spikes per second; of rate-coded neurons the mean
+  # activity per time step, so that 1000 / dt is the most of either; of a
+  # convolution, its channels over all positions.
   rate_Hz: tuple[jax.Array, ...]
 
 
@@ -114,7 +119,8 @@ def present(
   num_steps = network.readout.shape[0]
   # What is summed over time: the output's share of a spike, and every spike.
   weights = jnp.stack([network.readout, jnp.ones_like(network.readout)], axis=1)
-  activity, rates = peri.drive(network.periphery, inputs), []
+  code = population_code(inputs, network.num_channels)
+  activity, rates = peri.drive(network.periphery, code), []
   if coded:
     activity = network.encode_fn(keys[len(views)], activity, num_steps)
   for i, view in enumerate(views[:-1]):
@@ -135,6 +141,31 @@ def present(
       keys[len(views) - 1], network.periphery, views[-1], activity, num_steps)
   outputs = jnp.einsum('t,tno->no', network.readout, currents)
   return Presentation(features, currents, outputs, tuple(rates))
+
+
+def population_code(inputs: jax.Array, num_channels: int) -> jax.Array:
+  """Returns each number in [-1, 1] as several currents in [0, 1].
+
+      a_c(x) = max(0, 1 - |x - m_c| / d),   m_c = -1 + c d,   d = 2 / (C - 1)
+
+  Triangular tuning curves, of which at most two are active at a time and which
+  sum to 1: a product with weights W interpolates between the rows of W. Source:
+  tuning curves as in Georgopoulos et al., 1986
+  (doi:10.1126/science.3749885), triangular instead of cosine.
+
+  Args:
+    inputs: [N, I].
+    num_channels: C; 1 leaves the numbers as they are.
+
+  Returns:
+    [N, I C].
+  """
+  if num_channels == 1:
+    return inputs
+  middles = jnp.linspace(-1.0, 1.0, num_channels)
+  distance = 0.5 * (num_channels - 1) * jnp.abs(
+      inputs[:, :, None] - middles[None, None])
+  return jax.nn.relu(1.0 - distance).reshape(inputs.shape[0], -1)
 
 
 def look(

@@ -8,6 +8,7 @@ Axes: N sample, I input, F feature (with bias), C class of the training split.
 """
 
 from collections.abc import Callable
+import time
 from typing import Any
 from typing import NamedTuple
 
@@ -17,11 +18,16 @@ import ml_collections
 import optax
 
 from meta_analog import assembly
+from meta_analog import checkpoints
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import presentation
 from meta_analog import sharding
 from meta_analog import training
+from meta_analog import workdir as workdir_lib
+
+
+STREAM = 5  # of the run's keys, after the five of `experiment`
 
 
 class State(NamedTuple):
@@ -95,6 +101,32 @@ def make(
   step = jax.jit(update, compiler_options=training.compiler_options(config))
   data = sharding.everywhere(task.data)
   return Pretrainer(init, lambda state, key: step(state, key, data))
+
+
+def begin(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    saved: checkpoints.Checkpoints, began: checkpoints.Restored,
+    record: dict[str, Any], say: Callable[[str], None]
+) -> checkpoints.Restored:
+  """Returns what meta-training begins from, which is saved as step 0.
+
+  Args:
+    config: checked, with training.pretrain_steps above 0.
+    setup: what it names.
+    saved: checkpoints of the run, of which there are none yet.
+    began: the run's random start.
+    record: of the environment.
+    say: told how it goes.
+  """
+  begin_s = time.monotonic()
+  key = jax.random.fold_in(jax.random.key(config.seed), STREAM)
+  params = run(config, setup, key, began.state.params, say)
+  state = jax.device_put(
+      began.state._replace(params=params), sharding.replicated())
+  facts = {'wall_s': time.monotonic() - begin_s,
+           'config': workdir_lib.as_json(config), 'environment': record}
+  saved.save(0, state, b'', facts)
+  return began._replace(state=state, facts=facts)
 
 
 def run(

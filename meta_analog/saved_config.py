@@ -1,10 +1,20 @@
 """The config of a finished run as a config file, so that fields override it."""
 
 import pathlib
+from typing import Any
 
 import ml_collections
 
 from meta_analog import files
+
+# Fields that younger versions added, with the value that changes nothing, so
+# that a net of before can be tested in every way of now.
+ADDED = {
+    'noise': {name: 1.0 for name in (
+        'hidden_program', 'hidden_read', 'hidden_write', 'output_program',
+        'output_read', 'output_write', 'drift_spread')},
+    'network': {'input_channels': 1, 'neuron': 'lif'},
+}
 
 
 def get_config(workdir: str) -> ml_collections.ConfigDict:
@@ -24,11 +34,26 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
   values = files.read_json(path)
   if not isinstance(values, dict) or 'network' not in values:
     raise ValueError(f'{path} is not the config of a run')
-  return ml_collections.ConfigDict(_tuples(values)).lock()
+  return ml_collections.ConfigDict(_tuples(filled(values))).lock()
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+  """Returns what a config.json holds, with the fields of ADDED it lacks."""
+  return _filled(values, ADDED)
+
+
+def _filled(values, added):
+  out = dict(values)
+  for name, value in added.items():
+    if not isinstance(value, dict):
+      out.setdefault(name, value)
+    elif isinstance(out.setdefault(name, {}), dict):
+      out[name] = _filled(out[name], value)
+  return out
 
 
 def _tuples(value):
   """Returns the value with the lists of JSON as the tuples of configs."""
   if isinstance(value, dict):
     return {name: _tuples(x) for name, x in value.items()}
-  return tuple(value) if isinstance(value, list) else value
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -23,6 +23,7 @@ INF = math.inf
 # field: (lowest, highest, whether the lowest itself is allowed)
 RANGES = {
     'seed': (0, 2**32 - 1, True),
+    'network.input_channels': (1, INF, True),
     'network.num_time_steps': (1, INF, True),
     'network.dt_ms': (0, INF, False),
     'network.tau_mem_ms': (0, INF, False),
@@ -119,6 +120,7 @@ def _check(config):
     checks.in_range(field, _get(config, field), low, high, closed)
   network, adapt, training = config.network, config.adapt, config.training
   checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
+  checks.is_member('network.neuron', network.neuron, ('lif', 'rate'))
   checks.is_member('network.reset', network.reset, lif.RESETS)
   checks.is_member('adapt.order', adapt.order, ('first', 'second'))
   sizes = network.hidden_sizes
@@ -205,6 +207,10 @@ def _check_image_network(config, family):
                        '(channels, kernel, stride), whole numbers of at least '
                        '1')
   if config.task.name != 'sinusoid':
+    if config.network.input_channels != 1:
+      raise ValueError('config.network.input_channels = '
+                       f'{config.network.input_channels}: must be 1 for a task '
+                       'of images')
     for field, low, closed in (
         ('logit_scale', 0, False), ('pretrain_steps', 0, True),
         ('pretrain_batch', 1, True), ('pretrain_rate', 0, False)):

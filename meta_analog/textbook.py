@@ -133,7 +133,8 @@ def advance(
   Returns:
     A `presentation.Presentation`.
   """
-  driven = peri.drive(network.periphery, inputs)
+  driven = peri.drive(network.periphery, presentation.population_code(
+      inputs, network.num_channels))
   step_fn = functools.partial(
       lif.step, neuron=network.neuron,
       **getattr(network.activity_fn, 'keywords', {}))

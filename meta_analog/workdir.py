@@ -14,6 +14,7 @@ import ml_collections
 from meta_analog import checkpoints
 from meta_analog import faults
 from meta_analog import files
+from meta_analog import saved_config
 from meta_analog import settings
 
 LOCK = '.lock'
@@ -89,9 +90,7 @@ def claim(
   """
   now, path = as_json(config), folder / CONFIG
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
-  begun = saved.steps() or any(
-      (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
-  if not begun:
+  if not is_begun(folder):
     files.write_json(path, now)
     return
   recorded = recorded_config(saved)
@@ -112,6 +111,12 @@ def claim(
   if there != now:
     warn(f'Warning: {path} was damaged; it is written again.')
     files.write_json(path, now)
+
+
+def is_begun(folder: pathlib.Path) -> bool:
+  """Returns whether a folder holds something of a run but its config."""
+  return bool(checkpoints.Checkpoints(folder / 'checkpoints').steps()) or any(
+      (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
 
 
 def how_to_go_on(folder: pathlib.Path) -> str:
@@ -180,7 +185,7 @@ def check_of_run(
   if axes(run.get('sweep', {})) != axes(now['sweep']):
     raise settings.InputError(
         f'{folder} holds other members: sweep cannot be changed')
-  return run == now
+  return saved_config.filled(run) == saved_config.filled(now)
 
 
 def differences(

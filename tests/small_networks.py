@@ -42,7 +42,7 @@ def ideal_pair(step_uS=0.1):
 def network(
     num_devices=(1, 1, 2), fresh_share=0.5, activity_fn=lif.activity,
     periphery=presentation.EXACT, compensation='none',
-    clock=jnp.ones_like):
+    clock=jnp.ones_like, num_channels=1):
   """Returns the fixed part of the small net."""
   return presentation.Network(
       activity_fn=activity_fn,
@@ -57,7 +57,8 @@ def network(
       floor_uS=0.1,
       fresh_share=fresh_share,
       periphery=periphery,
-      compensation=compensation_lib.make(compensation, clock))
+      compensation=compensation_lib.make(compensation, clock),
+      num_channels=num_channels)
 
 
 def make(devices, net=None, *, keep_trace=False, **rule):

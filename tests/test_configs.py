@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import float as float_config
 from configs import nmnist
 from configs import omniglot
 from configs import pcm
@@ -18,13 +19,17 @@ from tests import small_data
 DIFFERENT = {
     'name', 'device', 'crossbar.hidden_devices', 'crossbar.output_devices',
     'crossbar.floor_uS', 'crossbar.fresh_read_share',
-    'crossbar.drift_compensation', 'adapt.encoding', 'adapt.update_bits',
-    'training.noise_full', 'training.num_steps',
+    'crossbar.drift_compensation', 'adapt.update_bits', 'init.harm',
+    'training.noise_full',
+}
+DIFFERENT_IN_FLOAT = {
+    'name', 'periphery.dac_bits', 'periphery.dac_range', 'periphery.adc_bits',
+    'periphery.adc_range', 'adapt.encoding', 'adapt.write',
 }
 # What is compiled and run; the others take their step in shapes only.
 RUN = {(pcm, ''), (pcm, 'all_layers'), (perf, '')}
-CASES = [(pcm, name) for name in ('', *pcm.VARIANTS) if name != 'tiny'] + [
-    (perf, name) for name in ('', *perf.VARIANTS) if name != 'tiny']
+CASES = [(module, name) for module in (pcm, perf, float_config)
+         for name in ('', *module.VARIANTS) if name != 'tiny']
 
 
 def _flat(config, prefix=''):
@@ -35,10 +40,12 @@ def _flat(config, prefix=''):
       yield f'{prefix}{name}', value
 
 
-def test_the_two_configs_differ_only_where_stated():
-  a, b = dict(_flat(pcm.get_config())), dict(_flat(perf.get_config()))
+@pytest.mark.parametrize('one, other, different', [
+    (pcm, perf, DIFFERENT), (perf, float_config, DIFFERENT_IN_FLOAT)])
+def test_two_configs_differ_only_where_stated(one, other, different):
+  a, b = dict(_flat(one.get_config())), dict(_flat(other.get_config()))
   assert a.keys() == b.keys()
-  assert {name for name in a if a[name] != b[name]} <= DIFFERENT
+  assert {name for name in a if a[name] != b[name]} <= different
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs import float as float_config
 from configs import pcm
 from configs import perf
 from meta_analog import settings
@@ -35,6 +36,7 @@ BAD = {
     'network.tau_mem_ms': 0.0,
     'network.surrogate': 'relu',
     'network.reset': 'sometimes',
+    'network.neuron': 'glia',
     'network.readout_start': 100,
     'crossbar.hidden_devices': 0,
     'crossbar.span_uS': 13.0,
@@ -130,7 +132,7 @@ def test_a_combination_that_cannot_be_is_refused(changes):
   assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('module', [pcm, perf])
+@pytest.mark.parametrize('module', [pcm, perf, float_config])
 def test_every_config_and_variant_is_accepted(module):
   for variant in ('', *module.VARIANTS):
     settings.check(module.get_config(variant))

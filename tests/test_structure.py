@@ -98,6 +98,7 @@ def test_floor_0_uses_jax_and_chex_only():
     ('etils', {'meta_analog/compilation.py'}),
     ('matplotlib', {'meta_analog/device_figures.py',
                     'meta_analog/figures.py',
+                    'meta_analog/grid_figure.py',
                     'meta_analog/image_figures.py'}),
     ('PIL', {'meta_analog/tasks/omniglot_files.py'}),
     ('pooch', {'meta_analog/tasks/storage.py'}),

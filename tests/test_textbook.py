@@ -55,11 +55,12 @@ CASES = [
     ('hermes', 'ridge', 'nearest', {'fresh_share': 0.0}),
     ('reram', 'delta', 'nearest', {
         'num_steps': 3, 'first_order': True, 'periphery': EIGHT_BITS}),
-    ('reram', 'ridge', 'nearest', {'compensation': 'column'}),
+    ('reram', 'ridge', 'nearest', {
+        'compensation': 'column', 'num_channels': 3, 'sizes': (3, 8, 1)}),
 ]
 SETTINGS = {'num_events': 1, 'fresh_share': 0.65, 'periphery': EXACT,
             'compensation': 'none', 'activity_fn': fused.activity,
-            'sizes': (1, 8, 1), 'keep_trace': False}
+            'sizes': (1, 8, 1), 'keep_trace': False, 'num_channels': 1}
 
 
 def name(case):

@@ -27,6 +27,8 @@ class Family(NamedTuple):
     choices: `{parameter: words}`. A config says the word, and the parameter is
       its index, a scalar like any other.
     bidirectional: whether pulses may be negative.
+    noise: `{source: parameters}` that this noise is proportional to; a source
+      that is not there is none of the technology.
   """
 
   params: Callable[..., Any]
@@ -34,24 +36,27 @@ class Family(NamedTuple):
   signed: tuple[str, ...] = ()
   choices: Mapping[str, tuple[str, ...]] = NONE
   bidirectional: bool = False
+  noise: Mapping[str, tuple[str, ...]] = NONE
 
 
 _READ_NOISE = {'read_noise_from': statistical.READ_NOISE_FROM}
 _HERMES = Family(hermes.HermesParams, lambda p, n: hermes.make(p, max_pulses=n),
-                 signed=hermes.SIGNED, choices=_READ_NOISE)
+                 signed=hermes.SIGNED, choices=_READ_NOISE, noise=hermes.NOISE)
 FAMILIES = {
     'pcm': Family(pcm.PCMParams, lambda p, n: pcm.make(p, max_pulses=n),
-                  signed=('m1', 'program_p1', 'program_p2_per_uS')),
+                  signed=('m1', 'program_p1', 'program_p2_per_uS'),
+                  noise=pcm.NOISE),
     'pcm_like': Family(pcm_like.PCMLikeParams,
                        lambda p, n: pcm_like.make(p, max_pulses=n),
-                       signed=pcm_like.SIGNED, choices=_READ_NOISE),
+                       signed=pcm_like.SIGNED, choices=_READ_NOISE,
+                       noise=pcm_like.NOISE),
     'hermes': _HERMES,
     'hermes_pair': _HERMES._replace(params=hermes.pair_params),
     'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p),
                     bidirectional=ideal.BIDIRECTIONAL),
     'reram': Family(reram.ReRamParams,
                     lambda p, n: reram.make(p, max_pulses=n),
-                    bidirectional=reram.BIDIRECTIONAL),
+                    bidirectional=reram.BIDIRECTIONAL, noise=reram.NOISE),
 }
 
 

@@ -42,6 +42,17 @@ SIGNED = ('m1', 'program_p1_uS', 'program_p2_uS', 'program_p3_uS',
           'nu_std_slope', 'nu_std_offset', 'nu_std_q1', 'nu_std_q2',
           'read_slope', 'read_offset', 'read_q1', 'read_q2', 'read_q3')
 
+# The parameters that each source of noise is proportional to.
+NOISE = {
+    'program': ('program_p0_uS', 'program_p1_uS', 'program_p2_uS',
+                'program_p3_uS'),
+    'read': ('read_slope', 'read_offset', 'read_min', 'read_max', 'read_q0',
+             'read_q1', 'read_q2', 'read_q3'),
+    'write': ('m2', 'c2_uS', 'a2_uS', 'reset_std'),
+    'drift_spread': ('nu_std_slope', 'nu_std_offset', 'nu_std_min',
+                     'nu_std_max', 'nu_std_q0', 'nu_std_q1', 'nu_std_q2'),
+}
+
 
 class HermesParams(NamedTuple):
   """Parameters of one device per polarity, all traced.

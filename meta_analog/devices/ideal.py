@@ -71,3 +71,19 @@ def make(params: IdealParams = IdealParams()) -> base.Device:
     return state.g_uS, jnp.zeros_like(state.g_uS)
 
   return base.Device(program, pulse, reset, read, read_stats)
+
+
+def shift(state: IdealState, change_uS: jax.Array) -> IdealState:
+  """Returns the state with `change_uS` added: no pulse, and no bound either.
+
+  For a float reference, which a range must not limit; a pulse that follows
+  brings the state back into the range.
+
+  Args:
+    state: of an array of devices.
+    change_uS: of either sign, the array's shape.
+
+  Returns:
+    New state; no pulse is counted.
+  """
+  return state._replace(g_uS=state.g_uS + change_uS)

@@ -42,6 +42,13 @@ from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = False
 MIN_AGE_S = 1e-3  # s, the power law is singular at age 0
+# The parameters that each source of noise is proportional to.
+NOISE = {
+    'program': ('program_p0_uS', 'program_p1', 'program_p2_per_uS'),
+    'read': ('m3', 'c3_uS'),
+    'write': ('m2', 'c2_uS', 'a2_uS', 'step_std', 'reset_std'),
+    'drift_spread': ('nu_std',),
+}
 
 
 class PCMParams(NamedTuple):

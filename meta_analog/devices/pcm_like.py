@@ -31,6 +31,14 @@ BIDIRECTIONAL = False
 # Parameters that may be negative.
 SIGNED = ('m1', 'program_p1_uS', 'program_p2_uS', 'nu_mean_slope',
           'nu_mean_offset', 'nu_std_slope', 'nu_std_offset')
+# The parameters that each source of noise is proportional to.
+NOISE = {
+    'program': ('program_p0_uS', 'program_p1_uS', 'program_p2_uS'),
+    'read': ('read_q_scale', 'read_q_max'),
+    'write': ('m2', 'c2_uS', 'a2_uS', 'reset_std'),
+    'drift_spread': ('nu_std_slope', 'nu_std_offset', 'nu_std_min',
+                     'nu_std_max'),
+}
 
 
 class PCMLikeParams(NamedTuple):

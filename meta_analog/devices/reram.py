@@ -70,6 +70,16 @@ SIGMA_uS = (
     (0.782, 20.274, -43.507, 37.062, -11.934),  # 2 days
 )
 
+# The parameters that each source of noise is proportional to. There is no drift
+# of the mean: its spread is what devices relax by.
+NOISE = {
+    'program': ('program_scale',),
+    'read': ('read_std',),
+    'write': ('cycle_std', 'write_std', 'step_std', 'imbalance_std',
+              'high_std', 'low_std', 'reset_std_uS'),
+    'drift_spread': ('relax_scale',),
+}
+
 
 class ReRamParams(NamedTuple):
   """Parameters, all traced; their sources stand at the head of the file."""

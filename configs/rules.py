@@ -1,0 +1,197 @@
+"""The results table: every rule, device and baseline, on three seeds.
+
+    python launch/sweep.py --config configs/rules.py --workdir runs/rules
+    python launch/sweep.py --config configs/rules.py:pcm,untrained
+    python launch/sweep.py --config configs/rules.py:tiny
+
+A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
+test the nets of a trained row again, which takes a minute and no training.
+"""
+
+import difflib
+
+import ml_collections
+
+FLOAT, PERF, PCM = 'float', 'performance mode', 'phase-change memory'
+MEMORY_1 = 'the same, pulse memory 1'
+OTHER = 'other nets and rules on phase-change memory'
+AGAIN = 'the same nets, tested otherwise'
+RETENTION = 'against drift'
+ABLATION = 'sources of error, one by one'
+
+
+def trained(name, group, label, config, overrides=None, wanted=None):
+  """Returns a row that is trained.
+
+  Args:
+    name: of its folder.
+    group: of rows in the table and the figure.
+    label: in the table.
+    config: 'pcm:one_device' is configs/pcm.py:one_device.
+    overrides: {field: value}, as on the command line.
+    wanted: {seconds of the test, in digits: score that was aimed at}.
+  """
+  path, _, argument = config.partition(':')
+  return {'name': name, 'group': group, 'label': label,
+          'config': ':'.join(filter(None, [f'configs/{path}.py', argument])),
+          'overrides': overrides or {}, 'wanted': wanted or {}}
+
+
+def tested(name, label, of, overrides=None, wanted=None, params='trained',
+           group=AGAIN):
+  """Returns a row that tests the nets of a trained row again.
+
+  Args:
+    name: of its folder.
+    label: in the table.
+    of: name of the trained row.
+    overrides: {field: value}, of the test.
+    wanted: see `trained`.
+    params: 'trained', or 'initial': those before meta-training.
+    group: see `trained`.
+  """
+  return {'name': name, 'group': group, 'label': label, 'of': of,
+          'overrides': overrides or {}, 'wanted': wanted or {},
+          'params': params}
+
+
+MEMORY = {'device_params.pcm.pulse_memory_after_program': 1.0}
+SOURCES = {'hidden_program': 'programming error of hidden layers',
+           'hidden_read': 'read noise of hidden layers',
+           'output_program': 'programming error of the output layer',
+           'output_read': 'read noise of the output layer',
+           'output_write': 'noise of the pulses',
+           'drift_spread': 'spread of the drift'}
+SILENT = {f'noise.{source}': 0.0 for source in SOURCES}
+EXACT = {'periphery.dac_bits': 32, 'periphery.adc_bits': 32}
+# The PCM rows, and each with a pulse memory that programming leaves alone.
+PCM_ROWS = (
+    ('pcm', 'one event of blind pulses', 'pcm', {'251': 0.15}),
+    ('one_device', 'the same, 1 device', 'pcm:one_device', {}),
+    ('closed_loop', 'three events, measured on the array', 'pcm:closed_loop',
+     {'251': 0.07, '86400': 0.12, '2592000': 0.22}),
+    ('single_pulse', "the original's rule: one pulse", 'pcm:single_pulse',
+     {'251': 1.1}),
+)
+
+ROWS = (
+    trained('float', FLOAT, 'ridge regression, K = 20', 'float',
+            wanted={'251': 0.005}),
+    trained('float_ten_shot', FLOAT, 'ridge regression, K = 10',
+            'float:ten_shot', wanted={'251': 0.02}),
+    trained('float_five_shot', FLOAT, 'ridge regression, K = 5',
+            'float:five_shot', wanted={'251': 0.10}),
+    trained('perf', PERF, '2 bits, one event', 'perf', wanted={'251': 0.04}),
+    trained('perf_four_events', PERF, '2 bits, four events',
+            'perf:four_events', wanted={'251': 0.01}),
+    *(trained(name, PCM, label, config, wanted=wanted)
+      for name, label, config, wanted in PCM_ROWS),
+    *(trained(f'{name}_memory', MEMORY_1, label, config, MEMORY, wanted)
+      for name, label, config, wanted in PCM_ROWS),
+    trained('rate', OTHER, 'one event, rate-coded neurons', 'pcm',
+            {'network.neuron': 'rate'}),
+    trained('direct', OTHER, 'one event, x as one current', 'pcm',
+            {'network.input_channels': 1}),
+    trained('delta', OTHER, 'delta rule, last layer', 'pcm:delta'),
+    trained('all_layers', OTHER, 'delta rule, all layers, second order',
+            'pcm:all_layers'),
+    *(tested(f'{name}_{kind}', f'{label}, reads {kind}', name,
+             {'crossbar.fresh_read_share': share})
+      for name, label, _, _ in PCM_ROWS
+      for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
+    tested('untrained', 'one event, no meta-training', 'pcm',
+           params='initial'),
+    tested('drift_left', 'three events, drift left', 'closed_loop',
+           {'crossbar.drift_compensation': 'none'}, group=RETENTION),
+    tested('drift_measured', 'three events, drift measured', 'closed_loop',
+           {'crossbar.drift_compensation': 'global'}, group=RETENTION),
+    tested('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
+           group=ABLATION),
+    *(tested(f'off_{source}', f'one event, without {words}', 'pcm',
+             {f'noise.{source}': 0.0}, group=ABLATION)
+      for source, words in SOURCES.items()),
+    tested('off_converters', 'one event, without rounding by converters',
+           'pcm', EXACT, group=ABLATION),
+    *(tested(f'only_{source}', f'one event, {words} alone', 'pcm',
+             SILENT | EXACT | {f'noise.{source}': 1.0}, group=ABLATION)
+      for source, words in SOURCES.items()),
+    tested('only_converters', 'one event, rounding by converters alone', 'pcm',
+           SILENT, group=ABLATION),
+)
+
+# Sinusoids of amplitude 0.1 to 5. Only numbers that were read at their source,
+# or computed for this project apart from its code.
+READ = 'as published, or quoted in published code'
+COMPUTED = 'computed apart from this code'
+REFERENCES = tuple(
+    dict(zip(('method', 'K', 'adaptation', 'mse', 'source'), row)) for row in (
+        ('predict 0', '-', 'none', '4.25', COMPUTED),
+        ('predict the mean of all tasks', '-', 'none', '3.01', COMPUTED),
+        ('any linear rule on perfect features, at best', '5 / 10 / 20',
+         'one batch step, last layer', '0.426 / 0.234 / 0.123', COMPUTED),
+        ('meta-analog as first published, PCM / performance mode', '20',
+         '1 pulse', '3.0 / 1.1 (its own loss, over all time steps)', COMPUTED),
+        ('MAML', '5 / 20', '1 / 10 steps, all layers', '0.60 / 0.043', READ),
+        ('GP-VIB, Bayesian last layer', '5 / 20', 'closed form',
+         '0.02 / 0.001', READ),
+        ('float network 40-40, last layer written in steps, no noise', '20',
+         '1 write of 3 / 7 / 15 levels', '0.18 / 0.033 / 0.009', COMPUTED),
+        ('float network 40-40, last layer on PCM', '20',
+         '1 write of at most 3 / 7 pulses', '0.31 / 0.22', COMPUTED),
+        ('spiking network 1-40-40-1, ridge regression, float', '20',
+         'closed form', '0.002', COMPUTED),
+    ))
+
+# Makes every row run in seconds, to see that all of it works: no result.
+TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
+        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
+
+
+def get_config(argument: str = '') -> ml_collections.ConfigDict:
+  """Returns the locked config of the grid.
+
+  Args:
+    argument: comma-separated names of rows, all where there are none; and
+      'tiny', which makes them small and leaves two seeds.
+
+  Returns:
+    A locked `ConfigDict`: seeds; cases, with what those that are tested are of;
+    times_s, of the table's columns after adaptation, the main one first;
+    references, the numbers of others.
+
+  Raises:
+    ValueError: if a row is unknown.
+  """
+  words = [word for word in argument.split(',') if word]
+  tiny = 'tiny' in words
+  c = ml_collections.ConfigDict()
+  c.seeds = (0, 1) if tiny else (0, 1, 2)
+  c.times_s = (251.0, 86400.0, 2592000.0, 31536000.0)
+  c.cases = tuple(_tiny(row) if tiny else row for row in _chosen(
+      [word for word in words if word != 'tiny']))
+  c.references = REFERENCES
+  return c.lock()
+
+
+def _chosen(names):
+  """Returns the rows of these names and those that they are of."""
+  rows = {row['name']: row for row in ROWS}
+  for name in names:
+    if name not in rows:
+      near = difflib.get_close_matches(name, rows, 1)
+      raise ValueError(
+          f'config argument {name!r}: ' + (
+              f'did you mean {near[0]!r}?' if near else
+              f'must be tiny or one of {", ".join(rows)}'))
+  wanted = {*names} | {rows[name].get('of', name) for name in names}
+  return [row for row in ROWS if not names or row['name'] in wanted]
+
+
+def _tiny(row):
+  """Returns a row in its tiny form."""
+  if 'of' in row:
+    return row
+  path, _, argument = row['config'].partition(':')
+  return row | {
+      'config': f'{path}:{",".join(filter(None, [argument, "tiny"]))}',
+      'wanted': {}, 'overrides': row['overrides'] | TINY}

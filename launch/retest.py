@@ -1,0 +1,32 @@
+"""Tests a trained run under other conditions, into a folder of its own.
+
+    python launch/retest.py --config configs/pcm.py --run runs/pcm \
+        --workdir runs/pcm_frozen --config.crossbar.fresh_read_share=0
+
+Without --run the net is tested as it is before meta-training.
+"""
+
+import sys
+
+from absl import flags
+
+from meta_analog import command
+from meta_analog import compilation
+from meta_analog import environment
+from meta_analog import retest
+
+
+def main(argv: list[str]) -> None:
+  """Flags in, test out."""
+  del argv
+  compilation.keep(flags.FLAGS.cache_dir, print)
+  environment.use_all_cores()
+  retest.run(flags.FLAGS.config, flags.FLAGS.run, flags.FLAGS.workdir,
+             overrides=command.overrides(), stop=command.STOP)
+
+
+if __name__ == '__main__':
+  command.define()
+  flags.DEFINE_string('run', None, 'Folder of the run whose net is tested')
+  flags.mark_flag_as_required('workdir')
+  command.start(sys.argv, main)

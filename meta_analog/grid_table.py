@@ -1,0 +1,176 @@
+"""The table of a grid: what its runs found, and the mean of each case.
+
+Axis: S seed.
+"""
+
+from collections.abc import Sequence
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from meta_analog import faults
+from meta_analog import files
+from meta_analog import grid_jobs
+from meta_analog import grid_settings
+from meta_analog import workdir as workdir_lib
+
+# 0.975 quantiles of Student's t with 1, 2, ... degrees of freedom.
+T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060,
+         2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448, 2.1314)
+Z_975 = 1.959964
+INTERVAL = (
+    'Means over seeds. A seed is another training, other test tasks and other '
+    'chips. The interval is 95 %: of Student\'s t over the means of the seeds, '
+    'which holds the spread of trainings, of tasks and of chips, or that over '
+    'the chips of all seeds, whichever is wider; of one seed, over its chips. '
+    'The means of few seeds may agree by luck, hence the second.')
+OF_TRAINING = ('steps', 'tasks_per_step', 'wall_s', 'commit',
+               'uncommitted_changes', 'cores', 'device_kind', 'jax', 'python')
+OF_SUMMARY = ('task', 'metric', 'device', 'num_tasks', 'num_chips',
+              'support_size', 'before', 'after', 'after_by_time_s', 'write',
+              'firing_rate_hz', 'baselines')
+
+
+def collect(
+    plan: grid_settings.Plan, folder: pathlib.Path
+) -> dict[str, Any]:
+  """Returns table.json: all that table.md and the figure are made of.
+
+  Args:
+    plan: of the grid.
+    folder: of the grid.
+
+  Returns:
+    'seeds', 'times_s', 'interval' (what it is, in words), 'references', and
+    'cases': for each what was declared, 'seeds' (for each that is finished its
+    own numbers with the interval over its chips), 'missing' ([{'seed', 'why'}])
+    and 'all': the means over seeds, see `summarize`, None where none is
+    finished.
+  """
+  cases = []
+  for case in plan.cases:
+    rows, missing = [], []
+    for job in (job for job in plan.jobs if job.case.name == case.name):
+      row, why = _row(job, folder)
+      if row is None:
+        missing.append({'seed': job.seed, 'why': why})
+      else:
+        rows.append(row)
+    declared = case._asdict() | {'config': _config_of(plan, case)}
+    cases.append(declared | {
+        'seeds': rows, 'missing': missing,
+        'all': summarize(rows) if rows else None})
+  return {'seeds': list(plan.seeds), 'times_s': list(plan.times_s),
+          'interval': INTERVAL, 'cases': cases,
+          'references': list(plan.references)}
+
+
+def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+  """Returns the means over seeds.
+
+  Args:
+    rows: of the seeds of one case, at least one.
+
+  Returns:
+    'before', each of 'after_by_time_s' and of 'baselines' as `combine` gives
+    them; the means of 'pulses_per_task', 'devices_written_per_task',
+    'firing_rate_hz' and, of a trained case, 'wall_s'.
+  """
+  mean = lambda get: float(np.mean([get(row) for row in rows]))
+  times = [time for time in rows[0]['after_by_time_s']
+           if all(time in row['after_by_time_s'] for row in rows)]
+  walls = [row['training']['wall_s'] for row in rows
+           if row['training']['wall_s'] is not None]
+  shared = set.intersection(*(set(row['baselines']) for row in rows))
+  return {
+      'baselines': {
+          name: combine([row['baselines'][name] for row in rows])
+          for name in rows[0]['baselines'] if name in shared},
+      'before': combine([row['before'] for row in rows]),
+      'after_by_time_s': {
+          time: combine([row['after_by_time_s'][time] for row in rows])
+          for time in times},
+      'pulses_per_task': mean(lambda row: row['write']['pulses_per_task']),
+      'devices_written_per_task': mean(
+          lambda row: row['write']['devices_written_per_task']),
+      'firing_rate_hz': [float(x) for x in np.mean(
+          [row['firing_rate_hz'] for row in rows], axis=0)],
+      'wall_s': float(np.mean(walls)) if walls else None}
+
+
+def combine(results: Sequence[dict[str, float | None]]) -> dict[str, Any]:
+  """Returns the mean of independent results, and how far it may be off.
+
+  With m_s the mean of seed s and h_s the half width over its chips,
+
+      ci95_seeds = t(S - 1) sqrt(sum_s (m_s - m)² / (S - 1) / S)
+      ci95_chips = sqrt(sum_s h_s²) / S
+
+  and ci95 the larger. The first is exact for normal means: a seed's mean holds
+  the deviation of its training and that of its chips. The second knows nothing
+  of trainings, but stays where few seeds agree by luck.
+
+  Args:
+    results: [S], 'mean' and 'ci95' over chips, None for a single chip.
+
+  Returns:
+    'mean', 'ci95', 'ci95_seeds', 'ci95_chips', 'std_seeds'; None where the
+    results do not tell.
+  """
+  means = np.array([result['mean'] for result in results])
+  halves = [result['ci95'] for result in results]
+  n, over_seeds, over_chips, std = len(means), None, None, None
+  if n > 1:
+    std = float(means.std(ddof=1))
+    over_seeds = t_975(n - 1) * std / math.sqrt(n)
+  if None not in halves:
+    over_chips = math.sqrt(sum(half**2 for half in halves)) / n
+  known = [half for half in (over_seeds, over_chips) if half is not None]
+  return {'mean': float(means.mean()), 'ci95': max(known, default=None),
+          'ci95_seeds': over_seeds, 'ci95_chips': over_chips,
+          'std_seeds': std}
+
+
+def t_975(freedom: int) -> float:
+  """Returns the 0.975 quantile of Student's t, to 4 digits.
+
+  Beyond the table by the expansion in 1 / freedom.
+
+  Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 1964,
+  eq. 26.7.5.
+
+  Args:
+    freedom: degrees of freedom, at least 1.
+  """
+  if freedom <= len(T_975):
+    return T_975[freedom - 1]
+  z, n = Z_975, freedom
+  return (z + (z**3 + z) / (4 * n)
+          + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+          + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3))
+
+
+def _row(job, folder):
+  """Returns the numbers of a finished job, else None and why not."""
+  found = grid_jobs.find(job, folder)
+  if found.summary is None:
+    return None, found.why
+  try:
+    config = files.read_json(job.folder / workdir_lib.CONFIG)
+    summary, training = found.summary, found.summary['training']
+    return {name: summary[name] for name in OF_SUMMARY} | {
+        'seed': job.seed, 'folder': str(job.folder.relative_to(folder)),
+        'training': {name: training.get(name) for name in OF_TRAINING},
+        'hidden_sizes': config['network']['hidden_sizes'],
+        'devices_per_polarity': [config['crossbar']['hidden_devices'],
+                                 config['crossbar']['output_devices']]}, ''
+  except (faults.DamageError, KeyError, TypeError) as error:
+    return None, f'damaged: {faults.reason(error)}'
+
+
+def _config_of(plan, case):
+  """Returns the config that a case was made from."""
+  named = {other.name: other for other in plan.cases}
+  return named.get(case.of, case).config

@@ -1,0 +1,243 @@
+"""Tests of grids: what they declare, and the whole, its runs not run."""
+
+import json
+import pathlib
+import re
+import types
+
+import pytest
+from scipy import stats
+
+from configs import pcm
+from configs import rules
+from meta_analog import faults
+from meta_analog import files
+from meta_analog import grid
+from meta_analog import grid_figure
+from meta_analog import grid_jobs
+from meta_analog import grid_markdown
+from meta_analog import grid_settings
+from meta_analog import history
+from meta_analog import settings
+from meta_analog import workdir as workdir_lib
+
+TRAINED = {'name': 'a', 'label': 'the label', 'config': 'configs/pcm.py:tiny',
+           'wanted': {'251': 0.2}}
+TESTED = {'name': 'b', 'of': 'a',
+          'overrides': {'crossbar.fresh_read_share': 0.0}}
+
+
+def _config(*cases, seeds=(0, 1)):
+  config = rules.get_config('pcm')
+  with config.unlocked():
+    config.cases, config.seeds = cases, seeds
+  return config
+
+
+def _result(mean, half=0.01):
+  return {'mean': mean, 'ci95': half}
+
+
+def _summary(job, mean):
+  """Returns as much of a summary as a table takes."""
+  return {
+      'task': 'sinusoid', 'metric': 'mse', 'device': 'pcm', 'num_tasks': 1000,
+      'num_chips': 100, 'support_size': 20, 'before': _result(4.0),
+      'after': _result(mean), 'baselines': {'float_ridge': _result(0.02)},
+      'after_by_time_s': {'251': _result(mean), '86400': _result(2 * mean)},
+      'write': {'pulses_per_task': 90.0 + job.seed,
+                'devices_written_per_task': 60.0, 'devices_total': 14088},
+      'firing_rate_hz': [90.0, 210.0],
+      'training': {'steps': 6, 'commit': 'c0ffee' * 7}
+                  | ({} if job.case.of else {'wall_s': 120.0})}
+
+
+@pytest.mark.parametrize('argument', ('', 'tiny'))
+def test_every_row_of_the_rules_can_be(argument):
+  plan = grid_settings.make(rules.get_config(argument), pathlib.Path('x'))
+  assert len(plan.jobs) == len(rules.ROWS) * len(plan.seeds)
+  for job in plan.jobs:
+    assert job.config.seed == job.seed
+    small = job.config.training.num_steps == rules.TINY['training.num_steps']
+    assert small == (argument == 'tiny')
+
+
+def test_a_row_brings_the_row_that_it_is_of():
+  names = [case['name'] for case in rules.get_config('untrained').cases]
+  assert names == ['pcm', 'untrained']
+
+
+def test_a_job_has_the_changes_of_its_case_and_of_what_it_is_of():
+  plan = grid_settings.make(_config(TRAINED | {'overrides': {
+      'adapt.num_events': 3, 'network.hidden_sizes': (4, 6)}}, TESTED),
+      pathlib.Path('x'))
+  assert [job.name for job in plan.jobs] == [
+      'a/seed=0', 'b/seed=0', 'a/seed=1', 'b/seed=1']
+  trained, tested = plan.jobs[2:]
+  assert tested.needs == trained.name and trained.needs is None
+  for job in (trained, tested):
+    assert job.config.adapt.num_events == 3
+    assert job.config.network.hidden_sizes == (4, 6)
+  assert trained.config.crossbar.fresh_read_share == 0.65
+  assert tested.config.crossbar.fresh_read_share == 0.0
+
+
+@pytest.mark.parametrize('cases, words', [
+    ([TRAINED | {'overrides': {'adapt.num_event': 3}}],
+     ('case .a.', 'num_event', 'num_events')),
+    ([TRAINED | {'overrides': {'adapt.num_events': 0}}],
+     ('case .a.', 'adapt.num_events = 0')),
+    ([TRAINED | {'config': 'configs/pmc.py'}], ('case .a.', 'configs/pmc.py')),
+    ([TRAINED | {'config': 'configs/pcm.py:tyni'}], ('tyni', 'tiny')),
+    ([TRAINED | {'overrides': {'sweep.seeds': (1, 2)}}], ('sweep',)),
+    ([TRAINED, TESTED | {'of': 'aa'}], ("'aa'", 'did you mean .a.')),
+    ([TRAINED, TRAINED], ('two cases', 'a')),
+    ([TRAINED | {'name': '../a'}], ('../a',)),
+    ([TRAINED | {'overides': {}}], ('overides', 'overrides')),
+    ([TRAINED, TESTED | {'params': 'final'}], ('final', 'initial')),
+    ([TESTED | {'of': ''}], ('case .b.', 'config')),
+    ([], ('cases',)),
+])
+def test_a_grid_that_cannot_be_is_refused_in_one_line(cases, words):
+  with pytest.raises(settings.InputError) as error:
+    grid_settings.make(_config(*cases), pathlib.Path('x'))
+  text = str(error.value)
+  assert '\n' not in text and 'Traceback' not in text
+  for word in words:
+    assert re.search(word, text), text
+
+
+@pytest.mark.parametrize('seeds', ((), (0, 0), (True,), (0.5,)))
+def test_seeds_that_cannot_be_are_refused(seeds):
+  with pytest.raises(settings.InputError, match='config.seeds'):
+    grid_settings.make(_config(TRAINED, seeds=seeds), pathlib.Path('x'))
+
+
+def test_a_config_of_a_run_is_no_grid():
+  with pytest.raises(settings.InputError, match='configs/rules.py'):
+    grid_settings.make(pcm.get_config(), pathlib.Path('x'))
+
+
+class _Fake:
+  """Stands for the processes of a grid."""
+
+  def __init__(self, monkeypatch):
+    self.begun, self.codes, self.scores = [], {}, {}
+    self.during = lambda job: None
+    monkeypatch.setattr(grid_jobs, 'start', self.start)
+    # A third of a second each time, and tested by itself.
+    monkeypatch.setattr(grid_figure, 'draw', lambda path, _: path.touch())
+
+  def start(self, job, folder, cores, cache_dir):
+    del cores, cache_dir
+    self.begun.append(job.name)
+    self.during(job)
+    code = self.codes.get(job.name, 0)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / grid_jobs.LOG).write_text('all was well\nerror: a cat\n')
+    if code == 0:
+      summary = _summary(job, self.scores.get(job.name, 0.1))
+      if job.case.of:
+        summary['of'] = grid_jobs.retest.origin(grid_jobs.source(job, folder))
+      files.write_json(job.folder / 'config.json',
+                       workdir_lib.as_json(job.config))
+      files.write_json(job.folder / 'summary.json', summary)
+      history.finish(job.folder, 'summary.json')
+    return types.SimpleNamespace(poll=lambda: code)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+  return _Fake(monkeypatch)
+
+
+def test_a_grid_runs_what_is_not_finished_and_no_more(fake, tmp_path, capsys):
+  config = _config(TRAINED, TESTED)
+  table = grid.run(config, str(tmp_path), 2)
+  assert sorted(fake.begun) == ['a/seed=0', 'a/seed=1', 'b/seed=0', 'b/seed=1']
+  assert json.loads((tmp_path / 'table.json').read_text()) == table
+  fake.begun.clear()
+  (tmp_path / 'tests/b/seed=1/summary.json').unlink()
+  assert grid.run(config, str(tmp_path)) == table
+  assert fake.begun == ['b/seed=1']
+  assert '3 of 4 jobs are finished' in capsys.readouterr().out
+
+
+def test_another_override_tests_again_but_never_trains_over_a_run(
+    fake, tmp_path, capsys):
+  grid.run(_config(TRAINED, TESTED), str(tmp_path))
+  fake.begun.clear()
+  capsys.readouterr()
+  grid.run(_config(TRAINED, TESTED | {'overrides': {
+      'crossbar.fresh_read_share': 1.0}}), str(tmp_path))
+  assert fake.begun == ['b/seed=0', 'b/seed=1']
+  assert 'crossbar.fresh_read_share' in capsys.readouterr().out
+  fake.begun.clear()
+  changed = _config(TRAINED | {'overrides': {'adapt.num_events': 2}}, TESTED)
+  with pytest.raises(faults.Fault, match='adapt.num_events.*remove it'):
+    grid.run(changed, str(tmp_path))
+  assert fake.begun == []
+  table = files.read_json(tmp_path / 'table.json')
+  assert [len(case['missing']) for case in table['cases']] == [2, 2]
+
+
+def test_a_run_that_was_trained_anew_is_tested_anew(fake, tmp_path):
+  config = _config(TRAINED, TESTED, seeds=(0,))
+  grid.run(config, str(tmp_path))
+  fake.begun.clear()
+  (tmp_path / 'runs/a/seed=0/summary.json').unlink()
+  fake.scores['a/seed=0'] = 0.3
+  grid.run(config, str(tmp_path))
+  assert fake.begun == ['a/seed=0', 'b/seed=0']
+
+
+def test_a_job_that_fails_is_named_with_its_log_and_the_rest_is_in_the_table(
+    fake, tmp_path, capsys):
+  fake.codes['a/seed=1'] = 3
+  with pytest.raises(faults.Fault, match='a/seed=1.*log.txt') as error:
+    grid.run(_config(TRAINED, TESTED), str(tmp_path))
+  assert error.value.exit_code == 1 and '\n' not in str(error.value)
+  assert 'exit code 3: error: a cat' in capsys.readouterr().out
+  text = (tmp_path / 'table.md').read_text()
+  assert '- a, seed 1: not finished' in text and '0 (1 missing)' in text
+  assert 'the label' in text
+
+
+def test_the_table_is_there_after_every_job(fake, tmp_path):
+  seen = []
+  fake.during = lambda job: seen.append((tmp_path / 'table.md').is_file())
+  grid.run(_config(TRAINED), str(tmp_path))
+  assert seen == [False, True]
+
+
+def test_one_launcher_at_a_time(fake, tmp_path):
+  with workdir_lib.locked(tmp_path):
+    with pytest.raises(settings.InputError, match='in use'):
+      grid.run(_config(TRAINED), str(tmp_path))
+
+
+def test_a_figure_is_made_of_table_json_alone(monkeypatch, tmp_path):
+  draw = grid_figure.draw
+  _Fake(monkeypatch)
+  grid.run(_config(TRAINED, TESTED, seeds=(0,)), str(tmp_path))
+  draw(tmp_path / 'figure', json.loads((tmp_path / 'table.json').read_text()))
+  assert (tmp_path / 'figure').read_bytes()[:4] == b'\x89PNG'
+  draw(tmp_path / 'empty', {'cases': [], 'times_s': [251.0]})
+  assert (tmp_path / 'empty').is_file()
+
+
+def test_the_text_is_made_of_table_json_alone(fake, tmp_path):
+  fake.scores = {'a/seed=0': 0.1, 'a/seed=1': 0.2}
+  grid.run(_config(TRAINED, TESTED), str(tmp_path))
+  table = json.loads((tmp_path / 'table.json').read_text())
+  text = grid_markdown.document(table)
+  assert text == (tmp_path / 'table.md').read_text()
+  row = next(line for line in text.splitlines() if 'the label' in line)
+  half = stats.t.ppf(0.975, 1) * 0.05  # the standard error of 0.1 and 0.2
+  for cell in (f'0.150 ± {half:.3f}', f'0.300 ± {2 * half:.3f}', '0.2, met',
+               '0, 1', '4, 4', '8, 8', '`pcm.py:tiny`', '60 of 14088',
+               '90, 210 (!)', '2 min', 'c0ffeec0ff', '0.020 ± 0.007'):
+    assert f'| {cell} |' in row, (cell, row)
+  assert len(row.split(' | ')) == len(text.splitlines()[2].split(' | '))
+  for reference in table['references']:
+    assert reference['method'] in text
