@@ -37,11 +37,11 @@ def tasks(
   chosen = np.linspace(0, query.shape[1] - 1, min(
       MOST_QUERIES, query.shape[1])).astype(int)
   columns = way + len(chosen)
-  height, width = query.shape[2:]
+  aspect = query.shape[3] / query.shape[2]
+  inches = 0.9 * aspect**0.5  # an image's width
   figure, axes = plt.subplots(
       len(query), columns, squeeze=False,
-      figsize=(0.95 * columns * max(1.0, width / height / 1.4),
-               1.7 * len(query)))
+      figsize=(inches * columns, (inches / aspect + 0.6) * len(query) + 0.4))
   for i, row in enumerate(axes):
     for label, axis in enumerate(row[:way]):
       first = int(np.argmax(support_class[i] == label))

@@ -26,7 +26,6 @@ from meta_analog import sharding
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
 
-
 STREAM = 5  # of the run's keys, after the five of `experiment`
 
 
@@ -81,7 +80,7 @@ def make(
     batch = task.labelled(key_batch, data, c.pretrain_batch)
     theta = setup.networks.theta.apply(params)
     seen = presentation.present(
-        key_run, network, presentation.exact_views(theta, network), batch.x)
+        key_run, network, _views(theta, network), batch.x)
     logits = c.logit_scale * seen.features @ head
     penalty = sum(
         losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
@@ -101,6 +100,19 @@ def make(
   step = jax.jit(update, compiler_options=training.compiler_options(config))
   data = sharding.everywhere(task.data)
   return Pretrainer(init, lambda state, key: step(state, key, data))
+
+
+def _views(theta, network):
+  """Returns exact weights, without the noise that they have none of.
+
+  Nothing is limited by the full weight, which is infinite in an exact
+  converter's range: its gradient would be 0 times infinity.
+  """
+  return tuple(
+      view._replace(
+          reading=view.reading._replace(variance=None),
+          weight_max=jax.lax.stop_gradient(view.weight_max))
+      for view in presentation.exact_views(theta, network))
 
 
 def begin(

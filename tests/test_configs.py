@@ -12,8 +12,6 @@ from configs import pcm
 from configs import perf
 from meta_analog import assembly
 from meta_analog import training
-from meta_analog.tasks import omniglot as omniglot_task
-from meta_analog.tasks import omniglot_files
 from tests import small_data
 
 DIFFERENT = {
@@ -91,10 +89,7 @@ def _image_config(module, variant, folder):
 @pytest.fixture
 def small_sets(tmp_path, monkeypatch):
   """Returns a folder of small data sets."""
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  monkeypatch.setattr(omniglot_task, '_load', lambda data_dir, _: (
-      omniglot_files.load(data_dir, small_data.NUM_CHARACTERS)))
-  small_data.omniglot(tmp_path / 'omniglot')
+  small_data.use_omniglot(tmp_path, monkeypatch)
   small_data.nmnist(tmp_path / 'nmnist', per_digit=60)
   return tmp_path
 
