@@ -29,6 +29,8 @@ setuptools.setup(
         'numpy>=1.26',
         'optax>=0.2.4',
         'orbax-checkpoint>=0.11',
+        'pillow>=10',
+        'pooch>=1.8',
         'rich>=13',
         'tensorboardX>=2.6',
     ],

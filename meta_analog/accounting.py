@@ -1,5 +1,6 @@
 """What a tested deployment costs: the counts of a test, priced."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from meta_analog import assembly
 from meta_analog import budgets
 from meta_analog import compensation
+from meta_analog import convolution
 from meta_analog import energy
 from meta_analog import periphery as peri
 
@@ -20,9 +22,11 @@ def layers(
   return tuple(
       energy.Layer(*layer.u.shape, num_devices=count, num_tiles=peri.num_tiles(
           layer.u.shape[0], config.periphery.tile_rows) * peri.num_tiles(
-              2 * count * layer.u.shape[1], config.periphery.tile_columns))
-      for layer, count in zip(
-          _shapes(setup).layers, setup.network.num_devices))
+              2 * count * layer.u.shape[1], config.periphery.tile_columns),
+          num_products=positions)
+      for layer, count, positions in itertools.zip_longest(
+          _shapes(setup).layers, setup.network.num_devices,
+          map(convolution.num_positions, setup.network.windows), fillvalue=1))
 
 
 def account(

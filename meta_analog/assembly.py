@@ -11,7 +11,9 @@ import ml_collections
 
 from meta_analog import base
 from meta_analog import budgets
+from meta_analog import coding
 from meta_analog import compensation as compensation_lib
+from meta_analog import convolution
 from meta_analog import descent_program
 from meta_analog import devices
 from meta_analog import exact
@@ -29,7 +31,6 @@ from meta_analog import programming
 from meta_analog import rate
 from meta_analog import refresh
 from meta_analog import settings
-from meta_analog import tasks
 from meta_analog import writing
 from meta_analog.devices import ideal
 from meta_analog.devices import stuck
@@ -85,10 +86,13 @@ def assemble(
   Returns:
     A `Setup`.
   """
-  task = tasks.make(config.task.name, config.task.to_dict())
-  sizes = (task.num_inputs * config.network.input_channels,
-           *config.network.hidden_sizes, task.num_outputs)
-  network = _make_network(config, len(sizes) - 1)
+  task = settings.make_task(config)
+  windows, shapes = convolution.shapes(
+      task.image_shape or (
+          1, 1, task.num_inputs * config.network.input_channels),
+      config.network.get('convolutions', ()),
+      (*config.network.hidden_sizes, task.num_outputs))
+  network = _make_network(config, len(shapes))._replace(windows=windows)
   times = _make_times(config)
   rule = settings.make_rule(config)
   schedule = maml.Schedule(
@@ -120,7 +124,7 @@ def assemble(
     later = times._replace(reference_s=times.reference_s + later_s)
     return learner_fn(hardware, rule, later, keep_trace=testing)
 
-  hidden = len(sizes) - 3
+  hidden = len(shapes) - 2
   per_layer = lambda values: (
       values[:1] + values[1:2] * hidden + values[2:])
   initial = networks.InitialValues(
@@ -128,9 +132,11 @@ def assemble(
       weight_max=per_layer(config.init.weight_max),
       rate=config.init.rate, threshold=config.init.threshold,
       penalty=config.init.penalty, harm=config.init.harm)
-  parameters = lambda: networks.MetaParameters(sizes, network, initial)
-  loss_fn = (losses.squared_error if task.metric == 'mse'
-             else losses.softmax_cross_entropy)
+  parameters = lambda: networks.MetaParameters(shapes, network, initial)
+  loss_fn = losses.squared_error
+  if task.metric == 'accuracy':
+    loss_fn = functools.partial(losses.softmax_cross_entropy,
+                                scale=config.training.logit_scale)
   after_s = tuple(sorted({*config.evaluation.after_s,
                           config.evaluation.t_test_s}))
   params = config.device_params[config.device]
@@ -145,6 +151,24 @@ def assemble(
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s,
                functools.partial(assemble, config, learner_fn))
+
+
+def traced(
+    setup: Setup, device_noise: jax.Array, data: Any
+) -> Setup:
+  """Returns a setup whose device's noise and task's data are arguments.
+
+  Args:
+    setup: of a config.
+    device_noise: see `assemble`.
+    data: of its task.
+  """
+  return with_data(setup.at_noise(device_noise), data)
+
+
+def with_data(setup: Setup, data: Any) -> Setup:
+  """Returns a setup whose task draws from these data."""
+  return setup._replace(task=setup.task._replace(data=data))
 
 
 def _make_network(config, num_layers):
@@ -178,7 +202,8 @@ def _make_network(config, num_layers):
       periphery=periphery,
       compensation=compensation_lib.make(
           crossbar.drift_compensation, _clock(config)),
-      num_channels=c.input_channels)
+      num_channels=c.input_channels,
+      encode_fn=coding.CODES[c.get('code', 'current')])
 
 
 def _make_device(

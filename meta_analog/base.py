@@ -76,16 +76,32 @@ class Task(NamedTuple):
     num_inputs: width of x.
     num_outputs: width of y.
     metric: 'mse' or 'accuracy'.
-    sample: `key -> Episode`.
+    sample: `(key, data, split) -> Episode`. Of the split 'train', which is the
+      default, 'validation' or 'test'; they share no classes where there are
+      classes.
     baselines: `episodes -> {name: [B] loss of each task}` for predictors that
       need no network; episodes carry a leading axis B.
     dense: `episode -> Episode` whose query set runs over the inputs in order,
       for drawing, or None where that has no meaning.
+    data: what `sample` and `recall` draw from, arrays that a compiled function
+      takes as an argument; () where samples are computed.
+    recall: `(latent, data) -> Episode`, where the latent says all of it, else
+      None. Such an episode is recorded by its latent.
+    image_shape: (height, width, channels) of an input, or of each of its time
+      steps; None where inputs are no images.
+    labelled: `(key, data, size) -> Samples` of the training split, y one-hot
+      over all its classes, or None where there are no classes.
+    num_classes: of the training split.
   """
 
   num_inputs: int
   num_outputs: int
   metric: str
-  sample: Callable[[jax.Array], Episode]
+  sample: Callable[..., Episode]
   baselines: Callable[[Episode], dict[str, jax.Array]]
   dense: Callable[[Episode], Episode] | None = None
+  data: Any = ()
+  recall: Callable[[Any, Any], Episode] | None = None
+  image_shape: tuple[int, int, int] | None = None
+  labelled: Callable[[jax.Array, Any, int], Samples] | None = None
+  num_classes: int = 0

@@ -17,6 +17,7 @@ from meta_analog import evaluation
 from meta_analog import networks
 from meta_analog import plasticity
 from meta_analog import presentation
+from meta_analog import sharding
 from meta_analog import training
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
@@ -25,9 +26,9 @@ PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 class Compiled(NamedTuple):
   """What `compute` calls; one for all that differ in parameters and keys."""
 
-  rows: Callable[[base.Episode], dict[str, jax.Array]]
-  sample: Callable[[jax.Array], base.Episode]  # of keys [B]
-  fit: Callable[..., jax.Array]  # `(params, episodes, penalty)`
+  rows: Callable[..., dict[str, jax.Array]]  # `(episodes, data)`
+  sample: Callable[..., base.Episode]  # `(keys [B], data)`
+  fit: Callable[..., jax.Array]  # `(params, episodes, penalty, data)`
 
 
 def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
@@ -37,11 +38,25 @@ def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
     config: checked.
     setup: what it names.
   """
+  task = setup.task
+
+  def sample(key, data):
+    episode = task.sample(key, data, 'validation')
+    return _short(task, episode)
+
+  def rows(episodes, data):
+    if task.recall is None:
+      return task.baselines(episodes)
+    one = lambda x: task.baselines(jax.tree.map(lambda a: a[None], x))
+    return jax.tree.map(
+        lambda x: x[:, 0],
+        jax.lax.map(lambda episode: one(_whole(task, episode, data)), episodes))
+
   return Compiled(
-      jax.jit(setup.task.baselines), jax.jit(jax.vmap(setup.task.sample)),
+      jax.jit(rows), jax.jit(jax.vmap(sample, in_axes=(0, None))),
       jax.jit(
-          lambda params, episodes, penalty: float_ridge(
-              setup, params, episodes, penalty),
+          lambda params, episodes, penalty, data: float_ridge(
+              assembly.with_data(setup, data), params, episodes, penalty),
           compiler_options=training.compiler_options(config)))
 
 
@@ -71,20 +86,19 @@ def compute(
     {name: {'mean', 'ci95'}}.
   """
   compiled = compiled or make(config, setup)
-  episodes = base.Episode(
-      base.Samples(results['support_x'], results['support_y']),
-      base.Samples(results['query_x'], results['query_y']), None)
+  data = sharding.everywhere(setup.task.data)
+  episodes = _tested(setup, results)
   rows = {name: np.asarray(value)
-          for name, value in compiled.rows(episodes).items()}
+          for name, value in compiled.rows(episodes, data).items()}
   validation = compiled.sample(
-      jax.random.split(key, config.evaluation.num_tasks))
+      jax.random.split(key, config.evaluation.num_tasks), data)
   score = lambda episodes, penalty: evaluation.task_scores(
-      setup.task.metric, np.asarray(compiled.fit(params, episodes, penalty)),
+      setup.task.metric,
+      np.asarray(compiled.fit(params, episodes, penalty, data)),
       np.asarray(episodes.query.y))
-  validation = validation._replace(latent=None)
   order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
   best = min(PENALTIES, key=lambda p: order(score(validation, p)))
-  rows['float_ridge'] = score(episodes._replace(latent=None), best)
+  rows['float_ridge'] = score(episodes, best)
   return {name: evaluation.interval(value, results['chip_index'])
           for name, value in rows.items()}
 
@@ -98,7 +112,8 @@ def float_ridge(
   Args:
     setup: what a config names.
     params: trained meta-parameters.
-    episodes: arrays with a leading axis B.
+    episodes: arrays with a leading axis B, without inputs where their latents
+      say them.
     penalty: of the ridge.
 
   Returns:
@@ -110,12 +125,41 @@ def float_ridge(
   present = lambda x: presentation.present(
       jax.random.key(0), network, views, x)
 
-  def one_task(pair):
-    support, query = pair
+  def one_task(episode):
+    support, query, _ = _whole(setup.task, episode, setup.task.data)
     seen = present(support.x)
     delta_w = plasticity.ridge(
         seen.features, support.y - seen.outputs, penalty)
     tested = present(query.x)
     return tested.outputs + tested.features @ delta_w
 
-  return jax.lax.map(one_task, (episodes.support, episodes.query))
+  return jax.lax.map(one_task, episodes)
+
+
+def _tested(setup, results):
+  """Returns the episodes of a test, each as `_short` has it."""
+  task = setup.task
+  samples = lambda name: base.Samples(
+      results.get(f'{name}_x'), results[f'{name}_y'])
+  latent = None
+  if task.recall is not None:
+    kind = jax.eval_shape(task.sample, jax.random.key(0), task.data).latent
+    latent = type(kind)(**{
+        name: results[f'latent_{name}'] for name in kind._fields})
+  return base.Episode(samples('support'), samples('query'), latent)
+
+
+def _short(task, episode):
+  """Returns an episode without inputs that its latent says, or without it."""
+  if task.recall is None:
+    return episode._replace(latent=None)
+  without = lambda samples: samples._replace(x=None)
+  return base.Episode(without(episode.support), without(episode.query),
+                      episode.latent)
+
+
+def _whole(task, episode, data):
+  """Returns an episode of `_short` with its inputs."""
+  if task.recall is None:
+    return episode
+  return task.recall(episode.latent, data)

@@ -49,6 +49,7 @@ class Layer(NamedTuple):
   num_outputs: int
   num_devices: int  # pairs of devices in parallel
   num_tiles: int  # that its rows and columns fill
+  num_products: int = 1  # in a time step: the positions of a convolution
 
 
 class Plan(NamedTuple):
@@ -88,8 +89,9 @@ def write_ms(prices: Prices, counts: Counts) -> float:
 
 
 def product_nJ(prices: Prices, layers: tuple[Layer, ...]) -> float:
-  """Returns the energy of one product of every layer, nJ."""
-  pairs = sum(x.num_rows * x.num_outputs * x.num_devices for x in layers)
+  """Returns the energy of one time step's products of every layer, nJ."""
+  pairs = sum(x.num_products * x.num_rows * x.num_outputs * x.num_devices
+              for x in layers)
   return 1e-3 * prices.mac_pJ * pairs
 
 
@@ -100,7 +102,8 @@ def products_ms(
 
   As fast as the arrays allow; neurons in real time take num_steps dt.
   """
-  return 1e-6 * prices.product_ns * len(layers) * num_steps
+  products = sum(x.num_products for x in layers)
+  return 1e-6 * prices.product_ns * products * num_steps
 
 
 def program_counts(prices: Prices, num_devices: int) -> Counts:
@@ -137,11 +140,13 @@ def account(
     in no other time. A calibration is one measurement of drift of all layers,
     which comes before every presentation; 0 where drift is not measured.
   """
-  written = layers[-plan.num_written:]
+  # Measured, and programmed, an array is by itself: not by position.
+  alone = tuple(x._replace(num_products=1) for x in layers)
+  written = alone[-plan.num_written:]
   sample_nJ = plan.num_steps * product_nJ(prices, layers)
   sample_ms = products_ms(prices, layers, plan.num_steps)
-  probe_nJ = plan.probe_products * product_nJ(prices, layers)
-  probe_ms = products_ms(prices, layers, plan.probe_products)
+  probe_nJ = plan.probe_products * product_nJ(prices, alone)
+  probe_ms = products_ms(prices, alone, plan.probe_products)
   # After a write the written layers are measured twice.
   again_nJ = 2 * plan.probe_products * product_nJ(prices, written)
   again_ms = 2 * products_ms(prices, written, plan.probe_products)
@@ -152,7 +157,7 @@ def account(
       'energy': {
           'program_nJ': (
               write_nJ(prices, program, mean_uS)
-              + plan.program_products * product_nJ(prices, layers)),
+              + plan.program_products * product_nJ(prices, alone)),
           'adaptation_nJ': (presented * sample_nJ + written_nJ
                             + plan.num_events * (probe_nJ + again_nJ)),
           'adaptation_write_nJ': written_nJ,
@@ -161,7 +166,7 @@ def account(
       'latency': {
           'program_ms': (
               write_ms(prices, program)
-              + products_ms(prices, layers, plan.program_products)),
+              + products_ms(prices, alone, plan.program_products)),
           'adaptation_ms': (presented * sample_ms + written_ms
                             + plan.num_events * (probe_ms + again_ms)),
           'adaptation_write_ms': written_ms,

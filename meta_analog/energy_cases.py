@@ -8,6 +8,7 @@ the weights that it was trained for stay the same.
 
 from collections.abc import Callable
 import math
+import re
 from typing import Any
 
 import jax
@@ -61,7 +62,7 @@ def run(
     setup = assembly.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
     results, _ = evaluation.run(
-        changed, setup, with_gain(params, config, ratio), key)
+        changed, setup, with_gain(params, ratio), key)
     summary = evaluation.summarize(changed, setup, results)
     rows.append({'label': label, **{name: summary[name] for name in (
         'before', 'after', 'write', 'energy', 'latency')},
@@ -69,14 +70,14 @@ def run(
   return rows
 
 
-def with_gain(
-    params: networks.Params, config: ml_collections.ConfigDict, ratio: float
-) -> networks.Params:
+def with_gain(params: networks.Params, ratio: float) -> networks.Params:
   """Returns the parameters with the output layer's gain times ratio."""
-  last = f'layer_{len(config.network.hidden_sizes)}'
+  number = lambda module: int(
+      re.search(r'layer_(\d+)$', module)[1] if 'layer_' in module else -1)
+  last = max(map(number, params))
   changed = {}
   for module, values in params.items():
-    is_last = module.split('/')[-1] == last
+    is_last = number(module) == last
     changed[module] = {
         name: value + math.log(ratio) if is_last and name == 'log_gain'
         else value for name, value in values.items()}
@@ -84,7 +85,9 @@ def with_gain(
 
 
 def per_unit_of_loss(summary: dict[str, Any]) -> float | None:
-  """Returns nJ of writing for each unit of loss that it took away."""
+  """Returns nJ of writing for each unit of loss taken, or accuracy gained."""
   gained = summary['before']['mean'] - summary['after']['mean']
+  if summary['metric'] == 'accuracy':
+    gained = -gained
   written_nJ = summary['energy']['adaptation_write_nJ']
   return written_nJ / gained if gained > 0 else None

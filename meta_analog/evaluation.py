@@ -16,7 +16,12 @@ from meta_analog import assembly
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import presentation
+from meta_analog import sharding
 from meta_analog import training
+
+# metric: what a prediction over all time steps is worth.
+ALL_STEPS = {'mse': losses.squared_error_all_steps,
+             'accuracy': losses.accuracy_all_steps}
 
 
 def compile_test(
@@ -35,11 +40,14 @@ def compile_test(
     A function of params, key and the device's noise (see `training.Varied`).
   """
   test = jax.jit(
-      lambda params, key, device_noise: make_test(
-          config, setup.at_noise(device_noise))(params, key),
+      lambda params, key, device_noise, data: make_test(
+          config, assembly.traced(setup, device_noise, data))(params, key),
       compiler_options=training.compiler_options(config))
-  return test.lower(
-      params, key, training.vary(config).device_noise).compile()
+  data = sharding.everywhere(setup.task.data)
+  compiled = test.lower(
+      params, key, training.vary(config).device_noise, data).compile()
+  return lambda params, key, device_noise: compiled(
+      params, key, device_noise, data)
 
 
 def make_test(
@@ -50,13 +58,15 @@ def make_test(
   tasks_per_chip = c.num_tasks // c.num_chips
   date = setup.after_s.index(c.t_test_s)
 
-  def one_chip(params, key, scale):
+  def one_chip(params_and_data, key, scale):
+    params, data = params_and_data
     key_tasks, key_chip = jax.random.split(key)
-    episodes = jax.vmap(setup.task.sample)(
-        jax.random.split(key_tasks, tasks_per_chip))
+    episodes = jax.vmap(
+        lambda key: setup.task.sample(key, data, 'test'))(
+            jax.random.split(key_tasks, tasks_per_chip))
     out = setup.networks.evaluate.apply(params, key_chip, episodes, scale)
     all_steps = jax.vmap(jax.vmap(
-        losses.squared_error_all_steps, in_axes=(0, None)))(
+        ALL_STEPS[setup.task.metric], in_axes=(0, None)))(
             out['after_info']['trace'], episodes.query.y)
     write = out['support_info']['write']
     rates = [jnp.mean(rate[:, date], axis=-1)
@@ -65,13 +75,15 @@ def make_test(
         [crossbar.devices.g_uS.ravel() for crossbar in out['chip'].crossbars])
     result = {
         'mean_uS': jnp.full(tasks_per_chip, jnp.mean(conductances)),
-        'support_x': episodes.support.x, 'support_y': episodes.support.y,
-        'query_x': episodes.query.x, 'query_y': episodes.query.y,
+        'support_y': episodes.support.y, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
         'devices': _num_written(
             out['chip'], out['adapted'],
             _shifted if config.adapt.write == 'exact' else _worn)}
+    if setup.task.recall is None:  # else the latent says it
+      result |= {'support_x': episodes.support.x,
+                 'query_x': episodes.query.x}
     # Counts of all events of a task; of the chip, the same for all its tasks.
     result |= {name: jnp.sum(write[name], axis=1)
                for name in ('pulses', 'resets', 'reads')}
@@ -88,7 +100,8 @@ def make_test(
     return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
   return lambda params, key: training.sharded_map(
-      one_chip, c.num_chips, params, key, jnp.float32(c.noise_scale))
+      one_chip, c.num_chips, (params, setup.task.data), key,
+      jnp.float32(c.noise_scale))
 
 
 def run(
@@ -109,8 +122,9 @@ def run(
 
   Returns:
     The layout of evaluation.npz: support_x, support_y, query_x, query_y
-    [B, N, .]; query_before [B, N, O]; query_after [B, D, N, O]; after_s [D];
-    loss_all_steps [B, D]; pulses, resets, reads, devices [B], of all events;
+    [B, N, .], without x where latent_* says it; query_before [B, N, O];
+    query_after [B, D, N, O]; after_s [D]; loss_all_steps [B, D]; pulses,
+    resets, reads, devices [B], of all events;
     program_pulses, program_resets, program_reads, program_devices [B];
     rate_Hz [B, L]; task_index, chip_index [B]; mean_uS [B], of the chip's
     devices; latent_* [B]; readapt_pulses [B, D], of the adaptation before each

@@ -24,6 +24,7 @@ from meta_analog import hosts
 from meta_analog import interrupts
 from meta_analog import loop
 from meta_analog import metrics
+from meta_analog import pretraining
 from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
@@ -86,6 +87,10 @@ def run(
     raise settings.InputError(
         'sweep: takes one process; start one for each member instead, by the '
         'fields that it sets')
+  if jax.process_count() > 1 and config.training.get('pretrain_steps', 0):
+    raise settings.InputError(
+        f'config.training.pretrain_steps = {config.training.pretrain_steps}: '
+        'pretraining takes one process')
   if not hosts.is_first():
     follower.run(config, mode)
   folder = pathlib.Path(workdir)
@@ -145,6 +150,9 @@ def _train(run):
   report.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = _begin(run, saved, jax.jit(trainer.init)(key_init))
+  if config.training.get('pretrain_steps', 0) and not saved.steps():
+    began = pretraining.begin(
+        config, setup, saved, began, run.record, run.say)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():

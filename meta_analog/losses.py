@@ -37,18 +37,36 @@ def squared_error_all_steps(trace: jax.Array, targets: jax.Array) -> jax.Array:
   return jnp.mean(jax.vmap(squared_error, in_axes=(0, None))(trace, targets))
 
 
-def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns the mean cross-entropy of softmax(outputs) against targets.
+def accuracy_all_steps(trace: jax.Array, targets: jax.Array) -> jax.Array:
+  """Returns the accuracy of every time step's output, averaged over time.
+
+  Args:
+    trace: [T, N, O], the output at each time step.
+    targets: [N, O], one-hot.
+
+  Returns:
+    Scalar from 0 to 1.
+  """
+  return jnp.mean(jax.vmap(accuracy, in_axes=(0, None))(trace, targets))
+
+
+def softmax_cross_entropy(
+    outputs: jax.Array, targets: jax.Array, *, scale: float = 1.0
+) -> jax.Array:
+  """Returns the mean cross-entropy of softmax(scale outputs) against targets.
 
   Args:
     outputs: [N, O], logits.
     targets: [N, O], probabilities (one-hot for a class).
+    scale: of the logits; outputs that are fitted to 0 and 1 need more than 1 to
+      say anything for sure.
 
   Returns:
     Scalar, nats.
   """
   chex.assert_equal_shape([outputs, targets])
-  return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(outputs), axis=-1))
+  logits = scale * outputs
+  return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1))
 
 
 def accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:

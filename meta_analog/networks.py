@@ -172,25 +172,24 @@ class MetaParameters(hk.Module):
   """All meta-parameters, as the pure core's `Theta`."""
 
   def __init__(
-      self, sizes: tuple[int, ...], network: presentation.Network,
-      initial: InitialValues, name: str = 'meta'
+      self, shapes: tuple[tuple[int, int], ...],
+      network: presentation.Network, initial: InitialValues, name: str = 'meta'
   ):
     """Fixes the shapes.
 
     Args:
-      sizes: inputs, hidden layers, outputs.
+      shapes: inputs, without the bias, and outputs of each crossbar.
       network: for its span and device numbers.
       initial: where meta-training starts.
       name: of the module.
     """
     super().__init__(name=name)
-    self._sizes, self._network, self._initial = sizes, network, initial
+    self._shapes, self._network, self._initial = shapes, network, initial
 
   def __call__(self) -> presentation.Theta:
     """Returns `Theta`, its leaves Haiku parameters."""
     layers = []
-    for i, (num_inputs, num_outputs) in enumerate(
-        zip(self._sizes[:-1], self._sizes[1:])):
+    for i, (num_inputs, num_outputs) in enumerate(self._shapes):
       with hk.experimental.name_scope(f'layer_{i}'):
         span_uS = self._network.span_uS * self._network.num_devices[i]
         layers.append(layer_params(

@@ -1,8 +1,9 @@
 """One presentation: what the network gives for inputs, read from its arrays.
 
-Inputs are constant currents. Hidden layers are LIF neurons, or rate-coded ones
-(`rate`); the output is a leaky integrator, averaged over time. Every weight is
-read from a crossbar and every product passes the periphery.
+Inputs are constant currents, or what a code makes of them. Hidden layers are
+LIF neurons, or rate-coded ones (`rate`), the first of them convolutions where a
+network has windows; the output is a leaky integrator, averaged over time. Every
+weight is read from a crossbar and every product passes the periphery.
 
 Within one presentation a layer's currents over all time steps do not depend on
 its own spikes, so layers are computed one after the other: one matrix product
@@ -18,7 +19,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from meta_analog import coding
 from meta_analog import compensation as compensation_lib
+from meta_analog import convolution
 from meta_analog import crossbar as xbar
 from meta_analog import lif
 from meta_analog import periphery as peri
@@ -61,6 +64,8 @@ class Network(NamedTuple):
     compensation: of drift.
     num_channels: input currents of each number, static, see
       `population_code`.
+    windows: of the first layers, which are convolutions; static.
+    encode_fn: see `coding`; None where inputs are constant currents.
   """
 
   activity_fn: Callable[[lif.Source, lif.Neuron, jax.Array], lif.Activity]
@@ -76,6 +81,8 @@ class Network(NamedTuple):
   periphery: peri.Periphery
   compensation: compensation_lib.Compensation
   num_channels: int = 1
+  windows: tuple[convolution.Window, ...] = ()
+  encode_fn: coding.EncodeFn | None = None
 
 
 class Presentation(NamedTuple):
@@ -85,7 +92,8 @@ class Presentation(NamedTuple):
   currents: jax.Array  # [T, N, O], of the output layer
   outputs: jax.Array  # [N, O]
   # [H] of each hidden layer: spikes per second; of rate-coded neurons the mean
-  # activity per time step, so that 1000 / dt is the most of either.
+  # activity per time step, so that 1000 / dt is the most of either; of a
+  # convolution, its channels over all positions.
   rate_Hz: tuple[jax.Array, ...]
 
 
@@ -101,27 +109,36 @@ def present(
     key: consumed by the part of the read noise that is fresh in every product.
     network: see `Network`.
     views: one per layer.
-    inputs: [N, I], constant currents.
+    inputs: [N, I], constant currents, or what `encode_fn` takes.
 
   Returns:
     A `Presentation`.
   """
-  keys = jax.random.split(key, len(views))
+  coded = network.encode_fn is not None
+  keys = jax.random.split(key, len(views) + coded)
   num_steps = network.readout.shape[0]
   # What is summed over time: the output's share of a spike, and every spike.
   weights = jnp.stack([network.readout, jnp.ones_like(network.readout)], axis=1)
   code = population_code(inputs, network.num_channels)
   activity, rates = peri.drive(network.periphery, code), []
-  for key_layer, view in zip(keys[:-1], views[:-1]):
+  if coded:
+    activity = network.encode_fn(keys[len(views)], activity, num_steps)
+  for i, view in enumerate(views[:-1]):
+    window = network.windows[i] if i < len(network.windows) else None
+    if window is not None:
+      activity = convolution.unfold(activity, window)
     source = peri.source(
-        key_layer, network.periphery, view, activity, num_steps)
+        keys[i], network.periphery, view, activity, num_steps)
     activity, (average, count) = network.activity_fn(
         source, network.neuron, weights)
+    if window is not None:
+      activity, average = (
+          convolution.fold(x, window) for x in (activity, average))
     rates.append(jnp.mean(count, axis=0) * (
         1000.0 / (num_steps * network.dt_ms)))
   features = with_bias(average, network.readout)
   currents = peri.product(
-      keys[-1], network.periphery, views[-1], activity, num_steps)
+      keys[len(views) - 1], network.periphery, views[-1], activity, num_steps)
   outputs = jnp.einsum('t,tno->no', network.readout, currents)
   return Presentation(features, currents, outputs, tuple(rates))
 

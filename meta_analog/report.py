@@ -20,7 +20,10 @@ def header(
     folder: pathlib.Path
 ) -> None:
   """Says what is about to happen."""
-  sizes = '-'.join(str(n) for n in config.network.hidden_sizes)
+  sizes = '-'.join(
+      [f'{channels} x {kernel}x{kernel}' for channels, kernel, _
+       in config.network.get('convolutions', ())]
+      + [str(n) for n in config.network.hidden_sizes])
   devices = jax.devices()
   console.print(
       f'{config.name}{f":{config.variant}" if config.variant else ""}: '

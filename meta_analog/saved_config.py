@@ -57,4 +57,4 @@ def _tuples(value):
   """Returns the value with the lists of JSON as the tuples of configs."""
   if isinstance(value, dict):
     return {name: _tuples(x) for name, x in value.items()}
-  return tuple(value) if isinstance(value, list) else value
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -8,7 +8,9 @@ import math
 
 import ml_collections
 
+from meta_analog import base
 from meta_analog import checks
+from meta_analog import convolution
 from meta_analog import hardware_settings
 from meta_analog import lif
 from meta_analog import quantize
@@ -21,12 +23,6 @@ INF = math.inf
 # field: (lowest, highest, whether the lowest itself is allowed)
 RANGES = {
     'seed': (0, 2**32 - 1, True),
-    'task.support_size': (1, INF, True),
-    'task.query_size': (1, INF, True),
-    'task.amplitude_min': (0, INF, True),
-    'task.amplitude_max': (0, INF, False),
-    'task.phase_max': (0, INF, False),
-    'task.x_max': (0, INF, False),
     'network.input_channels': (1, INF, True),
     'network.num_time_steps': (1, INF, True),
     'network.dt_ms': (0, INF, False),
@@ -117,7 +113,10 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 def _check(config):
   """Raises ValueError, see `check`."""
-  for field, (low, high, closed) in RANGES.items():
+  checks.is_member('task.name', config.task.name, tasks.FAMILIES)
+  family = tasks.FAMILIES[config.task.name]
+  of_task = {f'task.{name}': limits for name, limits in family.ranges.items()}
+  for field, (low, high, closed) in (RANGES | of_task).items():
     checks.in_range(field, _get(config, field), low, high, closed)
   network, adapt, training = config.network, config.adapt, config.training
   checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
@@ -125,7 +124,9 @@ def _check(config):
   checks.is_member('network.reset', network.reset, lif.RESETS)
   checks.is_member('adapt.order', adapt.order, ('first', 'second'))
   sizes = network.hidden_sizes
-  if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
+  layers = _check_image_network(config, family)
+  if not (sizes or layers) or any(
+      not isinstance(n, int) or n < 1 for n in sizes):
     raise ValueError(f'config.network.hidden_sizes = {sizes}: must be whole '
                      'numbers, each at least 1')
   for field in ('weight_std', 'weight_max'):
@@ -134,7 +135,6 @@ def _check(config):
         not 0 < value < INF for value in values):
       raise ValueError(f'config.init.{field} = {values}: must be three '
                        'positive numbers (first, later hidden, output layer)')
-  _check_order(config, 'task.amplitude_min', 'task.amplitude_max')
   _check_order(config, 'adapt.t_read_s', 'adapt.t_prog_s')
   _check_order(config, 'training.noise_start', 'training.noise_full')
   _check_order(config, 'training.rate_min_Hz', 'training.rate_max_Hz')
@@ -159,7 +159,23 @@ def _check(config):
   for member in sweep_settings.members(config):
     hardware_settings.check(sweep_settings.config_of(config, member))
   make_rule(config)
-  tasks.make(config.task.name, config.task.to_dict())
+  task = make_task(config)
+  if layers:
+    try:
+      convolution.chain(task.image_shape, layers)
+    except ValueError as error:
+      raise ValueError(f'config.network.convolutions: {error}') from None
+
+
+def make_task(config: ml_collections.ConfigDict) -> base.Task:
+  """Returns the task family that a config names.
+
+  Raises:
+    ValueError: if it is unknown, or its data are missing or damaged.
+  """
+  network = config.network
+  return tasks.make(config.task.name, config.task.to_dict() | {
+      'num_time_steps': network.num_time_steps, 'dt_ms': network.dt_ms})
 
 
 def last_write_s(config: ml_collections.ConfigDict) -> float:
@@ -179,6 +195,33 @@ def make_rule(config: ml_collections.ConfigDict) -> rules.Rule:
   return rules.make(
       rule=c.rule, encoding=c.encoding, update_bits=c.update_bits,
       num_steps=c.num_steps, layers=c.layers, first_order=c.order == 'first')
+
+
+def _check_image_network(config, family):
+  """Returns the convolutions; raises ValueError where they cannot be."""
+  layers = config.network.get('convolutions', ())
+  checks.is_member('network.code', config.network.get('code', 'current'),
+                   family.codes)
+  for layer in layers:
+    if len(layer) != 3 or any(
+        not isinstance(n, int) or n < 1 for n in layer):
+      raise ValueError(f'config.network.convolutions = {layers}: each must be '
+                       '(channels, kernel, stride), whole numbers of at least '
+                       '1')
+  if config.task.name != 'sinusoid':
+    if config.network.input_channels != 1:
+      raise ValueError('config.network.input_channels = '
+                       f'{config.network.input_channels}: must be 1 for a task '
+                       'of images')
+    for field, low, closed in (
+        ('logit_scale', 0, False), ('pretrain_steps', 0, True),
+        ('pretrain_batch', 1, True), ('pretrain_rate', 0, False)):
+      checks.in_range(f'training.{field}', config.training[field], low, INF,
+                      closed)
+  elif layers:
+    raise ValueError(f'config.network.convolutions = {layers}: must be () for '
+                     'a task without images')
+  return layers
 
 
 def _check_times(config):

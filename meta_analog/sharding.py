@@ -32,6 +32,11 @@ def replicated() -> NamedSharding:
   return NamedSharding(mesh(), PartitionSpec())
 
 
+def everywhere(tree: Any) -> Any:
+  """Returns a pytree of arrays on every device, to be an argument of a step."""
+  return jax.device_put(tree, replicated())
+
+
 def over_devices(
     fn: Callable[..., Any],
     num_items: int,
@@ -75,11 +80,11 @@ def over_devices(
     items = jax.tree.map(lambda x: x[:rows], items)
     return jax.lax.all_gather(items, SHARD, tiled=True)
 
-  everywhere = PartitionSpec()
+  whole = PartitionSpec()
   items = jax.shard_map(
       one_shard, mesh=devices,
-      in_specs=(PartitionSpec(SHARD), everywhere, everywhere, everywhere),
-      out_specs=everywhere, check_vma=False,
+      in_specs=(PartitionSpec(SHARD), whole, whole, whole), out_specs=whole,
+      check_vma=False,
   )(rows * jnp.arange(devices.size), params, jax.random.key_data(key), scale)
   return jax.tree.map(lambda x: x[:num_items], items)
 

@@ -11,12 +11,15 @@ import optax
 
 from meta_analog import assembly
 from meta_analog import figures
+from meta_analog import image_figures
 from meta_analog import metrics
 from meta_analog import presentation
 from meta_analog import settings
+from meta_analog import sharding
 from meta_analog import training
 
 NUM_CURVES = 6
+NUM_PICTURED = 3  # tasks of images
 ORDINARY_RATE = 1e-3  # the customary learning rate of Adam
 ORDINARY_SAMPLES = 20
 
@@ -53,6 +56,9 @@ def draw_all(
   if setup.task.dense is not None:
     figures.adaptation(target / 'adaptation.png',
                        **curves(config, setup, results))
+  if setup.task.recall is not None:
+    image_figures.tasks(target / 'adaptation.png',
+                        **pictures(config, setup, results))
   figures.conductances(target / 'conductances.png', chip)
   figures.loss_over_time(target / 'loss_over_time.png', summary,
                          settings.last_write_s(config))
@@ -105,7 +111,7 @@ def curves(
   rows = np.linspace(0, num_tasks - 1, min(NUM_CURVES, num_tasks)).astype(int)
   latent = {name.removeprefix('latent_'): value[rows]
             for name, value in results.items() if name.startswith('latent_')}
-  episode = setup.task.sample(jax.random.key(0))
+  episode = setup.task.sample(jax.random.key(0), setup.task.data)
   dense = [setup.task.dense(episode._replace(latent=type(episode.latent)(
       **{name: value[i] for name, value in latent.items()}))).query
            for i in range(len(rows))]
@@ -119,6 +125,35 @@ def curves(
           'target': take(results['query_y'][rows]),
           'support_x': results['support_x'][rows, :, 0],
           'support_y': results['support_y'][rows, :, 0]}
+
+
+def pictures(
+    config: ml_collections.ConfigDict, setup: assembly.Setup,
+    results: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns the arguments of `image_figures.tasks` for a few tested tasks.
+
+  They are spread evenly over the chips, tested at evaluation.t_test_s. Of
+  inputs with time steps and channels the mean is shown.
+  """
+  date = setup.after_s.index(config.evaluation.t_test_s)
+  num_tasks = len(results['query_y'])
+  rows = np.linspace(
+      0, num_tasks - 1, min(NUM_PICTURED, num_tasks)).astype(int)
+  height, width, channels = setup.task.image_shape
+  kind = jax.eval_shape(
+      setup.task.sample, jax.random.key(0), setup.task.data).latent
+  whole = [setup.task.recall(type(kind)(**{
+      name: results[f'latent_{name}'][i] for name in kind._fields}),
+      setup.task.data) for i in rows]
+  image = lambda x: np.asarray(x).reshape(
+      len(x), -1, height, width, channels).mean(axis=(1, 4))
+  return {'support': np.stack([image(x.support.x) for x in whole]),
+          'support_class': np.argmax(results['support_y'][rows], axis=-1),
+          'query': np.stack([image(x.query.x) for x in whole]),
+          'query_class': np.argmax(results['query_y'][rows], axis=-1),
+          'before': np.argmax(results['query_before'][rows], axis=-1),
+          'after': np.argmax(results['query_after'][rows, date], axis=-1)}
 
 
 def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:
@@ -149,9 +184,9 @@ def make_ordinary(
   network = setup.network._replace(periphery=presentation.EXACT)
   optimizer = optax.adam(ORDINARY_RATE)
 
-  def train(key):
+  def train(key, data):
     key_params, key_task, key_steps = jax.random.split(key, 3)
-    task = setup.task.sample(key_task)
+    task = setup.task.sample(key_task, data)
     pool = setup.task.dense(task).query if setup.task.dense else task.support
     theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
     views = presentation.exact_views(theta, setup.network)
@@ -174,4 +209,6 @@ def make_ordinary(
     keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
-  return jax.jit(train, compiler_options=training.compiler_options(config))
+  train = jax.jit(train, compiler_options=training.compiler_options(config))
+  data = sharding.everywhere(setup.task.data)
+  return lambda key: train(key, data)

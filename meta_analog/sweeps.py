@@ -37,6 +37,7 @@ import ml_collections
 import numpy as np
 
 from meta_analog import assembly
+from meta_analog import sharding
 from meta_analog import sweep_settings
 from meta_analog import training
 
@@ -66,24 +67,26 @@ def make(config: ml_collections.ConfigDict) -> training.Trainer:
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return stacked._replace(step=states[0].step)
 
-  def one(step, member):
+  def one(step, data, member):
     params, opt_state, key, varied = member
     trainer = training.make_uncompiled(
-        config, setup.at_noise(varied.device_noise), varied.learning_rate)
+        config, assembly.traced(setup, varied.device_noise, data),
+        varied.learning_rate)
     state, info = trainer.update(
         training.TrainState(params, opt_state, step), key)
     return state.params, state.opt_state, info
 
-  def all_members(state, keys, varied):
+  def all_members(state, keys, varied, data):
     params, opt_state, info = grouped_map(
-        lambda member: one(state.step, member), width,
+        lambda member: one(state.step, data, member), width,
         (state.params, state.opt_state, keys, varied))
     return training.TrainState(params, opt_state, state.step + 1), info
 
   step = jax.jit(
       all_members, compiler_options=training.compiler_options(config))
+  data = sharding.everywhere(setup.task.data)
   return single._replace(
-      init=init, update=lambda state, keys: step(state, keys, varied))
+      init=init, update=lambda state, keys: step(state, keys, varied, data))
 
 
 def members_at_once(config: ml_collections.ConfigDict) -> int:

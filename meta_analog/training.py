@@ -101,11 +101,13 @@ def make(
   """
   varied = vary(config)
   step = jax.jit(
-      lambda state, key, varied: make_uncompiled(
-          config, setup.at_noise(varied.device_noise), varied.learning_rate
-      ).update(state, key), compiler_options=compiler_options(config))
+      lambda state, key, varied, data: make_uncompiled(
+          config, assembly.traced(setup, varied.device_noise, data),
+          varied.learning_rate).update(state, key),
+      compiler_options=compiler_options(config))
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
-      update=functools.partial(step, varied=varied))
+      update=functools.partial(
+          step, varied=varied, data=sharding.everywhere(setup.task.data)))
 
 
 def vary(config: ml_collections.ConfigDict) -> Varied:
@@ -141,16 +143,18 @@ def make_uncompiled(
     # Where the step leaves its result, so that it compiles once.
     return jax.device_put(state, sharding.replicated())
 
-  def chip_gradient(params, key, scale):
+  def chip_gradient(params_and_data, key, scale):
+    params, data = params_and_data
     key_tasks, key_chip = jax.random.split(key)
-    episodes = _episodes(setup, key_tasks, c.tasks_per_chip)
+    episodes = _episodes(setup, data, key_tasks, c.tasks_per_chip)
     return _gradient(setup, params, key_chip, episodes, scale)
 
   def update(state, key):
     scale = scale_of(state.step)
     gradient, info = sharded_sum(
         chip_gradient, num_chips, c.chips_per_chunk,
-        state.params, jax.random.fold_in(key, state.step), scale)
+        (state.params, setup.task.data),
+        jax.random.fold_in(key, state.step), scale)
     gradient, info = jax.tree.map(lambda x: x / num_chips, (gradient, info))
     updates, opt_state = optimizer.update(
         gradient, state.opt_state, state.params)
@@ -195,7 +199,8 @@ def _again(setup, c, num_chips, scale_of):
     key = jax.random.fold_in(key, step)
     return jax.lax.map(
         lambda chip: _episodes(
-            setup, jax.random.split(jax.random.fold_in(key, chip))[0],
+            setup, jax.tree.map(jnp.asarray, setup.task.data),
+            jax.random.split(jax.random.fold_in(key, chip))[0],
             c.tasks_per_chip), jnp.arange(num_chips))
 
   def replay(params, state, key, chip, episodes):
@@ -320,5 +325,6 @@ def host(tree: Any) -> Any:
   return jax.tree.map(lambda x: x.item() if x.ndim == 0 else x, arrays)
 
 
-def _episodes(setup, key, num_tasks):
-  return jax.vmap(setup.task.sample)(jax.random.split(key, num_tasks))
+def _episodes(setup, data, key, num_tasks):
+  return jax.vmap(setup.task.sample, in_axes=(0, None))(
+      jax.random.split(key, num_tasks), data)

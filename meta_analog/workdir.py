@@ -169,14 +169,17 @@ def check_of_run(
         f'{path} is not the config of its checkpoints ({fields} differ): put '
         'it back, or name the config by --config and train on to mend it')
   try:
-    sizes, task = run['network']['hidden_sizes'], run['task']['name']
-  except (KeyError, TypeError):
+    network, task = run['network'], run['task']['name']
+    sizes, layers = network['hidden_sizes'], network.get('convolutions', [])
+  except (KeyError, TypeError, AttributeError):
     raise settings.InputError(f'{path} is not the config of a run') from None
-  if sizes != list(config.network.hidden_sizes) or task != config.task.name:
-    raise settings.InputError(
-        f'{folder} holds a net with hidden layers {sizes} for {task}: '
-        'network.hidden_sizes and task.name cannot be changed')
   now = as_json(config)
+  if (sizes != now['network']['hidden_sizes'] or task != config.task.name
+      or layers != now['network'].get('convolutions', [])):
+    raise settings.InputError(
+        f'{folder} holds a net with hidden layers {layers + sizes} for {task}: '
+        'network.hidden_sizes, network.convolutions and task.name cannot be '
+        'changed')
   axes = lambda values: {name: value for name, value in values.items()
                          if name != 'members_at_once'}
   if axes(run.get('sweep', {})) != axes(now['sweep']):

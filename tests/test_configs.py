@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from configs import float as float_config
+from configs import nmnist
+from configs import omniglot
 from configs import pcm
 from configs import perf
 from meta_analog import assembly
 from meta_analog import training
+from tests import small_data
 
 DIFFERENT = {
     'name', 'device', 'crossbar.hidden_devices', 'crossbar.output_devices',
@@ -68,3 +71,59 @@ def test_a_config_takes_a_step_that_changes_its_parameters(module, variant):
                        new.params)
   assert sum(jax.tree.leaves(moved)) >= 4
   assert int(new.step) == 4
+
+
+IMAGES = [(omniglot, name) for name in omniglot.VARIANTS if name != 'tiny'] + [
+    (nmnist, name) for name in nmnist.VARIANTS if name != 'tiny']
+
+
+def _image_config(module, variant, folder):
+  """Returns a tiny config on small data."""
+  config = module.get_config(f'tiny,{variant}')
+  config.task.data_dir = str(folder)
+  config.training.tasks_per_step = config.training.tasks_per_chip
+  config.task.query_shot = 1
+  return config
+
+
+@pytest.fixture
+def small_sets(tmp_path, monkeypatch):
+  """Returns a folder of small data sets."""
+  small_data.use_omniglot(tmp_path, monkeypatch)
+  small_data.nmnist(tmp_path / 'nmnist', per_digit=60)
+  return tmp_path
+
+
+def test_the_config_of_images_names_the_fields_of_the_others():
+  a, b = dict(_flat(pcm.get_config())), dict(_flat(omniglot.get_config()))
+  of = lambda flat: {name for name in flat if not name.startswith('task.')}
+  assert of(b) - of(a) == {
+      'network.convolutions', 'network.code', 'training.logit_scale',
+      'training.pretrain_steps', 'training.pretrain_batch',
+      'training.pretrain_rate'}
+  assert of(a) <= of(b)
+  c = dict(_flat(nmnist.get_config()))
+  assert {name for name in of(b) if b[name] != c[name]} == {
+      'name', 'network.code', 'network.num_time_steps', 'network.dt_ms',
+      'network.tau_mem_ms', 'network.tau_out_ms', 'training.rate_min_Hz',
+      'training.rate_max_Hz'}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'module, variant', IMAGES,
+    ids=[f'{m.__name__.split(".")[-1]}:{v}' for m, v in IMAGES])
+def test_a_config_of_images_takes_a_step_in_shapes(module, variant, small_sets):
+  config = _image_config(module, variant, small_sets)
+  if module is omniglot:
+    config.task.way = min(config.task.way, 4)  # of the small validation split
+  setup = assembly.build(config)
+  assert setup.task.num_outputs == config.task.way
+  if variant != '5way1shot':  # the others are other numbers
+    return
+  trainer = training.make(config, setup)
+  state = jax.eval_shape(trainer.init, jax.random.key(0))
+  new, info = jax.eval_shape(trainer.update, state, jax.random.key(1))
+  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert shapes(new) == shapes(state) and info['loss'].shape == ()
+  assert info['rate_Hz'].shape == (2,)

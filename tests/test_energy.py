@@ -33,6 +33,22 @@ def test_a_product_is_priced_by_its_pairs():
   assert energy.products_ms(prices, LAYERS, 100) == pytest.approx(0.03)
 
 
+def test_a_convolution_takes_a_product_at_every_position():
+  prices = energy.Prices(mac_pJ=0.2, product_ns=100.0)
+  layers = (LAYERS[0]._replace(num_products=49), *LAYERS[1:])
+  pairs = 4 * (49 * 2 * 40 + 41 * 40 + 41)
+  assert energy.product_nJ(prices, layers) == pytest.approx(2e-4 * pairs)
+  assert energy.products_ms(prices, layers, 100) == pytest.approx(0.51)
+  # Its array is programmed, and its drift measured, once for all positions.
+  plan = PLAN._replace(probe_products=3, program_products=5)
+  none = energy.Counts(0, 0, 0)
+  one, many = (energy.account(prices, x, plan, none, none, 5.0)
+               for x in (LAYERS, layers))
+  for kind, unit in (('energy', 'nJ'), ('latency', 'ms')):
+    for name in ('program', 'calibration'):
+      assert one[kind][f'{name}_{unit}'] == many[kind][f'{name}_{unit}'] > 0
+
+
 def test_the_default_product_is_that_of_the_64_core_chip():
   # 63.1 TOPS at 9.76 TOPS/W, 64 cores of 256 x 256, two operations a pair.
   core = (energy.Layer(256, 256, 1, 1),)

@@ -99,3 +99,20 @@ def test_penalty_pulls_rates_towards_the_band():
   grad = jax.grad(losses.firing_rate_penalty)(
       jnp.array([0.0, 50.0, 300.0]), 10.0, 100.0)
   np.testing.assert_array_equal(np.sign(grad), [-1.0, 0.0, 1.0])
+
+
+@hypothesis.given(seed=seeds)
+def test_accuracy_over_time_is_the_mean_of_its_steps(seed):
+  _, y = one_hot(seed)
+  trace = jax.random.normal(jax.random.key(seed), (4, *SHAPE))
+  np.testing.assert_allclose(
+      losses.accuracy_all_steps(trace, y),
+      np.mean([losses.accuracy(outputs, y) for outputs in trace]), rtol=1e-6)
+
+
+def test_a_scale_of_the_logits_is_that_of_the_outputs():
+  outputs, _ = pair(3)
+  _, y = one_hot(3)
+  np.testing.assert_allclose(
+      losses.softmax_cross_entropy(outputs, y, scale=5.0),
+      losses.softmax_cross_entropy(5.0 * outputs, y), rtol=1e-6)

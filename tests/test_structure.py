@@ -92,12 +92,16 @@ def test_floor_0_uses_jax_and_chex_only():
 
 @pytest.mark.parametrize('package, files', [
     ('haiku', {'meta_analog/networks.py'}),
-    ('optax', {'meta_analog/training.py', 'meta_analog/showcase.py'}),
+    ('optax', {'meta_analog/pretraining.py', 'meta_analog/showcase.py',
+               'meta_analog/training.py'}),
     ('orbax', {'meta_analog/checkpoints.py'}),
     ('etils', {'meta_analog/compilation.py'}),
     ('matplotlib', {'meta_analog/device_figures.py',
+                    'meta_analog/figures.py',
                     'meta_analog/grid_figure.py',
-                    'meta_analog/figures.py'}),
+                    'meta_analog/image_figures.py'}),
+    ('PIL', {'meta_analog/tasks/omniglot_files.py'}),
+    ('pooch', {'meta_analog/tasks/storage.py'}),
 ])
 def test_a_library_is_imported_in_its_room_only(package, files):
   users = {str(p.relative_to(ROOT)) for p in _sources() if any(

@@ -1,26 +1,53 @@
 """Task families, one per file, all with the contract of base.Task."""
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
+from typing import NamedTuple
 
 from meta_analog import base
+from meta_analog.tasks import nmnist
+from meta_analog.tasks import omniglot
 from meta_analog.tasks import sinusoid
+
+
+class Family(NamedTuple):
+  """A task family and what a config may say of it.
+
+  Attributes:
+    from_settings: the fields of a config's task, and the network's
+      num_time_steps and dt_ms, to a `base.Task`.
+    ranges: `{field: (lowest, highest, whether the lowest is allowed)}`.
+    codes: how its inputs may enter a network, see `coding`.
+  """
+
+  from_settings: Callable[[dict[str, Any]], base.Task]
+  ranges: Mapping[str, tuple[float, float, bool]]
+  codes: tuple[str, ...]
+
+
+FAMILIES = {
+    'sinusoid': Family(
+        sinusoid.from_settings, sinusoid.RANGES, ('current',)),
+    'omniglot': Family(omniglot.from_settings, omniglot.RANGES,
+                       ('current', 'latency', 'rate')),
+    'nmnist': Family(nmnist.from_settings, nmnist.RANGES, ('events',)),
+}
 
 
 def make(name: str, settings: dict[str, Any]) -> base.Task:
   """Returns the task family of a name.
 
   Args:
-    name: 'sinusoid'.
-    settings: support_size, query_size, and the family's own ranges.
+    name: key of FAMILIES.
+    settings: see `Family`.
 
   Returns:
     A `base.Task`.
 
   Raises:
-    ValueError: if the name is unknown.
+    ValueError: if the name is unknown, or its data are missing or damaged.
   """
-  if name != 'sinusoid':
-    raise ValueError(f"task.name = {name!r}: must be one of ['sinusoid']")
-  sizes = {k: settings[k] for k in ('support_size', 'query_size')}
-  ranges = {k: settings[k] for k in sinusoid.SinusoidParams._fields}
-  return sinusoid.make(sinusoid.SinusoidParams(**ranges), **sizes)
+  if name not in FAMILIES:
+    raise ValueError(f'task.name = {name!r}: must be one of {sorted(FAMILIES)}')
+  return FAMILIES[name].from_settings(settings)

@@ -6,12 +6,23 @@ A ~ U(0.1, 5), phi ~ U(0, pi), x ~ U(-5, 5). Source: Finn, Abbeel & Levine, 2017
 Axes: B task, N sample.
 """
 
+import math
+from typing import Any
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+
+RANGES = {
+    'support_size': (1, math.inf, True),
+    'query_size': (1, math.inf, True),
+    'amplitude_min': (0, math.inf, True),
+    'amplitude_max': (0, math.inf, False),
+    'phase_max': (0, math.inf, False),
+    'x_max': (0, math.inf, False),
+}
 
 
 class SinusoidParams(NamedTuple):
@@ -76,7 +87,8 @@ def make(
         key, (size, 1), minval=-params.x_max, maxval=params.x_max)
     return base.Samples(x=x / params.x_max, y=value(sinusoid, x))
 
-  def sample(key):
+  def sample(key, data=(), split='train'):
+    del data, split  # Of a continuum no task is met twice.
     key_amplitude, key_phase, key_support, key_query = jax.random.split(key, 4)
     sinusoid = Sinusoid(
         amplitude=jax.random.uniform(
@@ -99,6 +111,24 @@ def make(
     return episode._replace(query=base.Samples(x, y))
 
   return base.Task(1, 1, 'mse', sample, baselines, dense)
+
+
+def from_settings(settings: dict[str, Any]) -> base.Task:
+  """Returns the task family that a config's task names.
+
+  Args:
+    settings: the fields of RANGES.
+
+  Raises:
+    ValueError: if the amplitudes are out of order.
+  """
+  low, high = settings['amplitude_min'], settings['amplitude_max']
+  if low > high:
+    raise ValueError(f'config.task.amplitude_min = {low}: must not exceed '
+                     f'task.amplitude_max ({high})')
+  sizes = {k: settings[k] for k in ('support_size', 'query_size')}
+  ranges = {k: settings[k] for k in SinusoidParams._fields}
+  return make(SinusoidParams(**ranges), **sizes)
 
 
 def best_linear_step(

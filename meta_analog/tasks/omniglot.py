@@ -1,0 +1,130 @@
+"""Omniglot: a task is to tell a few characters apart that were seen once.
+
+The classes of a split are characters turned by quarters of a circle, each turn
+a class of its own; no character is in two splits. A sample is a drawing of 28 x
+28 pixels, ink 1 on paper 0.
+
+Axes: K character, D drawing, W way, S sample of a class, I pixel.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from meta_analog import base
+from meta_analog.tasks import few_shot
+from meta_analog.tasks import omniglot_files
+from meta_analog.tasks import storage
+
+SIDE = omniglot_files.SMALL
+RANGES = {
+    'way': (2, np.inf, True),
+    'shot': (1, np.inf, True),
+    'query_shot': (1, np.inf, True),
+}
+
+
+class Drawn(NamedTuple):
+  """Which drawings a task is made of."""
+
+  character: jax.Array  # [W]
+  turns: jax.Array  # [W], quarters of a circle, counter-clockwise
+  drawing: jax.Array  # [W, S], the support set's first
+
+
+def make(
+    arrays: storage.Arrays, *, way: int, shot: int, query_shot: int
+) -> base.Task:
+  """Returns the task family.
+
+  Args:
+    arrays: see `omniglot_files.load`.
+    way: W, classes of a task.
+    shot: support samples of a class.
+    query_shot: query samples of a class.
+
+  Returns:
+    A `base.Task` whose data are the images, uint8 [K, D, I].
+  """
+  pictures = arrays['images']
+  num_characters, num_drawings = pictures.shape[:2]
+  tables = {split: arrays[split] for split in few_shot.SPLITS}
+
+  def sample(key, data, split='train'):
+    few_shot.check_split(split)
+    key_classes, key_drawings = jax.random.split(key)
+    table = jnp.asarray(tables[split])
+    rows = jax.random.permutation(key_classes, len(table))[:way]
+    character, turns = table[rows].T
+    drawing = few_shot.draw_rows(
+        jax.random.split(key_drawings, way), num_drawings, shot + query_shot)
+    return recall(Drawn(character, turns, drawing), data)
+
+  def recall(drawn, data):
+    x = images(data, drawn)
+    return base.Episode(few_shot.samples(x[:, :shot]),
+                        few_shot.samples(x[:, shot:]), drawn)
+
+  def labelled(key, data, size):
+    key_class, key_drawing = jax.random.split(key)
+    row = jax.random.randint(key_class, (size,), 0, len(tables['train']))
+    character, turns = jnp.asarray(tables['train'])[row].T
+    drawing = jax.random.randint(key_drawing, (size, 1), 0, num_drawings)
+    x = images(data, Drawn(character, turns, drawing))[:, 0]
+    return base.Samples(x, jax.nn.one_hot(row, len(tables['train'])))
+
+  return base.Task(
+      SIDE * SIDE, way, 'accuracy', sample, few_shot.baselines,
+      data=pictures.reshape(num_characters, num_drawings, -1), recall=recall,
+      image_shape=(SIDE, SIDE, 1), labelled=labelled,
+      num_classes=len(tables['train']))
+
+
+def images(data: jax.Array, drawn: Drawn) -> jax.Array:
+  """Returns drawings, turned, [W, S, I], 0 to 1.
+
+  Args:
+    data: uint8 [K, D, I].
+    drawn: which.
+  """
+  upright = data[drawn.character[:, None], drawn.drawing]  # [W, S, I]
+  pixel = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+  turned = jnp.asarray(np.stack(
+      [np.rot90(pixel, turns).ravel() for turns in range(4)]))
+  x = jnp.take_along_axis(
+      upright, turned[drawn.turns][:, None, :], axis=2)
+  return x.astype(jnp.float32) / 255.0
+
+
+def from_settings(settings: dict) -> base.Task:
+  """Returns the task family that a config's task names.
+
+  Args:
+    settings: way, shot, query_shot, support_size, query_size, data_dir.
+
+  Returns:
+    A `base.Task`.
+
+  Raises:
+    ValueError: if the files are missing or damaged, or hold too little.
+  """
+  arrays = _load(settings['data_dir'], storage.said())
+  few_shot.check(
+      settings, {split: len(arrays[split]) for split in few_shot.SPLITS})
+  shot, query_shot = settings['shot'], settings['query_shot']
+  most = omniglot_files.NUM_DRAWINGS
+  if shot + query_shot > most:
+    raise ValueError(f'config.task.shot = {shot}, query_shot = {query_shot}: '
+                     f'together must be at most {most}, the drawings of a '
+                     'character')
+  return make(arrays, **{k: settings[k] for k in ('way', 'shot', 'query_shot')})
+
+
+@functools.cache
+def _load(data_dir, said):
+  """Returns the arrays, read once a process; said is the variable's value."""
+  del said
+  return omniglot_files.load(data_dir)
