@@ -11,6 +11,7 @@ import ml_collections
 
 from meta_analog import base
 from meta_analog import budgets
+from meta_analog import chips
 from meta_analog import coding
 from meta_analog import compensation as compensation_lib
 from meta_analog import convolution
@@ -114,7 +115,7 @@ def assemble(
     made = lambda layer: _with_stuck(config, _make_device(
         config, noise_scale, max_pulses, device_noise, layer))
     periphery = network.periphery
-    hardware = learner_lib.Hardware(
+    hardware = chips.Hardware(
         made('output'), model, network._replace(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,

@@ -99,7 +99,7 @@ def make_test(
     targets_uS = presentation.targets(theta, setup.network)
     return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
-  return lambda params, key: training.sharded_map(
+  return lambda params, key: sharding.map_chips(
       one_chip, c.num_chips, (params, setup.task.data), key,
       jnp.float32(c.noise_scale))
 

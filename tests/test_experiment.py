@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import runs
 
-from meta_analog import experiment
 from meta_analog import files
 from meta_analog import history
+from meta_analog import modes
 
 FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
            'update_sizes')
@@ -195,4 +195,4 @@ def test_evaluate_repeats_the_rows_of_other_variants(tmp_path):
   rows = {'float_ridge': {'mean': 1.0}, 'other': {'mean': 2.0, 'source': 'x'}}
   files.write_json(tmp_path / 'summary.json', {'baselines': rows})
   history.finish(tmp_path, 'summary.json')
-  assert experiment._rows_of_others(None, tmp_path) == {'other': rows['other']}
+  assert modes.rows_of_others(None, tmp_path) == {'other': rows['other']}
