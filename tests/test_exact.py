@@ -11,6 +11,7 @@ from configs import float as float_config
 from configs import pcm
 from meta_analog import base
 from meta_analog import chips
+from meta_analog import conductances
 from meta_analog import crossbar as xbar
 from meta_analog import evaluation
 from meta_analog import exact
@@ -28,7 +29,7 @@ WRITE = exact.write(ideal.shift)
 
 
 def program():
-  targets_uS = xbar.targets_from_parameters(
+  targets_uS = conductances.targets_from_parameters(
       jax.random.normal(jax.random.key(0), SHAPE), 10.0, 0.1, NUM_DEVICES)
   return xbar.program(
       jax.random.key(1), *PAIR, targets_uS, GAIN, jnp.float32(0.0))
