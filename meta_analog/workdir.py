@@ -170,12 +170,17 @@ def check_of_run(
         'it back, or name the config by --config and train on to mend it')
   try:
     sizes, task = run['network']['hidden_sizes'], run['task']['name']
+    channels = saved_config.filled(run)['network']['input_channels']
   except (KeyError, TypeError):
     raise settings.InputError(f'{path} is not the config of a run') from None
   if sizes != list(config.network.hidden_sizes) or task != config.task.name:
     raise settings.InputError(
         f'{folder} holds a net with hidden layers {sizes} for {task}: '
         'network.hidden_sizes and task.name cannot be changed')
+  if channels != config.network.input_channels:
+    raise settings.InputError(
+        f'{folder} holds a net with network.input_channels = {channels}, which '
+        'cannot be changed')
   now = as_json(config)
   axes = lambda values: {name: value for name, value in values.items()
                          if name != 'members_at_once'}
