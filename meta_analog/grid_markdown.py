@@ -1,6 +1,7 @@
 """The table of a grid as text, from what table.json holds alone."""
 
 from collections.abc import Iterator
+import math
 from typing import Any
 
 import rich.table
@@ -77,6 +78,8 @@ def number(result: dict[str, float | None] | None) -> str:
   digits = 3 if abs(mean) >= 0.02 else 4
   if half is None:
     return f'{mean:.{digits}f}'
+  if half > 0:
+    digits = max(digits, math.ceil(-math.log10(half)))
   return f'{mean:.{digits}f} ± {half:.{digits}f}'
 
 
