@@ -110,6 +110,8 @@ ROWS = (
            group=RETENTION),
     tested('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
            group=ABLATION),
+    tested('rate_off_all', 'one event, rate-coded neurons, no source', 'rate',
+           SILENT | EXACT, group=ABLATION),
     *(tested(f'off_{source}', f'one event, without {words}', 'pcm',
              {f'noise.{source}': 0.0}, group=ABLATION)
       for source, words in SOURCES.items()),
