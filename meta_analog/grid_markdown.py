@@ -71,7 +71,7 @@ def main_time(table: dict[str, Any]) -> str:
 
 
 def number(result: dict[str, float | None] | None) -> str:
-  """Returns '0.129 ± 0.009', as many digits as the interval calls for."""
+  """Returns '0.129 ± 0.009', with at least a digit of the interval."""
   if result is None:
     return ''
   mean, half = result['mean'], result.get('ci95')
