@@ -253,7 +253,7 @@ def _make_times(config):
   if c.write == 'verified':
     duration_s = budgets.longest_s(
         budgets.Budget(**config.verification))
-  # Calibrated at the latest when the next event or the query begins.
+  # Calibrated at the latest when the next event or the first test begins.
   room_s = hardware_settings.settle_room_s(config)
   return learner_lib.Times(
       calibrate_s=config.crossbar.calibrate_after_s, write_delay_s=delay_s,

@@ -1,6 +1,7 @@
 """The table of a grid as text, from what table.json holds alone."""
 
 from collections.abc import Iterator
+import math
 from typing import Any
 
 import rich.table
@@ -70,13 +71,15 @@ def main_time(table: dict[str, Any]) -> str:
 
 
 def number(result: dict[str, float | None] | None) -> str:
-  """Returns '0.129 ± 0.009', as many digits as the interval calls for."""
+  """Returns '0.129 ± 0.009', with at least a digit of the interval."""
   if result is None:
     return ''
   mean, half = result['mean'], result.get('ci95')
   digits = 3 if abs(mean) >= 0.02 else 4
   if half is None:
     return f'{mean:.{digits}f}'
+  if half > 0:
+    digits = max(digits, math.ceil(-math.log10(half)))
   return f'{mean:.{digits}f} ± {half:.{digits}f}'
 
 

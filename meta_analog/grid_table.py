@@ -75,7 +75,8 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
   Returns:
     'before', each of 'after_by_time_s' and of 'baselines' as `combine` gives
-    them; the means of 'pulses_per_task', 'devices_written_per_task',
+    them (but what was measured elsewhere, for it is the same for every seed);
+    the means of 'pulses_per_task', 'devices_written_per_task',
     'firing_rate_hz' and, of a trained case, 'wall_s'.
   """
   mean = lambda get: float(np.mean([get(row) for row in rows]))
@@ -83,11 +84,12 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
            if all(time in row['after_by_time_s'] for row in rows)]
   walls = [row['training']['wall_s'] for row in rows
            if row['training']['wall_s'] is not None]
-  shared = set.intersection(*(set(row['baselines']) for row in rows))
+  own = [{name: result for name, result in row['baselines'].items()
+          if 'source' not in result} for row in rows]
   return {
       'baselines': {
-          name: combine([row['baselines'][name] for row in rows])
-          for name in rows[0]['baselines'] if name in shared},
+          name: combine([results[name] for results in own])
+          for name in own[0] if all(name in results for results in own)},
       'before': combine([row['before'] for row in rows]),
       'after_by_time_s': {
           time: combine([row['after_by_time_s'][time] for row in rows])
