@@ -112,7 +112,7 @@ def _table(table, kind, cases) -> Iterator[str]:
          f'{first["num_tasks"]} held-out tasks and {first["num_chips"]} fresh '
          'chips for each seed:')
   yield ''
-  names = (*COLUMNS, f'after, {span(times[0])}', 'wanted',
+  names = (*COLUMNS, f'after, {span(times[0])}', 'change', 'wanted',
            *(span(time) for time in times[1:]), *LATER)
   yield _line(names)
   yield _line('---' for _ in names)
@@ -139,7 +139,8 @@ def _cells(case, times):
       case['label'], _config(case),
       ', '.join(map(str, last['devices_per_polarity'])),
       ', '.join(map(str, last['hidden_sizes'])), _seeds(case),
-      number(all_['before']), at[0], _wanted(case, *times), *at[1:],
+      number(all_['before']), at[0], _change(all_.get('change')),
+      _wanted(case, *times), *at[1:],
       number(all_['baselines'].get(RIDGE)), f'{all_["pulses_per_task"]:.0f}',
       f'{all_["devices_written_per_task"]:.0f} of '
       f'{last["write"]["devices_total"]}',
@@ -159,6 +160,12 @@ def _config(case):
     return code
   state = 'as trained' if case['params'] == 'trained' else 'untrained'
   return ', '.join(filter(None, [f'{case["of"]} {state}', code]))
+
+
+def _change(result):
+  """Returns '+0.012 ± 0.003'."""
+  text = number(result)
+  return f'+{text}' if text and result['mean'] >= 0 else text
 
 
 def _rate(rate_Hz):
@@ -190,7 +197,8 @@ def _notes(table):
   """Returns what the marks in the cells mean."""
   return (f'{MARK}: a mean rate above {RATE_MAX_HZ:g} Hz. "training" is the '
           'wall time of one seed, without its test; a row without one tests '
-          'nets of another row again. table.json holds every seed with the '
+          'nets of another row again, and "change" is the difference to that '
+          'row, paired by seed. table.json holds every seed with the '
           'interval over its chips, and both intervals of each mean.')
 
 

@@ -71,3 +71,17 @@ def test_what_was_measured_elsewhere_is_no_mean_over_seeds():
     (0.1, None, '0.100')])
 def test_a_number_shows_a_digit_of_its_interval(mean, half, text):
   assert grid_markdown.number(_result(mean, half)) == text
+
+
+def test_a_change_is_that_of_pairs_of_seeds():
+  row = lambda seed, mean: {
+      'seed': seed, 'after_by_time_s': {'251': _result(mean)}}
+  before = [row(0, 0.1), row(1, 0.5), row(2, 0.9)]
+  after = [row(2, 0.95), row(0, 0.11), row(1, 0.53), row(7, 9.0)]
+  found = grid_table.change(after, before, '251')
+  pairs = np.array([0.05, 0.01, 0.03])
+  assert np.isclose(found['mean'], pairs.mean())
+  assert np.isclose(found['ci95'], stats.t.ppf(0.975, 2) * pairs.std(
+      ddof=1) / 3 ** 0.5, rtol=1e-4)
+  assert grid_table.change(after[3:], before, '251') is None
+  assert grid_table.change(after, before, '86400') is None
