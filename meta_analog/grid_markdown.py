@@ -123,6 +123,12 @@ def _table(table, kind, cases) -> Iterator[str]:
       if group:
         yield _line([f'**{group}**'] + [''] * (len(names) - 1))
     yield _line(_cells(case, times))
+  simple = {name: result for name, result in cases[0]['all'][
+      'baselines'].items() if name != RIDGE}
+  if simple:
+    yield ''
+    yield f'On the tasks of {cases[0]["name"]}: ' + ', '.join(
+        f'{name} {number(result)}' for name, result in simple.items()) + '.'
 
 
 def _cells(case, times):
