@@ -9,15 +9,14 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from meta_analog import assembly_writing
 from meta_analog import base
 from meta_analog import budgets
 from meta_analog import chips
 from meta_analog import coding
 from meta_analog import compensation as compensation_lib
 from meta_analog import convolution
-from meta_analog import descent_program
 from meta_analog import devices
-from meta_analog import exact
 from meta_analog import fused
 from meta_analog import hardware_settings
 from meta_analog import learner as learner_lib
@@ -28,12 +27,8 @@ from meta_analog import networks
 from meta_analog import noise_sources
 from meta_analog import periphery as peri
 from meta_analog import presentation
-from meta_analog import programming
 from meta_analog import rate
-from meta_analog import refresh
 from meta_analog import settings
-from meta_analog import writing
-from meta_analog.devices import ideal
 from meta_analog.devices import stuck
 
 
@@ -108,7 +103,7 @@ def assemble(
     max_pulses = max(
         max_pulses, -(-config.descent.num_levels // min(network.num_devices)))
 
-  write_fn = _make_write(config)
+  write_fn = assembly_writing.make_write(config)
 
   def make_learner(noise_scale, testing=False, later_s=0.0):
     model = _make_device(config, 0.0, max_pulses)
@@ -120,7 +115,8 @@ def assemble(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,
                 offset_std=noise_scale * periphery.offset_std)),
-        _make_program(config, testing), write_fn,
+        assembly_writing.make_program(config, testing, _clock(config)),
+        write_fn,
         made('hidden') if noise_sources.differ(config) else None)
     later = times._replace(reference_s=times.reference_s + later_s)
     return learner_fn(hardware, rule, later, keep_trace=testing)
@@ -260,52 +256,3 @@ def _make_times(config):
       write_duration_s=duration_s,
       settle_s=min(config.crossbar.calibrate_after_s, room_s - duration_s),
       reference_s=config.training.t_query_s)
-
-
-def _make_write(config):
-  """Returns the way to write a weight change."""
-  c, budget = config.adapt, budgets.Budget(**config.verification)
-  if c.write == 'exact':
-    return exact.write(ideal.shift)
-  refreshes = {
-      'none': lambda: writing.no_refresh,
-      'threshold': lambda: writing.threshold_refresh(
-          refresh.Threshold(c.refresh_level_uS, c.refresh_difference_uS),
-          num_reads=budget.num_reads, fresh_share=budget.fresh_share,
-          num_levels=c.refresh_pulses),
-      'update_ready': lambda: writing.update_ready_refresh(
-          refresh.UpdateReady(c.refresh_ceiling_uS),
-          num_reads=budget.num_reads, fresh_share=budget.fresh_share,
-          num_levels=c.refresh_pulses)}
-  refresh_fn = refreshes[c.refresh]()
-  if c.write == 'open_loop':
-    return writing.open_loop(refresh_fn)
-  return writing.verified(
-      budget, refresh_fn,
-      bidirectional=devices.FAMILIES[config.device].bidirectional)
-
-
-def _make_program(config, testing):
-  """Returns the way to program a chip; training takes the statistics.
-
-  Pulses and reads make the differences that a target has drifted to, by the
-  mean law, when the chip is first calibrated.
-  """
-  if not testing or config.evaluation.programming == 'statistical':
-    return writing.statistical
-  reference_s = config.crossbar.calibrate_after_s
-  if config.evaluation.programming == 'verified':
-    program_fn = writing.verified_program(
-        budgets.Budget(**config.verification), reference_s,
-        bidirectional=devices.FAMILIES[config.device].bidirectional)
-  else:
-    c = config.descent
-    program_fn = descent_program.make(
-        programming.Descent(c.decay, c.threshold, c.interval_s),
-        peri.Periphery(**config.periphery), config.crossbar.span_uS,
-        config.crossbar.fresh_read_share, reference_s,
-        num_iterations=c.num_iterations, num_inputs=c.num_inputs,
-        num_levels=c.num_levels)
-  share = 1.0 / _clock(config)(jnp.float32(reference_s))
-  return lambda key, device, model, targets_uS, gain_per_uS: program_fn(
-      key, device, model, share * targets_uS, gain_per_uS)
