@@ -14,10 +14,10 @@ from meta_analog import training
 SEEDS = range(5)
 SMALL = {
     'network.hidden_sizes': (16, 16),
-    'network.num_time_steps': 40,
+    'network.num_time_steps': 30,
     'crossbar.hidden_devices': 2,
-    'training.num_steps': 200,
-    'training.tasks_per_step': 16,
+    'training.num_steps': 150,
+    'training.tasks_per_step': 8,
     'evaluation.num_tasks': 100,
     'evaluation.num_chips': 20,
     'evaluation.after_s': (251.0,),
