@@ -64,6 +64,8 @@ SOURCES = {'hidden_program': 'programming error of hidden layers',
            'drift_spread': 'spread of the drift'}
 SILENT = {f'noise.{source}': 0.0 for source in SOURCES}
 EXACT = {'periphery.dac_bits': 32, 'periphery.adc_bits': 32}
+# The events of an adaptation anew take longer than from 151 s to 251 s.
+LATE_S = (251.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
 # The PCM rows, and each with a pulse memory that programming leaves alone.
 PCM_ROWS = (
     ('pcm', 'one event of blind pulses', 'pcm', {'251': 0.15}),
@@ -105,6 +107,9 @@ ROWS = (
            {'crossbar.drift_compensation': 'none'}, group=RETENTION),
     tested('drift_measured', 'three events, drift measured', 'closed_loop',
            {'crossbar.drift_compensation': 'global'}, group=RETENTION),
+    tested('adapted_anew', 'three events, anew before each test',
+           'closed_loop', {'evaluation.adapt_anew': 'before_each_test',
+                           'evaluation.after_s': LATE_S}, group=RETENTION),
     tested('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
            group=ABLATION),
     *(tested(f'off_{source}', f'one event, without {words}', 'pcm',

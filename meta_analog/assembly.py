@@ -41,7 +41,7 @@ class Setup(NamedTuple):
 
   task: base.Task
   networks: networks.Networks
-  make_learner: Any  # (noise_scale, testing) -> Learner
+  make_learner: Any  # (noise_scale, testing, later_s) -> Learner
   network: presentation.Network
   parameters: Any  # () -> networks.MetaParameters, inside a transform
   schedule: maml.Schedule
@@ -109,7 +109,7 @@ def assemble(
 
   write_fn = _make_write(config)
 
-  def make_learner(noise_scale, testing=False):
+  def make_learner(noise_scale, testing=False, later_s=0.0):
     model = _make_device(config, 0.0, max_pulses)
     made = lambda layer: _with_stuck(config, _make_device(
         config, noise_scale, max_pulses, device_noise, layer))
@@ -121,7 +121,8 @@ def assemble(
                 offset_std=noise_scale * periphery.offset_std)),
         _make_program(config, testing), write_fn,
         made('hidden') if noise_sources.differ(config) else None)
-    return learner_fn(hardware, rule, times, keep_trace=testing)
+    later = times._replace(reference_s=times.reference_s + later_s)
+    return learner_fn(hardware, rule, later, keep_trace=testing)
 
   hidden = len(shapes) - 2
   per_layer = lambda values: (
@@ -145,7 +146,8 @@ def assemble(
       rate_band_Hz=(config.training.rate_min_Hz, config.training.rate_max_Hz),
       rate_penalty=config.training.rate_penalty,
       before_s=config.evaluation.t_test_s, after_s=after_s,
-      bounds_uS=(params.g_min_uS, params.g_max_uS))
+      bounds_uS=(params.g_min_uS, params.g_max_uS),
+      adapt_anew=config.evaluation.adapt_anew == 'before_each_test')
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s,
                functools.partial(assemble, config, learner_fn))

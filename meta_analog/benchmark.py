@@ -26,6 +26,8 @@ from meta_analog import textbook
 TASKS, QUICK_TASKS = 256, 64
 ROUNDS, QUICK_ROUNDS = 9, 3
 MEMORY_TASKS = (1024,)
+# The step that others are measured by: 1-40-40-1, and pulses by rounding.
+PLAIN = {'network__input_channels': 1, 'adapt__encoding': 'nearest'}
 LONG = 'some ten minutes'
 SHORT = 'some two minutes'
 Case = tuple[str, str, Callable[[], dict[str, Any]]]  # key, words, measurement
@@ -100,13 +102,14 @@ def step_cases(
 
   def case(rule, noisy):
     chosen = steps.step_config(
-        config, noisy=noisy, adapt__rule=rule, training__tasks_per_step=tasks)
+        config, noisy=noisy, adapt__rule=rule, training__tasks_per_step=tasks,
+        **PLAIN)
     settings.check(chosen)
 
     def measure():
       out = steps.compare(
           chosen, textbook.make, matmul_flops, num_rounds=num_rounds,
-          tasks_of_memory=more)
+          tasks_of_memory=more, same_chunks=not quick)
       if noisy:
         out['fraction_random_numbers'] = steps.fraction_random_numbers(
             chosen, out['ours_s'], num_rounds)

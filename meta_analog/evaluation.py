@@ -87,6 +87,9 @@ def make_test(
     # Counts of all events of a task; of the chip, the same for all its tasks.
     result |= {name: jnp.sum(write[name], axis=1)
                for name in ('pulses', 'resets', 'reads')}
+    if 'anew_info' in out:
+      result['readapt_pulses'] = jnp.sum(
+          out['anew_info']['write']['pulses'], axis=-1)
     result |= {f'program_{name}': jnp.full(tasks_per_chip, value)
                for name, value in out['chip'].programmed._asdict().items()}
     result |= {f'latent_{name}': value for name, value
@@ -124,7 +127,8 @@ def run(
     resets, reads, devices [B], of all events;
     program_pulses, program_resets, program_reads, program_devices [B];
     rate_Hz [B, L]; task_index, chip_index [B]; mean_uS [B], of the chip's
-    devices; latent_* [B].
+    devices; latent_* [B]; readapt_pulses [B, D], of the adaptation before each
+    date, where evaluation.adapt_anew asks for one.
     The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
     and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
     after programming), layer_i_gain_per_uS, and after adaptation to its first
@@ -165,6 +169,10 @@ def summarize(
   by_time = {
       f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
       for i, time_s in enumerate(setup.after_s)}
+  readapt = {
+      'readapt_pulses_per_task_by_time_s': dict(zip(by_time, np.mean(
+          results['readapt_pulses'], axis=0).tolist()))
+  } if 'readapt_pulses' in results else {}
   layers = accounting.layers(config, setup)
   num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
                     for layer in layers)
@@ -183,7 +191,7 @@ def summarize(
           'resets_per_task': float(np.mean(results['resets'])),
           'reads_per_task': float(np.mean(results['reads'])),
           'devices_written_per_task': float(np.mean(results['devices'])),
-          'devices_total': int(num_devices)},
+          'devices_total': int(num_devices), **readapt},
       'tiles': [layer.num_tiles for layer in layers],
       'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
       **accounting.account(config, layers, int(num_devices), results),

@@ -62,6 +62,7 @@ def run(
     faults.Fault: if a job failed.
   """
   folder, stop = pathlib.Path(workdir), stop or interrupts.Interrupts()
+  stop.advice = 'the same command goes on'
   console = rich.console.Console(highlight=False, soft_wrap=True)
   grid = _Grid(grid_settings.make(config, folder), folder, console, {})
   with workdir_lib.locked(folder):
@@ -145,7 +146,7 @@ def _result(grid, job, outcome):
   log = job.folder / grid_jobs.LOG
   grid.failed[job.name] = f'log: {log}'
   words = grid_jobs.last_words(job) if outcome.code else found.why
-  return f'failed, exit code {outcome.code}: {words} (log: {log})'
+  return f'failed, exit code {outcome.code}: {words} (log: {log}).'
 
 
 def _left(left_s):

@@ -16,6 +16,7 @@ from meta_analog import grid_settings
 from meta_analog import grid_worker
 from meta_analog import history
 from meta_analog import retest
+from meta_analog import saved_config
 from meta_analog import workdir as workdir_lib
 from meta_analog import write_up
 
@@ -42,7 +43,7 @@ def find(job: grid_settings.Job, folder: pathlib.Path) -> Found:
     summary = history.result(job.folder, write_up.SUMMARY)
     changed = ''
     if workdir_lib.is_begun(job.folder):
-      changed = _changed(job)
+      changed = _changed(job, finished=summary is not None)
   except faults.DamageError as error:
     return Found(None, str(error))
   if changed:
@@ -151,11 +152,16 @@ def cost(job: grid_settings.Job) -> float:
                * (1 + events))
 
 
-def _changed(job):
-  """Returns in which fields a folder's config is not the job's, or ''."""
+def _changed(job, *, finished):
+  """Returns in which fields a folder's config is not the job's, or ''.
+
+  A finished run stays what it is where younger fields change nothing.
+  """
   path = job.folder / workdir_lib.CONFIG
   there = files.read_json(path) if path.is_file() else {}
   if not isinstance(there, dict):
     raise faults.DamageError(f'{path} is damaged: not the config of a run')
   now = workdir_lib.as_json(job.config)
+  if finished:
+    there, now = map(saved_config.filled, (there, now))
   return ', '.join(sorted(workdir_lib.differences(there, now)))

@@ -116,6 +116,7 @@ def evaluate(
     after_s: jax.Array,
     *,
     num_events: int = 1,
+    anew_fn: Callable[[jax.Array], base.Learner] | None = None,
 ) -> dict[str, Any]:
   """Returns predictions on the query sets, before and after adaptation.
 
@@ -130,11 +131,16 @@ def evaluate(
     before_s: time of the test of the chip as programmed.
     after_s: [D], times of the tests after adaptation.
     num_events: adaptation events per task, static.
+    anew_fn: seconds to the learner that wants predictions so much later. Where
+      it is given, each test later than query_s is of the adapted chip after
+      another adaptation, as long before it as the first was before query_s.
+      Each date stands alone.
 
   Returns:
     'before' [B, N, O], 'after' [B, D, N, O], the chip as programmed 'chip' and
     as adapted to each task 'adapted' (axis B), and the learner's infos:
-    'before_info', 'after_info', 'support_info'.
+    'before_info', 'after_info', 'support_info' and, where chips are adapted
+    anew, 'anew_info' (axes B, D, event; 0 up to query_s).
   """
   key_chip, key_tasks = jax.random.split(key)
   chip = learner.init(key_chip, theta)
@@ -146,13 +152,34 @@ def evaluate(
     adapted, support_info = adapt(
         learner, key_adapt, chip, episode.support, schedule,
         num_events=num_events)
-    after, after_info = jax.lax.map(
-        lambda i_t: learner.predict(
-            jax.random.fold_in(key_after, i_t[0]), adapted, x, i_t[1]),
-        (jnp.arange(after_s.shape[0]), after_s))
+
+    def test(i_t):
+      i, time_s = i_t
+      tested, info = adapted, {}
+      if anew_fn is not None:
+        # Keys beyond those of the events of the first adaptation.
+        tested, info['anew_info'] = _adapt_anew(
+            anew_fn, jax.random.fold_in(key_adapt, num_events + i), adapted,
+            episode.support, schedule, time_s, num_events)
+      after, info['after_info'] = learner.predict(
+          jax.random.fold_in(key_after, i), tested, x, time_s)
+      return after, info
+
+    after, info = jax.lax.map(test, (jnp.arange(after_s.shape[0]), after_s))
     return {'before': before, 'after': after, 'adapted': adapted,
-            'before_info': before_info, 'after_info': after_info,
-            'support_info': support_info}
+            'before_info': before_info, 'support_info': support_info, **info}
 
   keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
   return {'chip': chip, **jax.vmap(one_task)(keys, episodes)}
+
+
+def _adapt_anew(anew_fn, key, chip, support, schedule, time_s, num_events):
+  """Returns the chip adapted anew before a test at time_s, and the infos."""
+  later_s = time_s - schedule.query_s
+  new, info = adapt(
+      anew_fn(later_s), key, chip, support,
+      schedule._replace(support_s=schedule.support_s + later_s),
+      num_events=num_events)
+  pick = lambda x, y: jnp.where(later_s > 0, x, y)
+  return (jax.tree.map(pick, new, chip),
+          jax.tree.map(lambda x: pick(x, jnp.zeros_like(x)), info))

@@ -239,11 +239,13 @@ def make(
     before_s: float,
     after_s: tuple[float, ...],
     bounds_uS: tuple[float, float],
+    adapt_anew: bool = False,
 ) -> Networks:
   """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
 
   Args:
-    make_learner: `(noise_scale, testing) -> Learner` over `Theta`.
+    make_learner: `(noise_scale, testing, later_s) -> Learner` over `Theta`;
+      the last is how much later than trained for predictions are wanted.
     parameters: makes the parameter module inside a transform.
     schedule: times of the deployment.
     loss_fn: query loss.
@@ -253,6 +255,7 @@ def make(
     before_s: time of the test before adaptation.
     after_s: times of the tests after it.
     bounds_uS: lowest and highest state of a device.
+    adapt_anew: whether a test adapts chips anew before each date.
 
   Returns:
     `Networks`.
@@ -283,9 +286,12 @@ def make(
   def evaluate(episodes, noise_scale) -> dict[str, Any]:
     key, theta = hk.next_rng_key(), parameters()()
     learner = make_learner(noise_scale, testing=True)
+    anew_fn = lambda later_s: make_learner(
+        noise_scale, testing=True, later_s=later_s)
     return maml.evaluate(
         learner, key, theta, episodes, schedule, jnp.float32(before_s),
-        jnp.asarray(after_s, jnp.float32), num_events=num_events)
+        jnp.asarray(after_s, jnp.float32), num_events=num_events,
+        anew_fn=anew_fn if adapt_anew else None)
 
   def theta() -> presentation.Theta:
     if hk.running_init():  # A loss draws its own key before its parameters.

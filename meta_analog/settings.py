@@ -151,6 +151,8 @@ def _check(config):
         f'config.evaluation.num_tasks = {config.evaluation.num_tasks}: must be '
         'a multiple of evaluation.num_chips '
         f'({config.evaluation.num_chips})')
+  checks.is_member('evaluation.adapt_anew', config.evaluation.adapt_anew,
+                   ('never', 'before_each_test'))
   _check_times(config)
   hardware_settings.check(config)
   sweep_settings.check(config)
@@ -232,11 +234,24 @@ def _check_times(config):
     if not last_s < value < INF:
       raise ValueError(f'config.{field} = {value}: must be later than the last '
                        f'write, at {last_s} s')
+    if config.evaluation.adapt_anew != 'never':
+      _check_anew(config, field, value)
   delay_s = config.adapt.t_prog_s - config.adapt.t_read_s
   if config.adapt.event_interval_s <= delay_s and config.adapt.num_events > 1:
     raise ValueError(
         f'config.adapt.event_interval_s = {config.adapt.event_interval_s}: '
         f'must exceed the {delay_s} s from reading to writing')
+
+
+def _check_anew(config, field, value):
+  """Raises ValueError where a chip is adapted anew before it was tested."""
+  query_s = config.training.t_query_s
+  first_s = 2 * query_s - config.adapt.t_read_s
+  if query_s < value < first_s:
+    raise ValueError(
+        f'config.{field} = {value}: must be at most training.t_query_s '
+        f'({query_s}), or at least {first_s} for evaluation.adapt_anew, whose '
+        f'support set is shown {query_s - config.adapt.t_read_s} s before')
 
 
 def _get(config, field):

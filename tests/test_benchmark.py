@@ -30,7 +30,8 @@ from meta_analog.devices import pcm
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = {'training__tasks_per_step': 4, 'training__tasks_per_chip': 2,
-         'network__hidden_sizes': (4, 4), 'network__num_time_steps': 6}
+         'network__hidden_sizes': (4, 4), 'network__num_time_steps': 6,
+         'network__input_channels': 1}
 
 
 def test_work_is_counted_as_six_operations_a_weight_sample_and_step():
@@ -39,7 +40,7 @@ def test_work_is_counted_as_six_operations_a_weight_sample_and_step():
 
 
 def test_the_sizes_are_those_of_the_config():
-  assert steps.sizes(pcm_config.get_config()) == (1, 40, 40, 1)
+  assert steps.sizes(pcm_config.get_config()) == (8, 40, 40, 1)
 
 
 @pytest.mark.parametrize('power', [0.0, 1.0, 2.05])
@@ -111,14 +112,18 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
   asked = []
 
   def make_step(config, learner_fn=None):
-    asked.append((config.training.tasks_per_step, learner_fn))
+    c = config.training
+    asked.append((c.tasks_per_step, learner_fn, c.chips_per_chunk))
     return step
 
   monkeypatch.setattr(steps, 'make_step', make_step)
+  monkeypatch.setattr(steps.jax, 'device_count', lambda: 1)
   out = steps.compare(config, learner.make, 1e9, num_rounds=2,
                       tasks_of_memory=(8,))
-  assert asked == [(4, None), (4, learner.make), (8, None)]
-  for name in ('ours_s', 'textbook_s', 'ratio', 'compile_s'):
+  assert asked == [
+      (4, None, 1), (4, learner.make, 2), (4, learner.make, 1), (8, None, 1)]
+  for name in ('ours_s', 'textbook_s', 'ratio', 'ratio_same_chunks',
+               'compile_s'):
     assert out[name] > 0, name
   assert out['operations'] == 6 * 4 * 40 * 6 * (4 + 16 + 4)
   assert out['fraction_of_matmul_rate'] == pytest.approx(

@@ -181,14 +181,33 @@ def test_another_override_tests_again_but_never_trains_over_a_run(
   assert [len(case['missing']) for case in table['cases']] == [2, 2]
 
 
-def test_a_run_that_was_trained_anew_is_tested_anew(fake, tmp_path):
-  config = _config(TRAINED, TESTED, seeds=(0,))
+def test_a_finished_run_of_before_a_field_that_changes_nothing_stays(
+    fake, tmp_path):
+  config = _config(TRAINED, seeds=(0,))
   grid.run(config, str(tmp_path))
   fake.begun.clear()
-  (tmp_path / 'runs/a/seed=0/summary.json').unlink()
-  fake.scores['a/seed=0'] = 0.3
+  path = tmp_path / 'runs/a/seed=0/config.json'
+  older = files.read_json(path)
+  assert older['evaluation'].pop('adapt_anew') == 'never'
+  files.write_json(path, older)
   grid.run(config, str(tmp_path))
-  assert fake.begun == ['a/seed=0', 'b/seed=0']
+  assert fake.begun == []
+  older['seed'] = 7
+  files.write_json(path, older)
+  with pytest.raises(faults.Fault, match='another seed'):
+    grid.run(config, str(tmp_path))
+
+
+def test_a_run_that_was_trained_anew_is_tested_anew(fake, tmp_path):
+  config, run = _config(TRAINED, TESTED, seeds=(0,)), tmp_path / 'runs/a/seed=0'
+  grid.run(config, str(tmp_path))
+  fake.begun.clear()
+  summary = files.read_json(run / 'summary.json')
+  summary['training']['wall_s'] += 1.0
+  files.write_json(run / 'summary.json', summary)
+  history.finish(run, 'summary.json')
+  grid.run(config, str(tmp_path))
+  assert fake.begun == ['b/seed=0']
 
 
 def test_a_job_that_fails_is_named_with_its_log_and_the_rest_is_in_the_table(

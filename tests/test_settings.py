@@ -86,6 +86,7 @@ BAD = {
     'evaluation.t_test_s': 100.5,
     'evaluation.after_s': (151.0, -1.0),
     'evaluation.noise_scale': -0.5,
+    'evaluation.adapt_anew': 'daily',
 }
 
 
@@ -119,6 +120,9 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
     # One step of a device that goes both ways is 1 uS.
     {'device': 'ideal', 'adapt.write': 'verified',
      'verification.tolerance_uS': 0.45},
+    # The support set would be shown before the first query.
+    {'evaluation.adapt_anew': 'before_each_test',
+     'evaluation.after_s': (251.0, 201.0)},
     {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 4.0},
     {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 13.0},
     {'adapt.refresh': 'update_ready', 'adapt.refresh_ceiling_uS': 0.0},
