@@ -5,6 +5,8 @@
 The network of configs/omniglot.py on what a neuromorphic camera saw: events,
 binned by time step. The folder of the recordings is named by META_ANALOG_DATA
 or --config.task.data_dir.
+
+No result of a full training is recorded yet.
 """
 
 import ml_collections

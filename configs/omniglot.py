@@ -5,6 +5,8 @@
 A spiking convolutional network whose every layer is on PCM, with programming
 error, drift and read noise. Hidden layers are meta-trained and then left as
 they are; a new task writes the output layer alone, once.
+
+No result of a full training is recorded yet.
 """
 
 import ml_collections
