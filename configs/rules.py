@@ -64,8 +64,6 @@ SOURCES = {'hidden_program': 'programming error of hidden layers',
            'drift_spread': 'spread of the drift'}
 SILENT = {f'noise.{source}': 0.0 for source in SOURCES}
 EXACT = {'periphery.dac_bits': 32, 'periphery.adc_bits': 32}
-# The events of an adaptation anew take longer than from 151 s to 251 s.
-LATE_S = (251.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
 # The PCM rows, and each with a pulse memory that programming leaves alone.
 PCM_ROWS = (
     ('pcm', 'one event of blind pulses', 'pcm', {'251': 0.15}),
@@ -91,7 +89,7 @@ ROWS = (
     *(trained(f'{name}_memory', MEMORY_1, label, config, MEMORY, wanted)
       for name, label, config, wanted in PCM_ROWS),
     trained('rate', OTHER, 'one event, rate-coded neurons', 'pcm',
-            {'network.neuron': 'rate'}),
+            {'network.neuron': 'rate', 'training.rate_max_Hz': 1000.0}),
     trained('direct', OTHER, 'one event, x as one current', 'pcm',
             {'network.input_channels': 1}),
     trained('delta', OTHER, 'delta rule, last layer', 'pcm:delta'),
@@ -103,15 +101,23 @@ ROWS = (
       for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
     tested('untrained', 'one event, no meta-training', 'pcm',
            params='initial'),
+    tested('untrained_closed_loop', 'three events, no meta-training',
+           'closed_loop', params='initial'),
+    *(tested(f'{name}_twice', f'{label}, twice the noise', name,
+             {'evaluation.noise_scale': 2.0})
+      for name, label in (('pcm', 'one event'),
+                          ('rate', 'one event, rate-coded neurons'))),
     tested('drift_left', 'three events, drift left', 'closed_loop',
            {'crossbar.drift_compensation': 'none'}, group=RETENTION),
     tested('drift_measured', 'three events, drift measured', 'closed_loop',
            {'crossbar.drift_compensation': 'global'}, group=RETENTION),
     tested('adapted_anew', 'three events, anew before each test',
-           'closed_loop', {'evaluation.adapt_anew': 'before_each_test',
-                           'evaluation.after_s': LATE_S}, group=RETENTION),
+           'closed_loop', {'evaluation.adapt_anew': 'before_each_test'},
+           group=RETENTION),
     tested('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
            group=ABLATION),
+    tested('rate_off_all', 'one event, rate-coded neurons, no source', 'rate',
+           SILENT | EXACT, group=ABLATION),
     *(tested(f'off_{source}', f'one event, without {words}', 'pcm',
              {f'noise.{source}': 0.0}, group=ABLATION)
       for source, words in SOURCES.items()),

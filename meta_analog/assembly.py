@@ -11,6 +11,7 @@ import ml_collections
 
 from meta_analog import base
 from meta_analog import budgets
+from meta_analog import chips
 from meta_analog import coding
 from meta_analog import compensation as compensation_lib
 from meta_analog import convolution
@@ -114,7 +115,7 @@ def assemble(
     made = lambda layer: _with_stuck(config, _make_device(
         config, noise_scale, max_pulses, device_noise, layer))
     periphery = network.periphery
-    hardware = learner_lib.Hardware(
+    hardware = chips.Hardware(
         made('output'), model, network._replace(
             periphery=periphery._replace(
                 gain_std=noise_scale * periphery.gain_std,
@@ -252,7 +253,7 @@ def _make_times(config):
   if c.write == 'verified':
     duration_s = budgets.longest_s(
         budgets.Budget(**config.verification))
-  # Calibrated at the latest when the next event or the query begins.
+  # Calibrated at the latest when the next event or the first test begins.
   room_s = hardware_settings.settle_room_s(config)
   return learner_lib.Times(
       calibrate_s=config.crossbar.calibrate_after_s, write_delay_s=delay_s,

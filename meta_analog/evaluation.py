@@ -99,7 +99,7 @@ def make_test(
     targets_uS = presentation.targets(theta, setup.network)
     return result, _chip_arrays(targets_uS, out['chip'], adapted)
 
-  return lambda params, key: training.sharded_map(
+  return lambda params, key: sharding.map_chips(
       one_chip, c.num_chips, (params, setup.task.data), key,
       jnp.float32(c.noise_scale))
 
@@ -121,7 +121,7 @@ def run(
     compiled: of `compile_test`, where that was done ahead.
 
   Returns:
-    The layout of evaluation.npz: support_x, support_y, query_x, query_y
+    Arrays for `layout`: support_x, support_y, query_x, query_y
     [B, N, .], without x where latent_* says it; query_before [B, N, O];
     query_after [B, D, N, O]; after_s [D]; loss_all_steps [B, D]; pulses,
     resets, reads, devices [B], of all events;
@@ -145,6 +145,31 @@ def run(
       'chip_index': np.repeat(np.arange(c.num_chips),
                               c.num_tasks // c.num_chips)}
   return merged, {name: np.asarray(value)[0] for name, value in chips.items()}
+
+
+def layout(
+    config: ml_collections.ConfigDict, results: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of evaluation.npz.
+
+  Args:
+    config: checked.
+    results: of `run`.
+
+  Returns:
+    What `run` returns, but for query_after, which is that of the main test,
+    evaluation.t_test_s; query_after_by_time [B, D, N, O] has all dates. Inputs
+    and outputs of one number have no axis of their own: support_x, support_y,
+    query_x, query_y, query_before and query_after are then [B, N].
+  """
+  date = results['after_s'].tolist().index(config.evaluation.t_test_s)
+  by_time = results['query_after']
+  out = results | {'query_after': by_time[:, date]}
+  for name in ('support_x', 'support_y', 'query_x', 'query_y', 'query_before',
+               'query_after'):
+    if name in out and out[name].ndim == 3 and out[name].shape[-1] == 1:
+      out[name] = out[name][..., 0]
+  return out | {'query_after_by_time': by_time}
 
 
 def summarize(

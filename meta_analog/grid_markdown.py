@@ -1,6 +1,7 @@
 """The table of a grid as text, from what table.json holds alone."""
 
 from collections.abc import Iterator
+import math
 from typing import Any
 
 import rich.table
@@ -70,13 +71,15 @@ def main_time(table: dict[str, Any]) -> str:
 
 
 def number(result: dict[str, float | None] | None) -> str:
-  """Returns '0.129 ± 0.009', as many digits as the interval calls for."""
+  """Returns '0.129 ± 0.009', with at least a digit of the interval."""
   if result is None:
     return ''
   mean, half = result['mean'], result.get('ci95')
   digits = 3 if abs(mean) >= 0.02 else 4
   if half is None:
     return f'{mean:.{digits}f}'
+  if half > 0:
+    digits = max(digits, math.ceil(-math.log10(half)))
   return f'{mean:.{digits}f} ± {half:.{digits}f}'
 
 
@@ -109,7 +112,7 @@ def _table(table, kind, cases) -> Iterator[str]:
          f'{first["num_tasks"]} held-out tasks and {first["num_chips"]} fresh '
          'chips for each seed:')
   yield ''
-  names = (*COLUMNS, f'after, {span(times[0])}', 'wanted',
+  names = (*COLUMNS, f'after, {span(times[0])}', 'change', 'wanted',
            *(span(time) for time in times[1:]), *LATER)
   yield _line(names)
   yield _line('---' for _ in names)
@@ -120,6 +123,12 @@ def _table(table, kind, cases) -> Iterator[str]:
       if group:
         yield _line([f'**{group}**'] + [''] * (len(names) - 1))
     yield _line(_cells(case, times))
+  simple = {name: result for name, result in cases[0]['all'][
+      'baselines'].items() if name != RIDGE}
+  if simple:
+    yield ''
+    yield f'On the tasks of {cases[0]["name"]}: ' + ', '.join(
+        f'{name} {number(result)}' for name, result in simple.items()) + '.'
 
 
 def _cells(case, times):
@@ -136,7 +145,8 @@ def _cells(case, times):
       case['label'], _config(case),
       ', '.join(map(str, last['devices_per_polarity'])),
       ', '.join(map(str, last['hidden_sizes'])), _seeds(case),
-      number(all_['before']), at[0], _wanted(case, *times), *at[1:],
+      number(all_['before']), at[0], _change(all_.get('change')),
+      _wanted(case, *times), *at[1:],
       number(all_['baselines'].get(RIDGE)), f'{all_["pulses_per_task"]:.0f}',
       f'{all_["devices_written_per_task"]:.0f} of '
       f'{last["write"]["devices_total"]}',
@@ -156,6 +166,12 @@ def _config(case):
     return code
   state = 'as trained' if case['params'] == 'trained' else 'untrained'
   return ', '.join(filter(None, [f'{case["of"]} {state}', code]))
+
+
+def _change(result):
+  """Returns '+0.012 ± 0.003'."""
+  text = number(result)
+  return f'+{text}' if text and result['mean'] >= 0 else text
 
 
 def _rate(rate_Hz):
@@ -187,7 +203,8 @@ def _notes(table):
   """Returns what the marks in the cells mean."""
   return (f'{MARK}: a mean rate above {RATE_MAX_HZ:g} Hz. "training" is the '
           'wall time of one seed, without its test; a row without one tests '
-          'nets of another row again. table.json holds every seed with the '
+          'nets of another row again, and "change" is the difference to that '
+          'row, paired by seed. table.json holds every seed with the '
           'interval over its chips, and both intervals of each mean.')
 
 

@@ -94,11 +94,6 @@ def make(
               tuple(dict(row) for row in config.references))
 
 
-def time_key(time_s: float) -> str:
-  """Returns a time as summary.json writes it, '251'."""
-  return f'{time_s:.12g}'
-
-
 def trained_folder(folder: pathlib.Path, case: str, seed: int) -> pathlib.Path:
   """Returns the folder of a trained case's run."""
   return folder / 'runs' / case / f'seed={seed}'

@@ -62,6 +62,12 @@ def collect(
     cases.append(declared | {
         'seeds': rows, 'missing': missing,
         'all': summarize(rows) if rows else None})
+  named = {case['name']: case for case in cases}
+  main = f'{plan.times_s[0]:.12g}'
+  for case in cases:
+    if case['of'] and case['all'] and case['params'] == 'trained':
+      case['all']['change'] = change(
+          case['seeds'], named[case['of']]['seeds'], main)
   return {'seeds': list(plan.seeds), 'times_s': list(plan.times_s),
           'interval': INTERVAL, 'cases': cases,
           'references': list(plan.references)}
@@ -75,19 +81,21 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
   Returns:
     'before', each of 'after_by_time_s' and of 'baselines' as `combine` gives
-    them; the means of 'pulses_per_task', 'devices_written_per_task',
-    'firing_rate_hz' and, of a trained case, 'wall_s'.
+    them (but what was measured elsewhere, for it is the same for every seed);
+    the means of 'pulses_per_task', 'devices_written_per_task',
+    'firing_rate_hz' and, of a trained case, 'wall_s'. `collect` adds 'change'.
   """
   mean = lambda get: float(np.mean([get(row) for row in rows]))
   times = [time for time in rows[0]['after_by_time_s']
            if all(time in row['after_by_time_s'] for row in rows)]
   walls = [row['training']['wall_s'] for row in rows
            if row['training']['wall_s'] is not None]
-  shared = set.intersection(*(set(row['baselines']) for row in rows))
+  own = [{name: result for name, result in row['baselines'].items()
+          if 'source' not in result} for row in rows]
   return {
       'baselines': {
-          name: combine([row['baselines'][name] for row in rows])
-          for name in rows[0]['baselines'] if name in shared},
+          name: combine([results[name] for results in own])
+          for name in own[0] if all(name in results for results in own)},
       'before': combine([row['before'] for row in rows]),
       'after_by_time_s': {
           time: combine([row['after_by_time_s'][time] for row in rows])
@@ -98,6 +106,33 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
       'firing_rate_hz': [float(x) for x in np.mean(
           [row['firing_rate_hz'] for row in rows], axis=0)],
       'wall_s': float(np.mean(walls)) if walls else None}
+
+
+def change(
+    rows: Sequence[dict[str, Any]], of: Sequence[dict[str, Any]], time: str
+) -> dict[str, float | None] | None:
+  """Returns what other conditions change, pair by pair.
+
+  A net is tested again on the tasks and the chips of its first test, so that
+  the spread of these and of trainings falls out of the difference.
+
+  Args:
+    rows: of the seeds of the case that tests nets again.
+    of: of those that it tests.
+    time: key of 'after_by_time_s'.
+
+  Returns:
+    'mean' and 'ci95', of Student's t over the differences of the seeds that
+    both have; None where there is none.
+  """
+  at = lambda row: row['after_by_time_s'].get(time, {}).get('mean')
+  first = {row['seed']: at(row) for row in of}
+  pairs = [at(row) - first[row['seed']] for row in rows
+           if None not in (at(row), first.get(row['seed']))]
+  if not pairs:
+    return None
+  found = combine([{'mean': pair, 'ci95': None} for pair in pairs])
+  return {'mean': found['mean'], 'ci95': found['ci95_seeds']}
 
 
 def combine(results: Sequence[dict[str, float | None]]) -> dict[str, Any]:

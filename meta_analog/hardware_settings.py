@@ -55,10 +55,16 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def settle_room_s(config: ml_collections.ConfigDict) -> float:
-  """Returns the time from the last write's start to what comes next, s."""
+  """Returns the time from the last write's start to what comes next, s.
+
+  The next event, or the earliest date of a query or a test: what is measured
+  after it cannot serve it.
+  """
   adapt = config.adapt
   last_s = adapt.t_prog_s + (adapt.num_events - 1) * adapt.event_interval_s
-  room_s = config.training.t_query_s - last_s
+  first_s = min(config.training.t_query_s, config.evaluation.t_test_s,
+                *config.evaluation.after_s)
+  room_s = first_s - last_s
   if adapt.num_events > 1:
     delay_s = adapt.t_prog_s - adapt.t_read_s
     room_s = min(room_s, adapt.event_interval_s - delay_s)

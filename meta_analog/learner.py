@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
-from meta_analog import compensation
+from meta_analog import chips
 from meta_analog import crossbar as xbar
 from meta_analog import lif
 from meta_analog import periphery as peri
@@ -38,29 +38,8 @@ class Times(NamedTuple):
   reference_s: float  # chip time that predictions are wanted for
 
 
-class Chip(NamedTuple):
-  """A programmed chip and the settings of its digital periphery."""
-
-  crossbars: tuple[xbar.Crossbar, ...]
-  columns: tuple[peri.Columns, ...]
-  baselines: tuple[compensation.Baseline | None, ...]  # of each layer
-  rule: rules.RuleParams
-  programmed: writing.Counts  # of all layers, where pulses were modelled
-
-
-class Hardware(NamedTuple):
-  """What a chip is made of."""
-
-  device: base.Device
-  model: base.Device  # the same technology without noise
-  network: presentation.Network
-  program_fn: writing.ProgramFn = writing.statistical
-  write_fn: writing.WriteFn = writing.open_loop()
-  hidden_device: base.Device | None = None  # of hidden layers, where it differs
-
-
 def make(
-    hardware: Hardware,
+    hardware: chips.Hardware,
     rule: rules.Rule,
     times: Times,
     *,
@@ -71,7 +50,7 @@ def make(
   """Returns the learner.
 
   Args:
-    hardware: see `Hardware`.
+    hardware: see `chips.Hardware`.
     rule: see `rules.Rule`.
     times: see `Times`; the controller's table of pulses is made for its
       reference_s.
@@ -81,17 +60,17 @@ def make(
     ask_fn: `ask` by default, or another form of it.
 
   Returns:
-    A `base.Learner` over `presentation.Theta` and `Chip`.
+    A `base.Learner` over `presentation.Theta` and `chips.Chip`.
   """
   network = hardware.network
   ask_fn = ask_fn or functools.partial(ask, present_fn)
 
   def init(key, theta):
-    return program_chip(key, hardware, theta, times.calibrate_s)
+    return chips.program_chip(key, hardware, theta, times.calibrate_s)
 
   def predict(key, chip, inputs, time_s):
     key_view, key_run = jax.random.split(key)
-    views, _ = view_all(key_view, hardware, chip, time_s)
+    views, _ = chips.view_all(key_view, hardware, chip, time_s)
     seen = present_fn(key_run, network, views, inputs)
     info = {'rate_Hz': seen.rate_Hz}
     if keep_trace:
@@ -100,7 +79,7 @@ def make(
 
   def update(key, chip, support, time_s):
     key_view, key_run, key_write = jax.random.split(key, 3)
-    views, measured = view_all(key_view, hardware, chip, time_s)
+    views, measured = chips.view_all(key_view, hardware, chip, time_s)
     if rule.first_order:
       views = jax.lax.stop_gradient(views)
     seen, wanted = ask_fn(key_run, network, rule, views, support, chip.rule)
@@ -117,110 +96,6 @@ def make(
                   'g_uS': g_uS, 'write': write}
 
   return base.Learner(init, predict, update)
-
-
-def program_chip(
-    key: jax.Array, hardware: Hardware, theta: presentation.Theta,
-    calibrate_s: float
-) -> Chip:
-  """Returns a fresh chip, programmed at time 0 and calibrated later.
-
-  Args:
-    key: consumed.
-    hardware: see `Hardware`.
-    theta: meta-parameters.
-    calibrate_s: chip time of the drift calibration.
-
-  Returns:
-    A `Chip`.
-  """
-  network = hardware.network
-
-  def program(key, device, layer, targets_uS, num_devices):
-    key_devices, key_columns = jax.random.split(key)
-    gain_per_uS = jnp.exp(layer.log_gain)
-    crossbar, counts = hardware.program_fn(
-        key_devices, device, hardware.model, targets_uS, gain_per_uS)
-    weight_max = gain_per_uS * network.span_uS * num_devices
-    columns = peri.make_columns(
-        key_columns, network.periphery, *layer.u.shape, weight_max)
-    return crossbar, columns, counts
-
-  key_program, key_calibrate = jax.random.split(key)
-  keys = jax.random.split(key_program, len(theta.layers))
-  on = [device_of(hardware, i) for i in range(len(theta.layers))]
-  made = map(program, keys, on, theta.layers,
-             presentation.targets(theta, network), network.num_devices)
-  crossbars, columns, counts = zip(*made)
-  total = jax.tree.map(lambda *values: sum(values), *counts)
-  chip = Chip(crossbars, columns, (None,) * len(crossbars), theta.rule, total)
-  keys = jax.random.split(key_calibrate, len(crossbars))
-  return chip._replace(baselines=tuple(
-      _calibrate(key, hardware, chip, i, jnp.float32(calibrate_s),
-                 network.compensation.clock(jnp.float32(calibrate_s)))
-      for i, key in enumerate(keys)))
-
-
-def device_of(hardware: Hardware, i: int) -> base.Device:
-  """Returns the device of layer i."""
-  is_output = i == len(hardware.network.num_devices) - 1
-  return hardware.device if is_output else (
-      hardware.hidden_device or hardware.device)
-
-
-def view_all(
-    key: jax.Array, hardware: Hardware, chip: Chip, time_s: jax.Array
-) -> tuple[tuple[peri.View, ...], tuple[jax.Array | None, ...]]:
-  """Returns what a presentation sees of every layer, and what was measured.
-
-  Args:
-    key: consumed.
-    hardware: see `Hardware`.
-    chip: state.
-    time_s: chip time.
-
-  Returns:
-    Views, and the outputs [B, O] by which each layer's drift was measured.
-  """
-  keys = jax.random.split(key, len(chip.crossbars))
-  seen = [view_layer(k, hardware, chip, i, time_s)
-          for i, k in enumerate(keys)]
-  views, measured = zip(*seen)
-  return views, measured
-
-
-def view_layer(
-    key: jax.Array, hardware: Hardware, chip: Chip, i: int, time_s: jax.Array
-) -> tuple[peri.View, jax.Array | None]:
-  """Returns the view of layer i, and its drift measurement; see `view_all`."""
-  view, outputs = _look(key, hardware, chip, i, time_s)
-  factor = hardware.network.compensation.factor(
-      chip.baselines[i], outputs, time_s)
-  return view._replace(factor=factor), outputs
-
-
-def _look(key, hardware, chip, i, time_s):
-  """Returns the view of layer i without compensation, and a measurement."""
-  network = hardware.network
-  key_read, key_measure = jax.random.split(key)
-  crossbar = chip.crossbars[i]
-  reading = xbar.read(
-      key_read, device_of(hardware, i), crossbar, time_s, network.fresh_share)
-  view = presentation.look(reading, chip.columns[i], crossbar.gain_per_uS,
-                           network, network.num_devices[i])
-  if not network.compensation.measures:
-    return view, None
-  return view, jax.lax.stop_gradient(
-      compensation.probe(key_measure, network.periphery, view))
-
-
-def _calibrate(key, hardware, chip, i, time_s, level):
-  """Returns the baseline of layer i, from two reads, or None."""
-  if not hardware.network.compensation.measures:
-    return None
-  first, second = (_look(k, hardware, chip, i, time_s)[1]
-                   for k in jax.random.split(key))
-  return compensation.calibrate(first, second, jax.lax.stop_gradient(level))
 
 
 def ask(
@@ -308,12 +183,13 @@ def _write_layer(
       delta_w / jnp.reshape(factor, (1, -1)), encode_fn, write_s,
       times.reference_s)
   crossbar, counts = hardware.write_fn(
-      key_write, device_of(hardware, i), hardware.model, crossbar, request)
+      key_write, chips.device_of(hardware, i), hardware.model, crossbar,
+      request)
   replace = lambda items, item: items[:i] + (item,) + items[i + 1:]
   chip = chip._replace(crossbars=replace(chip.crossbars, crossbar))
   # The write is no drift: the factor goes on from where it was, by the clock.
   settled_s = write_s + times.write_duration_s + times.settle_s
-  baseline = _calibrate(
+  baseline = chips.calibrate(
       key_settle, hardware, chip, i, settled_s, factor_at(settled_s))
   return (chip._replace(baselines=replace(chip.baselines, baseline)),
           counts._asdict())

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import conductances
 from meta_analog import crossbar as xbar
 from meta_analog import gaussian
 from meta_analog import lif
@@ -81,7 +82,7 @@ class CrossbarLinear(hk.Module):
     layer = layer_params(
         inputs.shape[-1], self._num_outputs, self._weight_std,
         self._weight_max, self._span_uS * self._num_devices)
-    targets_uS = xbar.targets_from_parameters(
+    targets_uS = conductances.targets_from_parameters(
         layer.u, self._span_uS, self._floor_uS, self._num_devices)
     key_program, key_read, key_fresh = jax.random.split(hk.next_rng_key(), 3)
     state = xbar.program(key_program, self._device, self._model, targets_uS,
@@ -158,7 +159,7 @@ def layer_params(
   """
   def initial_u(shape, dtype):
     weights = weight_std * jax.random.normal(hk.next_rng_key(), shape, dtype)
-    return xbar.parameters_from_weights(
+    return conductances.parameters_from_weights(
         weights, weight_max / span_uS, span_uS, 1)
 
   log_gain = jnp.log(jnp.float32(weight_max / span_uS))

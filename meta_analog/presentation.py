@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from meta_analog import coding
 from meta_analog import compensation as compensation_lib
+from meta_analog import conductances
 from meta_analog import convolution
 from meta_analog import crossbar as xbar
 from meta_analog import lif
@@ -215,7 +216,7 @@ def exact_views(theta: Theta, network: Network) -> tuple[peri.View, ...]:
 def targets(theta: Theta, network: Network) -> tuple[jax.Array, ...]:
   """Returns the target conductances of every layer, [P, D, I, O], uS."""
   return tuple(
-      xbar.targets_from_parameters(
+      conductances.targets_from_parameters(
           layer.u, network.span_uS, network.floor_uS, num_devices)
       for layer, num_devices in zip(theta.layers, network.num_devices))
 

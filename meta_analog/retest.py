@@ -149,7 +149,7 @@ def _test(config, source, folder, say):
   results, _ = evaluation.run(config, setup, state.params, keys[2])
   with files.replacing(folder / 'evaluation.npz') as partial:
     with partial.open('wb') as file:
-      np.savez_compressed(file, **results)
+      np.savez_compressed(file, **evaluation.layout(config, results))
   summary = write_up.summarize(
       config, setup, state, results, keys[3], write_up.make(config, setup))
   return summary | {'of': origin(source), 'training': {

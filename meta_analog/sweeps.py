@@ -110,7 +110,7 @@ def grouped_map(fn: Callable[[Any], Any], width: int, items: Any) -> Any:
     fn: of one item.
     width: items that are vectorised together; divides their number. Of 1, fn is
       not batched at all, for XLA for CPU of jaxlib 0.10.2 crashes in a batch of
-      one (see `training.sharded_sum`).
+      one (see `sharding.sum_chips`).
     items: pytree of arrays [M, ...].
 
   Returns:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import chips
 from meta_analog import crossbar as xbar
 from meta_analog import gaussian
 from meta_analog import learner
@@ -27,7 +28,7 @@ from meta_analog import rules
 
 
 def make(
-    hardware: learner.Hardware, rule: rules.Rule, times: learner.Times, *,
+    hardware: chips.Hardware, rule: rules.Rule, times: learner.Times, *,
     keep_trace: bool = False
 ) -> base.Learner:
   """Returns the learner; the arguments are those of `learner.make`."""

@@ -84,7 +84,8 @@ def finish(
     compiled: of `make`.
   """
   results, chip = arrays
-  for name, values in (('evaluation', results), ('chip', chip)):
+  for name, values in (('evaluation', evaluation.layout(config, results)),
+                       ('chip', chip)):
     with files.replacing(folder / f'{name}.npz') as partial:
       with partial.open('wb') as file:
         np.savez_compressed(file, **values)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from meta_analog import chips
 from meta_analog import compensation as compensation_lib
 from meta_analog import learner as learner_lib
 from meta_analog import lif
@@ -64,7 +65,7 @@ def network(
 def make(devices, net=None, *, keep_trace=False, **rule):
   """Returns a learner; rule overrides the nearest delta rule of 4 bits."""
   settings = {'rule': 'delta', 'encoding': 'nearest', 'update_bits': 4}
-  hardware = learner_lib.Hardware(*devices, net or network())
+  hardware = chips.Hardware(*devices, net or network())
   return learner_lib.make(
       hardware, rules.make(**{**settings, **rule}), TIMES,
       keep_trace=keep_trace)

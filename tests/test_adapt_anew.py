@@ -9,6 +9,7 @@ import small_networks as small
 from configs import pcm
 from meta_analog import assembly
 from meta_analog import base
+from meta_analog import conductances
 from meta_analog import crossbar as xbar
 from meta_analog import evaluation
 from meta_analog import learner as learner_lib
@@ -29,8 +30,10 @@ def linear(reference_s=151.0):
     return xbar.read(jax.random.key(0), device, crossbar, time_s, 0).weights
 
   def init(key, theta):
-    return xbar.program(key, device, device, xbar.targets_from_parameters(
-        theta, 10.0, 0.1, NUM_DEVICES), jnp.float32(1.0), jnp.float32(0.0))
+    targets_uS = conductances.targets_from_parameters(
+        theta, 10.0, 0.1, NUM_DEVICES)
+    return xbar.program(key, device, device, targets_uS, jnp.float32(1.0),
+                        jnp.float32(0.0))
 
   def predict(key, chip, inputs, time_s):
     return _with_one(inputs) @ weights(chip, time_s), {}

@@ -301,6 +301,16 @@ def test_a_config_json_that_is_not_that_of_the_checkpoints_is_not_tested(
     workdir.check_of_run(claimed, tmp_path)
 
 
+@pytest.mark.parametrize('field, value', [
+    ('network.hidden_sizes', (3, 5)), ('network.input_channels', 2)])
+def test_a_net_is_not_tested_as_one_of_another_shape(
+    claimed, tmp_path, field, value):
+  other = pcm.get_config('tiny')
+  other.update_from_flattened_dict({field: value})
+  with pytest.raises(settings.InputError, match=field):
+    workdir.check_of_run(other, tmp_path)
+
+
 def test_a_changed_result_is_seen(tmp_path):
   files.write_json(tmp_path / 'summary.json', {'after': 0.125})
   history.finish(tmp_path, 'summary.json')

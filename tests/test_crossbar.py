@@ -11,6 +11,7 @@ import oracles_network as oracles
 import pytest
 import small_networks as small
 
+from meta_analog import conductances
 from meta_analog import crossbar as xbar
 from meta_analog import synapse
 from meta_analog.devices import ideal
@@ -36,7 +37,7 @@ table = jax.jit(xbar.staircases, static_argnums=(0, 2))
 
 @functools.partial(jax.jit, static_argnames=('num_devices',))
 def targets(u, num_devices):
-  return xbar.targets_from_parameters(u, SPAN_uS, FLOOR_uS, num_devices)
+  return conductances.targets_from_parameters(u, SPAN_uS, FLOOR_uS, num_devices)
 
 
 def program(pair, u, num_devices, seed=0):
@@ -52,13 +53,13 @@ def program(pair, u, num_devices, seed=0):
 def test_weights_survive_the_round_trip_through_targets(num_devices, seed):
   largest = GAIN * SPAN_uS * num_devices
   weights = uniform(seed, SHAPE, -0.99 * largest, 0.99 * largest)
-  u = xbar.parameters_from_weights(weights, GAIN, SPAN_uS, num_devices)
+  u = conductances.parameters_from_weights(weights, GAIN, SPAN_uS, num_devices)
   found = xbar.weights_from_targets(targets(u, num_devices), GAIN)
   np.testing.assert_allclose(found, weights, atol=1e-4 * largest)
 
 
 def test_weight_beyond_the_range_gets_the_largest_that_fits():
-  u = xbar.parameters_from_weights(
+  u = conductances.parameters_from_weights(
       jnp.array([[100.0, -100.0]]), GAIN, SPAN_uS, 1)
   found = xbar.weights_from_targets(targets(u, 1), GAIN)
   np.testing.assert_allclose(
@@ -82,8 +83,9 @@ def test_only_one_polarity_leaves_the_floor():
 @devices_per_polarity
 def test_weight_has_its_full_gradient_at_zero(num_devices):
   def weight(u):
-    return jnp.sum(xbar.weights_from_targets(
-        xbar.targets_from_parameters(u, SPAN_uS, FLOOR_uS, num_devices), GAIN))
+    targets_uS = conductances.targets_from_parameters(
+        u, SPAN_uS, FLOOR_uS, num_devices)
+    return jnp.sum(xbar.weights_from_targets(targets_uS, GAIN))
 
   np.testing.assert_allclose(
       jax.grad(weight)(jnp.zeros(SHAPE)), GAIN * SPAN_uS * num_devices,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import small_networks as small
 
+from meta_analog import conductances
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import descent_program
@@ -21,7 +22,7 @@ DESIGN = peri.Periphery(dac_bits=8, adc_bits=8, adc_range=4.0)
 
 
 def targets_uS():
-  return xbar.targets_from_parameters(
+  return conductances.targets_from_parameters(
       0.5 * jax.random.normal(jax.random.key(0), SHAPE), SPAN_uS, 0.1,
       NUM_DEVICES)
 

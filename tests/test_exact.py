@@ -10,6 +10,8 @@ import small_networks as small
 from configs import float as float_config
 from configs import pcm
 from meta_analog import base
+from meta_analog import chips
+from meta_analog import conductances
 from meta_analog import crossbar as xbar
 from meta_analog import evaluation
 from meta_analog import exact
@@ -27,7 +29,7 @@ WRITE = exact.write(ideal.shift)
 
 
 def program():
-  targets_uS = xbar.targets_from_parameters(
+  targets_uS = conductances.targets_from_parameters(
       jax.random.normal(jax.random.key(0), SHAPE), 10.0, 0.1, NUM_DEVICES)
   return xbar.program(
       jax.random.key(1), *PAIR, targets_uS, GAIN, jnp.float32(0.0))
@@ -70,7 +72,7 @@ def test_the_gradient_is_that_of_the_change_itself_also_at_0():
 def adapted():
   """Returns (learner, chip, adapted chip, support set, what was seen)."""
   net = small.network(fresh_share=0)
-  hardware = learner_lib.Hardware(*PAIR, net, write_fn=WRITE)
+  hardware = chips.Hardware(*PAIR, net, write_fn=WRITE)
   rule = rules.make(rule='ridge', encoding='nearest', update_bits=2)
   learner = base.Learner(*map(jax.jit, learner_lib.make(
       hardware, rule, small.TIMES)))
@@ -80,7 +82,7 @@ def adapted():
 
   @jax.jit
   def see(chip):
-    views, _ = learner_lib.view_all(
+    views, _ = chips.view_all(
         jax.random.key(1), hardware, chip, T_READ_S)
     return presentation.present(jax.random.key(2), net, views, support.x)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import runs
 
-from meta_analog import experiment
 from meta_analog import files
 from meta_analog import history
+from meta_analog import modes
 
 FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
            'update_sizes')
@@ -73,15 +73,24 @@ def test_the_summary_has_the_promised_fields(finished):
 def test_the_summary_can_be_computed_again_from_evaluation_npz(finished):
   summary = json.loads((finished / 'summary.json').read_text())
   data = np.load(finished / 'evaluation.npz')
-  date = list(data['after_s']).index(251.0)
-  error = np.square(data['query_after'][:, date] - data['query_y']).mean((1, 2))
+  for name in ('support_x', 'support_y', 'query_x', 'query_y', 'query_before',
+               'query_after'):
+    assert data[name].shape == (20, 20), name
+  before = np.square(data['query_before'] - data['query_y'])
+  assert np.isclose(before.mean(), summary['before']['mean'], rtol=1e-5)
+  error = np.square(data['query_after'] - data['query_y']).mean(1)
   assert np.isclose(error.mean(), summary['after']['mean'], rtol=1e-5)
+  for i, time_s in enumerate(data['after_s']):
+    late = np.square(
+        data['query_after_by_time'][:, i, :, 0] - data['query_y'])
+    assert np.isclose(late.mean(), summary['after_by_time_s'][
+        f'{time_s:.12g}']['mean'], rtol=1e-5)
   chips = np.array([error[data['chip_index'] == c].mean() for c in range(4)])
   half = 1.96 * chips.std(ddof=1) / 2
   assert np.isclose(half, summary['after']['ci95'], rtol=1e-4)
   amplitude, phase = data['latent_amplitude'], data['latent_phase']
-  y = amplitude[:, None] * np.sin(5 * data['query_x'][..., 0] + phase[:, None])
-  assert np.allclose(y, data['query_y'][..., 0], atol=1e-4)
+  y = amplitude[:, None] * np.sin(5 * data['query_x'] + phase[:, None])
+  assert np.allclose(y, data['query_y'], atol=1e-4)
 
 
 def test_the_programmed_chip_is_in_range_and_counts_its_pulses(finished):
@@ -195,4 +204,4 @@ def test_evaluate_repeats_the_rows_of_other_variants(tmp_path):
   rows = {'float_ridge': {'mean': 1.0}, 'other': {'mean': 2.0, 'source': 'x'}}
   files.write_json(tmp_path / 'summary.json', {'baselines': rows})
   history.finish(tmp_path, 'summary.json')
-  assert experiment._rows_of_others(None, tmp_path) == {'other': rows['other']}
+  assert modes.rows_of_others(None, tmp_path) == {'other': rows['other']}

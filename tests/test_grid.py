@@ -60,6 +60,8 @@ def test_every_row_of_the_rules_can_be(argument):
     assert job.config.seed == job.seed
     small = job.config.training.num_steps == rules.TINY['training.num_steps']
     assert small == (argument == 'tiny')
+    # Drift is followed through the same dates in every row.
+    assert job.config.evaluation.after_s == pcm.get_config().evaluation.after_s
 
 
 def test_a_row_brings_the_row_that_it_is_of():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from meta_analog import grid_markdown
 from meta_analog import grid_table
 
 
@@ -53,3 +54,34 @@ def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
             for row in means]
   covered = np.mean(np.abs(means.mean(axis=1)) < halves)
   assert abs(covered - 0.95) < 0.01
+
+
+def test_what_was_measured_elsewhere_is_no_mean_over_seeds():
+  elsewhere = _result(0.25) | {'source': 'recorded'}
+  row = {'baselines': {'float_ridge': _result(0.02), 'other': elsewhere},
+         'before': _result(4.0), 'after_by_time_s': {'251': _result(0.1)},
+         'write': {'pulses_per_task': 9.0, 'devices_written_per_task': 9.0},
+         'firing_rate_hz': [90.0], 'training': {'wall_s': 1.0}}
+  assert set(grid_table.summarize([row, row])['baselines']) == {'float_ridge'}
+
+
+@pytest.mark.parametrize('mean, half, text', [
+    (0.129, 0.009, '0.129 ± 0.009'), (0.0123, 0.0014, '0.0123 ± 0.0014'),
+    (0.00081, 0.00004, '0.00081 ± 0.00004'), (0.1, 0.0, '0.100 ± 0.000'),
+    (0.1, None, '0.100')])
+def test_a_number_shows_a_digit_of_its_interval(mean, half, text):
+  assert grid_markdown.number(_result(mean, half)) == text
+
+
+def test_a_change_is_that_of_pairs_of_seeds():
+  row = lambda seed, mean: {
+      'seed': seed, 'after_by_time_s': {'251': _result(mean)}}
+  before = [row(0, 0.1), row(1, 0.5), row(2, 0.9)]
+  after = [row(2, 0.95), row(0, 0.11), row(1, 0.53), row(7, 9.0)]
+  found = grid_table.change(after, before, '251')
+  pairs = np.array([0.05, 0.01, 0.03])
+  assert np.isclose(found['mean'], pairs.mean())
+  assert np.isclose(found['ci95'], stats.t.ppf(0.975, 2) * pairs.std(
+      ddof=1) / 3 ** 0.5, rtol=1e-4)
+  assert grid_table.change(after[3:], before, '251') is None
+  assert grid_table.change(after, before, '86400') is None

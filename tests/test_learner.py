@@ -10,8 +10,8 @@ import pytest
 import small_networks as small
 
 from meta_analog import base
+from meta_analog import chips
 from meta_analog import crossbar as xbar
-from meta_analog import learner as learner_lib
 from meta_analog import lif
 from meta_analog import periphery as peri
 from meta_analog import presentation
@@ -102,9 +102,9 @@ def test_update_without_error_changes_nothing_bit_for_bit(
 
 def outputs_of_update(key, device, chip, samples):
   """Returns what `update` sees of its support set: same keys, same reads."""
-  hardware = learner_lib.Hardware(*DEVICES[device](), small.network())
+  hardware = chips.Hardware(*DEVICES[device](), small.network())
   key_view, key_run, _ = jax.random.split(key, 3)
-  views, _ = learner_lib.view_all(key_view, hardware, chip, T_READ_S)
+  views, _ = chips.view_all(key_view, hardware, chip, T_READ_S)
   return presentation.present(
       key_run, hardware.network, views, samples.x).outputs
 

@@ -14,6 +14,7 @@ from configs import pcm
 from configs import perf
 from meta_analog import assembly
 from meta_analog import base
+from meta_analog import chips
 from meta_analog import crossbar as xbar
 from meta_analog import devices
 from meta_analog import learner as learner_lib
@@ -165,7 +166,7 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
 
   monkeypatch.setattr(xbar, 'read', read_fn)
   learner = learner_lib.make(
-      learner_lib.Hardware(output, hidden, small.network(), program_fn,
+      chips.Hardware(output, hidden, small.network(), program_fn,
                            write_fn, hidden),
       small.rules.make(rule='delta', encoding='nearest', update_bits=4),
       small.TIMES, ask_fn=ask_fn)

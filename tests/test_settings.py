@@ -5,6 +5,7 @@ import pytest
 from configs import float as float_config
 from configs import pcm
 from configs import perf
+from meta_analog import hardware_settings
 from meta_analog import settings
 
 BAD = {
@@ -122,7 +123,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
      'verification.tolerance_uS': 0.45},
     # The support set would be shown before the first query.
     {'evaluation.adapt_anew': 'before_each_test',
-     'evaluation.after_s': (251.0, 201.0)},
+     'evaluation.after_s': (251.0, 301.0)},
     {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 4.0},
     {'adapt.refresh': 'threshold', 'adapt.refresh_level_uS': 13.0},
     {'adapt.refresh': 'update_ready', 'adapt.refresh_ceiling_uS': 0.0},
@@ -155,6 +156,16 @@ def test_verified_programming_and_writing_are_accepted_as_they_are(module):
   config.update_from_flattened_dict({
       'evaluation.programming': 'verified', 'adapt.write': 'verified'})
   settings.check(config)
+
+
+@pytest.mark.parametrize('first_s, room_s', [(145.0, 4.0), (400.0, 19.0)])
+def test_a_written_array_is_measured_before_it_serves_any_test(
+    first_s, room_s):
+  # The last of three events is written at 141 s, the one before 19 s earlier
+  # than the support set is shown again.
+  config = pcm.get_config('closed_loop')
+  config.evaluation.after_s = (500.0, first_s)
+  assert hardware_settings.settle_room_s(config) == room_s
 
 
 @pytest.mark.parametrize('change', [

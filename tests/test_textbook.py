@@ -12,6 +12,7 @@ import pytest
 import small_networks as small
 
 from meta_analog import base
+from meta_analog import chips
 from meta_analog import devices
 from meta_analog import fused
 from meta_analog import learner as learner_lib
@@ -86,7 +87,7 @@ def functions(device, rule, encoding, changes):
       own.pop, ('num_events', 'sizes', 'keep_trace'))
   network = small.network(
       num_devices=(1,) * (len(sizes) - 2) + (2,), **own)
-  hardware = learner_lib.Hardware(*pair, network)
+  hardware = chips.Hardware(*pair, network)
   rule = rules.make(rule=rule, encoding=encoding,
                     update_bits=2 if encoding == 'threshold' else 4, **more)
   learners = [make(hardware, rule, small.TIMES, keep_trace=keep_trace)

@@ -9,6 +9,7 @@ import pytest
 import small_networks as small
 
 from meta_analog import budgets
+from meta_analog import conductances
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import quantize
@@ -27,7 +28,7 @@ PAIR = small.pcm_pair()
 
 
 def program(seed=0):
-  targets_uS = xbar.targets_from_parameters(
+  targets_uS = conductances.targets_from_parameters(
       0.3 * jax.random.normal(jax.random.key(seed), SHAPE), 10.0, 0.1,
       NUM_DEVICES)
   return xbar.program(
@@ -185,7 +186,7 @@ def test_a_verified_write_is_differentiated_as_the_open_loop():
 def test_a_chip_can_be_programmed_from_reset_by_pulses_and_reads():
   budget = budgets.Budget(delay_s=0.25)
   program_fn = writing.verified_program(budget, 40.0, bidirectional=False)
-  targets_uS = xbar.targets_from_parameters(
+  targets_uS = conductances.targets_from_parameters(
       jax.random.normal(jax.random.key(0), SHAPE), 10.0, 0.1, NUM_DEVICES)
   crossbar, counts = jax.jit(lambda key, targets_uS: program_fn(
       key, *PAIR, targets_uS, GAIN))(jax.random.key(1), targets_uS)

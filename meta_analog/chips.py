@@ -1,0 +1,157 @@
+"""A chip: its arrays, its columns, and what a presentation sees of them.
+
+Axes: I in (bias included), O out, L layer, B calibration vector.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog import base
+from meta_analog import compensation
+from meta_analog import crossbar as xbar
+from meta_analog import periphery as peri
+from meta_analog import presentation
+from meta_analog import rules
+from meta_analog import writing
+
+
+class Chip(NamedTuple):
+  """A programmed chip and the settings of its digital periphery."""
+
+  crossbars: tuple[xbar.Crossbar, ...]
+  columns: tuple[peri.Columns, ...]
+  baselines: tuple[compensation.Baseline | None, ...]  # of each layer
+  rule: rules.RuleParams
+  programmed: writing.Counts  # of all layers, where pulses were modelled
+
+
+class Hardware(NamedTuple):
+  """What a chip is made of."""
+
+  device: base.Device
+  model: base.Device  # the same technology without noise
+  network: presentation.Network
+  program_fn: writing.ProgramFn = writing.statistical
+  write_fn: writing.WriteFn = writing.open_loop()
+  hidden_device: base.Device | None = None  # of hidden layers, where it differs
+
+
+def program_chip(
+    key: jax.Array, hardware: Hardware, theta: presentation.Theta,
+    calibrate_s: float
+) -> Chip:
+  """Returns a fresh chip, programmed at time 0 and calibrated later.
+
+  Args:
+    key: consumed.
+    hardware: see `Hardware`.
+    theta: meta-parameters.
+    calibrate_s: chip time of the drift calibration.
+
+  Returns:
+    A `Chip`.
+  """
+  network = hardware.network
+
+  def program(key, device, layer, targets_uS, num_devices):
+    key_devices, key_columns = jax.random.split(key)
+    gain_per_uS = jnp.exp(layer.log_gain)
+    crossbar, counts = hardware.program_fn(
+        key_devices, device, hardware.model, targets_uS, gain_per_uS)
+    weight_max = gain_per_uS * network.span_uS * num_devices
+    columns = peri.make_columns(
+        key_columns, network.periphery, *layer.u.shape, weight_max)
+    return crossbar, columns, counts
+
+  key_program, key_calibrate = jax.random.split(key)
+  keys = jax.random.split(key_program, len(theta.layers))
+  on = [device_of(hardware, i) for i in range(len(theta.layers))]
+  made = map(program, keys, on, theta.layers,
+             presentation.targets(theta, network), network.num_devices)
+  crossbars, columns, counts = zip(*made)
+  total = jax.tree.map(lambda *values: sum(values), *counts)
+  chip = Chip(crossbars, columns, (None,) * len(crossbars), theta.rule, total)
+  keys = jax.random.split(key_calibrate, len(crossbars))
+  return chip._replace(baselines=tuple(
+      calibrate(key, hardware, chip, i, jnp.float32(calibrate_s),
+                 network.compensation.clock(jnp.float32(calibrate_s)))
+      for i, key in enumerate(keys)))
+
+
+def device_of(hardware: Hardware, i: int) -> base.Device:
+  """Returns the device of layer i."""
+  is_output = i == len(hardware.network.num_devices) - 1
+  return hardware.device if is_output else (
+      hardware.hidden_device or hardware.device)
+
+
+def view_all(
+    key: jax.Array, hardware: Hardware, chip: Chip, time_s: jax.Array
+) -> tuple[tuple[peri.View, ...], tuple[jax.Array | None, ...]]:
+  """Returns what a presentation sees of every layer, and what was measured.
+
+  Args:
+    key: consumed.
+    hardware: see `Hardware`.
+    chip: state.
+    time_s: chip time.
+
+  Returns:
+    Views, and the outputs [B, O] by which each layer's drift was measured.
+  """
+  keys = jax.random.split(key, len(chip.crossbars))
+  seen = [view_layer(k, hardware, chip, i, time_s)
+          for i, k in enumerate(keys)]
+  views, measured = zip(*seen)
+  return views, measured
+
+
+def view_layer(
+    key: jax.Array, hardware: Hardware, chip: Chip, i: int, time_s: jax.Array
+) -> tuple[peri.View, jax.Array | None]:
+  """Returns the view of layer i, and its drift measurement; see `view_all`."""
+  view, outputs = _look(key, hardware, chip, i, time_s)
+  factor = hardware.network.compensation.factor(
+      chip.baselines[i], outputs, time_s)
+  return view._replace(factor=factor), outputs
+
+
+def calibrate(
+    key: jax.Array, hardware: Hardware, chip: Chip, i: int,
+    time_s: jax.Array, level: jax.Array
+) -> compensation.Baseline | None:
+  """Returns the baseline of layer i, from two reads.
+
+  Args:
+    key: consumed.
+    hardware: see `Hardware`.
+    chip: state.
+    i: layer.
+    time_s: chip time.
+    level: the factor then, scalar or [O].
+
+  Returns:
+    A `compensation.Baseline`; None where nothing is measured.
+  """
+  if not hardware.network.compensation.measures:
+    return None
+  first, second = (_look(k, hardware, chip, i, time_s)[1]
+                   for k in jax.random.split(key))
+  return compensation.calibrate(first, second, jax.lax.stop_gradient(level))
+
+
+def _look(key, hardware, chip, i, time_s):
+  """Returns the view of layer i without compensation, and a measurement."""
+  network = hardware.network
+  key_read, key_measure = jax.random.split(key)
+  crossbar = chip.crossbars[i]
+  reading = xbar.read(
+      key_read, device_of(hardware, i), crossbar, time_s, network.fresh_share)
+  view = presentation.look(reading, chip.columns[i], crossbar.gain_per_uS,
+                           network, network.num_devices[i])
+  if not network.compensation.measures:
+    return view, None
+  return view, jax.lax.stop_gradient(
+      compensation.probe(key_measure, network.periphery, view))
