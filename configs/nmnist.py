@@ -5,6 +5,8 @@
 The network of configs/omniglot.py on what a neuromorphic camera saw: events,
 binned by time step. The folder of the recordings is named by META_ANALOG_DATA
 or --config.task.data_dir.
+
+No result of a full training is recorded yet.
 """
 
 import ml_collections
@@ -206,6 +208,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.evaluation.num_chips = 100
   c.evaluation.t_test_s = 251.0
   c.evaluation.after_s = (251.0, 86400.0, 2592000.0)
+  # 'before_each_test': shows the support set again before each date after the
+  # first query, and writes again.
+  c.evaluation.adapt_anew = 'never'
   c.evaluation.noise_scale = 1.0
   # How test chips are programmed; from RESET, 'verified' by pulses and reads or
   # by gradient 'descent' on measured products.

@@ -5,6 +5,8 @@
 A spiking convolutional network whose every layer is on PCM, with programming
 error, drift and read noise. Hidden layers are meta-trained and then left as
 they are; a new task writes the output layer alone, once.
+
+No result of a full training is recorded yet.
 """
 
 import ml_collections
@@ -205,6 +207,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.evaluation.num_chips = 100
   c.evaluation.t_test_s = 251.0
   c.evaluation.after_s = (251.0, 86400.0, 2592000.0)
+  # 'before_each_test': shows the support set again before each date after the
+  # first query, and writes again.
+  c.evaluation.adapt_anew = 'never'
   c.evaluation.noise_scale = 1.0
   # How test chips are programmed; from RESET, 'verified' by pulses and reads or
   # by gradient 'descent' on measured products.

@@ -41,6 +41,9 @@ def define(modes: tuple[str, ...] = ()) -> None:
   if modes:
     flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
     flags.DEFINE_string(
+        'checkpoint', None, 'File of meta-parameters, such as the '
+        'parameters.npz of a run; --mode=evaluate tests it under --config')
+    flags.DEFINE_string(
         'wandb', None, 'Project of Weights & Biases to write the metrics to; '
         'without it wandb is never imported')
     flags.DEFINE_string(
@@ -105,14 +108,16 @@ def overrides() -> dict[str, str]:
 
 
 def workdir() -> str:
-  """Returns --workdir, or runs/<config>_<argument>."""
+  """Returns --workdir, or runs/<config>_<argument>[_<checkpoint>]."""
   if flags.FLAGS.workdir:
     return flags.FLAGS.workdir
   path, _, argument = config_flags.get_config_filename(
       flags.FLAGS['config']).partition(':')
   name = pathlib.Path(path).stem
-  variant = argument.replace(',', '_')
-  return os.path.join('runs', f'{name}_{variant}' if variant else name)
+  checkpoint = getattr(flags.FLAGS, 'checkpoint', None)
+  parts = [name, argument.replace(',', '_'),
+           f'test_of_{pathlib.Path(checkpoint).stem}' if checkpoint else '']
+  return os.path.join('runs', '_'.join(filter(None, parts)))
 
 
 def joined() -> contextlib.AbstractContextManager[None]:

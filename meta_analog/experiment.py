@@ -23,6 +23,7 @@ from meta_analog import interrupts
 from meta_analog import loop
 from meta_analog import metrics
 from meta_analog import modes
+from meta_analog import parameters
 from meta_analog import pretraining
 from meta_analog import replay
 from meta_analog import report
@@ -176,6 +177,7 @@ def _train(run):
   run.say('Drawing figures.')
   write_up.finish(config, setup, folder, summary, (results, chip), key_figures,
                   {'wall_s': wall_s} | run.record, compiled)
+  parameters.save(folder / parameters.FILE, hosts.local(state.params))
   modes.close(run, summary)
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')

@@ -20,8 +20,10 @@ from meta_analog import evaluation
 from meta_analog import files
 from meta_analog import history
 from meta_analog import interrupts
+from meta_analog import parameters
 from meta_analog import report
 from meta_analog import settings
+from meta_analog import sharding
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
 from meta_analog import write_up
@@ -39,8 +41,8 @@ def run(
 
   Args:
     config: to test under.
-    source: folder of the run; None tests the net that a training of this
-      config begins with.
+    source: folder of the run, or a file of meta-parameters where it ends in
+      .npz; None tests the net that a training of this config begins with.
     workdir: of the test; no folder of a run.
     overrides: the config's file and what was changed in it, for the record.
     stop: signals to heed; None heeds none.
@@ -74,21 +76,44 @@ def run(
   return summary
 
 
+def of_file(
+    config: ml_collections.ConfigDict, checkpoint: str, workdir: str,
+    mode: str, **kwargs: Any
+) -> dict[str, Any]:
+  """Tests a file of meta-parameters; the other arguments are those of `run`.
+
+  Raises:
+    settings.InputError: if the mode is not 'evaluate', or it is no such file.
+    faults.Fault: see `run`.
+  """
+  if mode != 'evaluate' or not checkpoint.endswith('.npz'):
+    raise settings.InputError(
+        f'--checkpoint={checkpoint}: takes a .npz file of meta-parameters, and '
+        '--mode=evaluate')
+  if not pathlib.Path(checkpoint).is_file():
+    raise settings.InputError(f'--checkpoint={checkpoint}: there is no such '
+                              'file')
+  return run(config, checkpoint, workdir, **kwargs)
+
+
 def origin(source: str | pathlib.Path | None) -> dict[str, Any]:
-  """Returns what was tested: 'params', and the SHA-256 of the run's summary.
+  """Returns what was tested: 'params', and the SHA-256 of summary or file.
 
   The summary holds the seconds that the training took, so a run that was
   trained anew is another.
 
   Args:
-    source: folder of the run; None of an untrained net.
+    source: folder of the run, or file; None of an untrained net.
 
   Raises:
     faults.DamageError: if the run has no summary.
   """
   if source is None:
     return {'params': 'initial'}
-  content = files.read_bytes(pathlib.Path(source) / write_up.SUMMARY)
+  path = pathlib.Path(source)
+  if path.suffix == '.npz':
+    return {'params': 'file', 'sha256': files.sha256(files.read_bytes(path))}
+  content = files.read_bytes(path / write_up.SUMMARY)
   return {'params': 'trained', 'summary_sha256': files.sha256(content)}
 
 
@@ -103,7 +128,11 @@ def _test(config, source, folder, say):
   setup = assembly.build(config)
   keys = jax.random.split(jax.random.key(config.seed), 5)
   state = jax.jit(training.make(config, setup).init)(keys[0])
-  if source is not None:
+  if source is not None and pathlib.Path(source).suffix == '.npz':
+    state = state._replace(params=jax.device_put(
+        parameters.load(pathlib.Path(source), state.params),
+        sharding.replicated()))
+  elif source is not None:
     workdir_lib.check_of_run(config, pathlib.Path(source))
     restored = checkpoints.Checkpoints(
         pathlib.Path(source) / 'checkpoints').newest(state, say)
@@ -114,7 +143,7 @@ def _test(config, source, folder, say):
       raise settings.InputError(
           f'{source} is trained to step {int(state.step)} of '
           f'{config.training.num_steps}: train it to its end first')
-  say(f'Testing {source or "the untrained net"} (step {int(state.step)}) on '
+  say(f'Testing {source or "the untrained net"} on '
       f'{config.evaluation.num_tasks} tasks, {config.evaluation.num_chips} '
       'fresh chips.')
   results, _ = evaluation.run(config, setup, state.params, keys[2])
