@@ -89,7 +89,7 @@ ROWS = (
     *(trained(f'{name}_memory', MEMORY_1, label, config, MEMORY, wanted)
       for name, label, config, wanted in PCM_ROWS),
     trained('rate', OTHER, 'one event, rate-coded neurons', 'pcm',
-            {'network.neuron': 'rate'}),
+            {'network.neuron': 'rate', 'training.rate_max_Hz': 1000.0}),
     trained('direct', OTHER, 'one event, x as one current', 'pcm',
             {'network.input_channels': 1}),
     trained('delta', OTHER, 'delta rule, last layer', 'pcm:delta'),
@@ -101,6 +101,12 @@ ROWS = (
       for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
     tested('untrained', 'one event, no meta-training', 'pcm',
            params='initial'),
+    tested('untrained_closed_loop', 'three events, no meta-training',
+           'closed_loop', params='initial'),
+    *(tested(f'{name}_twice', f'{label}, twice the noise', name,
+             {'evaluation.noise_scale': 2.0})
+      for name, label in (('pcm', 'one event'),
+                          ('rate', 'one event, rate-coded neurons'))),
     tested('drift_left', 'three events, drift left', 'closed_loop',
            {'crossbar.drift_compensation': 'none'}, group=RETENTION),
     tested('drift_measured', 'three events, drift measured', 'closed_loop',
