@@ -7,9 +7,9 @@ meta-trained. A new task is learned from 20 samples by one write of the output
 layer, in which every weight moves by -1, 0 or +1 steps of a learned size.
 
 Measured at commit 8fb9c5699c, jax 0.10.2, one CPU core of two shared with other
-jobs: 82 s of training, query mean squared error 2.94 before and 0.0143 +- 0.0006
-after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0); four events
-0.0074 +- 0.0004, 182 s.
+jobs: 82 s of training, query mean squared error 2.94 before and 0.0143 +-
+0.0006 after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0); four
+events 0.0074 +- 0.0004, 182 s.
 """
 
 import ml_collections
