@@ -86,7 +86,7 @@ def compute(
     {name: {'mean', 'ci95'}}.
   """
   compiled = compiled or make(config, setup)
-  data = sharding.everywhere(setup.task.data)
+  data = sharding.alone(setup.task.data)
   episodes = _tested(setup, results)
   rows = {name: np.asarray(value)
           for name, value in compiled.rows(episodes, data).items()}

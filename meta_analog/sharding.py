@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
+import numpy as np
 
 SHARD = 'shard'
 
@@ -33,8 +34,35 @@ def replicated() -> NamedSharding:
 
 
 def everywhere(tree: Any) -> Any:
-  """Returns a pytree of arrays on every device, to be an argument of a step."""
-  return jax.device_put(tree, replicated())
+  """Returns a pytree of arrays on every device, to be an argument of a step.
+
+  Each process has the arrays and places them on its own devices: processes need
+  not call this at the same time, nor in the same order.
+
+  Args:
+    tree: of arrays, the same in all processes.
+  """
+  place = replicated()
+  if jax.process_count() == 1:
+    return jax.device_put(tree, place)
+
+  def put(array):  # Placed by device_put, it would be compared with the others'.
+    array = np.asarray(array)
+    return jax.make_array_from_callback(
+        array.shape, place, lambda index: array[index])
+
+  return jax.tree.map(put, tree)
+
+
+def alone(tree: Any) -> Any:
+  """Returns a pytree of arrays for what one process computes by itself.
+
+  Args:
+    tree: of arrays; the other processes, if there are any, do not take part.
+  """
+  if jax.process_count() == 1:
+    return everywhere(tree)
+  return jax.tree.map(jnp.asarray, tree)
 
 
 def over_devices(

@@ -210,5 +210,5 @@ def make_ordinary(
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
   train = jax.jit(train, compiler_options=training.compiler_options(config))
-  data = sharding.everywhere(setup.task.data)
+  data = sharding.alone(setup.task.data)
   return lambda key: train(key, data)

@@ -82,6 +82,18 @@ def reference(cache, tmp_path_factory):
   return runs.outcome(workdir)
 
 
+def test_each_process_places_its_data_by_itself(monkeypatch):
+  data = {'images': np.arange(6, dtype=np.uint8).reshape(2, 3)}
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  # It would wait for the others, which need not come.
+  monkeypatch.setattr(jax, 'device_put', lambda *_: pytest.fail('compared'))
+  shared, own = sharding.everywhere(data), sharding.alone(data)
+  assert shared['images'].sharding == sharding.replicated()
+  for placed in (shared, own):
+    np.testing.assert_array_equal(placed['images'], data['images'])
+    assert placed['images'].dtype == np.uint8
+
+
 @pytest.mark.slow
 def test_two_processes_then_eight_devices_end_with_the_bits_of_one(
     reference, cache, tmp_path):
