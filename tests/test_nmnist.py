@@ -88,6 +88,14 @@ def test_a_folder_holds_the_same_recordings(arrays, tmp_path):
   assert np.bincount(few['digit']).tolist() == [12] * 10
 
 
+def test_an_archive_beside_what_was_extracted_is_read_once(arrays, tmp_path):
+  folder = small_data.nmnist(tmp_path / 'nmnist')
+  small_data.nmnist(folder, zipped=False)
+  other = nmnist_files.load(str(folder), 500)
+  for name, value in arrays.items():
+    np.testing.assert_array_equal(other[name], value)
+
+
 def test_the_real_recordings_are_sound(monkeypatch):
   monkeypatch.undo()  # kept where a run keeps them
   arrays = nmnist_files.load(small_data.real('nmnist'), 500)
