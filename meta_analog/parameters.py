@@ -45,9 +45,9 @@ def load(path: pathlib.Path, like: networks.Params) -> networks.Params:
     raise settings.InputError(f'there is no file {path} of meta-parameters')
   try:
     with np.load(path, allow_pickle=False) as data:
-      found = {name: data[name] for name in data.files}
-  except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile,
-          zlib.error) as error:
+      found = {name: np.asarray(data[name]) for name in data.files}
+  except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError,
+          zipfile.BadZipFile, zlib.error) as error:
     raise faults.DamageError(
         f'{path} is damaged: {faults.reason(error)}') from None
   shapes = lambda flat: {

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import threading
 import zipfile
+import zlib
 
 import jax
 import numpy as np
@@ -149,13 +150,30 @@ def _change(name, files):
 
 def _append(name, text):
   def append(folder):
-    with (folder / name).open('a') as file:
+    with (folder / name).open('a', encoding='latin-1') as file:
       file.write(text)
   return append
 
 
+def _claim(side):
+  """Returns a picture that says that it is this large."""
+  content = bytearray(small_data.png(small_data.drawing(0, 0)))
+  content[16:24] = 2 * side.to_bytes(4, 'big')
+  content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, 'big')
+  return bytes(content)
+
+
+def _demand(folder):
+  """Asks of whoever reads an archive for a later version of its format."""
+  path = folder / 'images_evaluation.zip'
+  content = bytearray(path.read_bytes())
+  content[content.index(b'PK\1\2') + 6] = 84
+  path.write_bytes(content)
+
+
 DAMAGES = {
     'images_evaluation.zip is damaged': _cut,
+    'images_evaluation.zip is damaged: zip file version': _demand,
     'images_background.zip is damaged at images_background/Old': _flip,
     'vinyals_val.txt is missing': lambda folder: (
         folder / 'vinyals_val.txt').unlink(),
@@ -170,6 +188,10 @@ DAMAGES = {
             small_data.png(np.zeros((28, 28), bool))}),
     '0009_02.png is damaged': _change('images_evaluation.zip', {
         'images_evaluation/New/character09/0009_02.png': b'\x89PNG no'}),
+    '0009_04.png is damaged': _change('images_evaluation.zip', {
+        'images_evaluation/New/character09/0009_04.png': _claim(60_000)}),
+    "vinyals_test.txt, line 9: 'Old\ufffd": _append(
+        'vinyals_test.txt', 'Old\xff\n'),
     '1 drawings of New/character09, not 20': _change('images_evaluation.zip', {
         'images_evaluation/New/character09/0009_03.png':
             small_data.png(small_data.drawing(0, 0))}),
@@ -247,6 +269,13 @@ def test_another_checksum_is_refused(published):
     omniglot_files.load('', small_data.NUM_CHARACTERS, published)
   kept = storage.cache_folder() / 'omniglot'
   assert not (kept / 'images_evaluation.zip').exists()
+
+
+def test_a_list_that_cannot_be_fetched_is_named_as_a_folder_has_it(published):
+  _, md5 = published['vinyals_val.txt']
+  published['vinyals_val.txt'] = ('http://127.0.0.1:9/val.txt', md5)
+  with pytest.raises(ValueError, match='^vinyals_val.txt is not here'):
+    omniglot_files.load('', small_data.NUM_CHARACTERS, published)
 
 
 def test_offline_and_absent_is_one_line_with_the_ways_out():

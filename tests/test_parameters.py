@@ -1,5 +1,7 @@
 """Meta-parameters as a file: what was saved, or one clear line."""
 
+import zipfile
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,6 +66,17 @@ def test_a_file_of_objects_is_never_unpickled(path):
 
   np.savez(path, **{'meta:log_rate': np.array([Bomb()], dtype=object)})
   with pytest.raises(faults.DamageError, match='net.npz is damaged'):
+    parameters.load(path, ZEROS)
+
+
+def test_another_kind_of_file_is_refused_in_a_line(path):
+  with path.open('wb') as file:
+    np.save(file, np.zeros(3))
+  with pytest.raises(faults.DamageError, match='net.npz is damaged'):
+    parameters.load(path, ZEROS)
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('readme.txt', 'no array')
+  with pytest.raises(settings.InputError, match='another net'):
     parameters.load(path, ZEROS)
 
 

@@ -69,7 +69,7 @@ def load(
   folder = storage.find(data_dir, 'omniglot')
   if folder is None:
     here = storage.cache_folder() / 'omniglot'
-    files = {name: storage.download(*source, here)
+    files = {name: storage.download(name, *source, here)
              for name, source in published.items()}
     sets = {name: files[f'{name}.zip'] for name in num_characters}
     lists = {split: files[file] for split, file in SPLITS.items()}
@@ -104,7 +104,8 @@ def read_splits(
   tables, owner = {}, {}
   for split, path in lists.items():
     rows = []
-    for number, line in enumerate(path.read_text().split('\n'), 1):
+    for number, line in enumerate(
+        path.read_text(errors='replace').split('\n'), 1):
       if not line.strip():
         continue
       name, _, turn = line.strip().rpartition('/')
@@ -180,7 +181,8 @@ def _ink(content, name):
     size = image.size
     if size == (SIDE, SIDE):
       return np.asarray(image.convert('L')) < 128
-  except (OSError, ValueError, SyntaxError) as error:
+  except (OSError, ValueError, SyntaxError,
+          Image.DecompressionBombError) as error:
     raise ValueError(f'{name} is damaged: {" ".join(str(error).split())}'
                      ) from None
   raise ValueError(f'{name} is {size[0]} x {size[1]} pixels: an image of '

@@ -25,6 +25,9 @@ import pooch
 VARIABLE = 'META_ANALOG_DATA'
 WAYS = f'--config.task.data_dir or {VARIABLE}'
 Arrays = dict[str, np.ndarray]
+# What reading a damaged archive or a file that cannot be read raises.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError,
+            UnicodeDecodeError)
 
 
 def said() -> str:
@@ -81,8 +84,7 @@ def read(
     with zipfile.ZipFile(path) as archive:
       for name in wanted:
         yield name, archive.read(name)
-  except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError,
-          RuntimeError, OSError) as error:
+  except _DAMAGES as error:
     where = f' at {name}' if name else ''
     raise ValueError(f'{path} is damaged{where}: {_line(error)}; fetch it '
                      'again') from None
@@ -106,16 +108,19 @@ def names(path: pathlib.Path, suffix: str) -> list[str]:
       return sorted(name for name in archive.namelist()
                     if name.endswith(suffix)
                     and not name.startswith('__MACOSX'))
-  except (zipfile.BadZipFile, OSError) as error:
+  except _DAMAGES as error:
     raise ValueError(f'{path} is damaged: {_line(error)}; fetch it '
                      'again') from None
 
 
-def download(url: str, md5: str, folder: pathlib.Path) -> pathlib.Path:
+def download(
+    name: str, url: str, md5: str, folder: pathlib.Path
+) -> pathlib.Path:
   """Returns a published file, fetched where it is not yet there.
 
   Args:
-    url: of the file.
+    name: of the file in a folder of the data set.
+    url: where it is published.
     md5: of its content.
     folder: to keep it in.
 
@@ -125,19 +130,18 @@ def download(url: str, md5: str, folder: pathlib.Path) -> pathlib.Path:
   Raises:
     ValueError: if it cannot be fetched, or is not what was published.
   """
-  file = url.rsplit('/', 1)[-1]
   pooch.get_logger().setLevel('ERROR')
   try:
     return pathlib.Path(pooch.retrieve(
-        url, known_hash=f'md5:{md5}', fname=file, path=folder,
+        url, known_hash=f'md5:{md5}', fname=name, path=folder,
         downloader=pooch.HTTPDownloader(timeout=30)))
   except ValueError:
     raise ValueError(f'{url} has another checksum than the published file '
                      f'(md5 {md5}): nothing of it is used; name a folder that '
-                     f'holds {file} by {WAYS}') from None
+                     f'holds {name} by {WAYS}') from None
   except Exception as error:  # Of what the client raises much is private.
     raise ValueError(
-        f'{file} is not here and {url} cannot be fetched '
+        f'{name} is not here and {url} cannot be fetched '
         f'({type(error).__name__}): name a folder that holds it by '
         f'{WAYS}') from None
 
