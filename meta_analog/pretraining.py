@@ -8,6 +8,7 @@ Axes: N sample, I input, F feature (with bias), C class of the training split.
 """
 
 from collections.abc import Callable
+import math
 import time
 from typing import Any
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import optax
 
 from meta_analog import assembly
 from meta_analog import checkpoints
+from meta_analog import faults
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import presentation
@@ -156,6 +158,9 @@ def run(
 
   Returns:
     Parameters; the output layer's are those given.
+
+  Raises:
+    faults.NumbersFault: if the loss is not finite.
   """
   trainer = make(config, setup)
   key_head, key_steps = jax.random.split(key)
@@ -165,6 +170,10 @@ def run(
     state, info = trainer.update(state, jax.random.fold_in(key_steps, step))
     if (step + 1) % max(1, num_steps // 10) == 0:
       info = training.host(info)
+      if not math.isfinite(info['loss']):
+        raise faults.NumbersFault(
+            f'Pretraining: the loss at step {step + 1} is not finite; lower '
+            'config.training.pretrain_rate')
       say(f'Pretraining: step {step + 1}/{num_steps}, loss '
           f'{info["loss"]:.3f}, accuracy {info["accuracy"]:.3f} among '
           f'{setup.task.num_classes} classes')

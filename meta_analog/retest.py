@@ -42,7 +42,8 @@ def run(
   Args:
     config: to test under.
     source: folder of the run, or a file of meta-parameters where it ends in
-      .npz; None tests the net that a training of this config begins with.
+      .npz; None tests the random net that a training of this config, or its
+      pretraining, begins with.
     workdir: of the test; no folder of a run.
     overrides: the config's file and what was changed in it, for the record.
     stop: signals to heed; None heeds none.

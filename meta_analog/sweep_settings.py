@@ -78,7 +78,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Raises ValueError, in one line, where a sweep cannot be.
 
   Args:
-    config: any; of its other fields nothing is asked.
+    config: any; of most of its other fields nothing is asked.
 
   Raises:
     ValueError: names the field, its value and what is allowed.
@@ -101,6 +101,10 @@ def check(config: ml_collections.ConfigDict) -> None:
   if config.sweep.noise_scales and config.device == 'ideal':
     raise ValueError(f'config.sweep.noise_scales = {config.sweep.noise_scales}:'
                      ' must be empty for ideal, a device without noise')
+  pretrain_steps = config.training.get('pretrain_steps', 0)
+  if pretrain_steps and members(config):
+    raise ValueError(f'config.training.pretrain_steps = {pretrain_steps}: must '
+                     'be 0 in a sweep, whose members begin untrained')
   _check_width(config.sweep.members_at_once, len(members(config)))
 
 

@@ -8,6 +8,7 @@ import pytest
 from configs import omniglot
 from meta_analog import assembly
 from meta_analog import checkpoints
+from meta_analog import faults
 from meta_analog import pretraining
 from meta_analog import training
 from tests import small_data
@@ -26,6 +27,15 @@ def made(tmp_path, monkeypatch):
   config.training.pretrain_batch = 32
   config.training.pretrain_rate = 1e-2
   return config, assembly.build(config)
+
+
+def test_a_loss_that_is_not_finite_ends_in_a_line(made, monkeypatch):
+  config, setup = made
+  endless = lambda state, _: (state, {'loss': jnp.nan, 'accuracy': 0.1})
+  monkeypatch.setattr(pretraining, 'make', lambda *_: pretraining.Pretrainer(
+      lambda key, params: pretraining.State(params, None, None), endless))
+  with pytest.raises(faults.NumbersFault, match='lower config.training.pretr'):
+    pretraining.run(config, setup, jax.random.key(0), {}, print)
 
 
 def test_hidden_layers_learn_to_tell_the_classes_apart(made, tmp_path):

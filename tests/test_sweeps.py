@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import runs
 
+from configs import omniglot
 from configs import pcm
 from configs import perf
 from meta_analog import assembly
@@ -61,6 +62,15 @@ def test_a_sweep_that_cannot_be_is_refused_in_one_line(sweep, word):
     settings.check(_config(**sweep))
   assert 'config.sweep.' in str(error.value)
   assert '\n' not in str(error.value)
+
+
+def test_members_are_not_pretrained():
+  config = omniglot.get_config('tiny')
+  config.training.pretrain_steps = 5
+  sweep_settings.check(config)
+  config.sweep.seeds = (0, 1)
+  with pytest.raises(ValueError, match='config.training.pretrain_steps = 5'):
+    sweep_settings.check(config)
 
 
 def test_noise_is_not_swept_on_a_device_without_noise():
