@@ -122,15 +122,17 @@ def float_ridge(
   theta = setup.networks.theta.apply(params)
   views = presentation.exact_views(theta, setup.network)
   network = setup.network._replace(periphery=presentation.EXACT)
-  present = lambda x: presentation.present(
-      jax.random.key(0), network, views, x)
+  # Without noise a key decides spikes by chance alone, where a code has them:
+  # others for the queries than for what they are compared with.
+  present = lambda seed, x: presentation.present(
+      jax.random.key(seed), network, views, x)
 
   def one_task(episode):
     support, query, _ = _whole(setup.task, episode, setup.task.data)
-    seen = present(support.x)
+    seen = present(0, support.x)
     delta_w = plasticity.ridge(
         seen.features, support.y - seen.outputs, penalty)
-    tested = present(query.x)
+    tested = present(1, query.x)
     return tested.outputs + tested.features @ delta_w
 
   return jax.lax.map(one_task, episodes)
