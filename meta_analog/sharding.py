@@ -46,7 +46,7 @@ def everywhere(tree: Any) -> Any:
   if jax.process_count() == 1:
     return jax.device_put(tree, place)
 
-  def put(array):  # Placed by device_put, it would be compared with the others'.
+  def put(array):  # device_put would compare it with that of the others.
     array = np.asarray(array)
     return jax.make_array_from_callback(
         array.shape, place, lambda index: array[index])
