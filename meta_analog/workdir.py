@@ -171,7 +171,7 @@ def check_of_run(
   try:
     network, task = run['network'], run['task']['name']
     sizes, layers = network['hidden_sizes'], network.get('convolutions', [])
-    channels = saved_config.filled(run)['network'].get('input_channels')
+    shaping = _shaping(saved_config.filled(run))
   except (KeyError, TypeError, AttributeError):
     raise settings.InputError(f'{path} is not the config of a run') from None
   now = as_json(config)
@@ -181,10 +181,10 @@ def check_of_run(
         f'{folder} holds a net with hidden layers {layers + sizes} for {task}: '
         'network.hidden_sizes, network.convolutions and task.name cannot be '
         'changed')
-  if channels != now['network'].get('input_channels'):
-    raise settings.InputError(
-        f'{folder} holds a net with network.input_channels = {channels}, which '
-        'cannot be changed')
+  for field, value in _shaping(now).items():
+    if shaping[field] != value:
+      raise settings.InputError(f'{folder} holds a net with {field} = '
+                                f'{shaping[field]}, which cannot be changed')
   axes = lambda values: {name: value for name, value in values.items()
                          if name != 'members_at_once'}
   if axes(run.get('sweep', {})) != axes(now['sweep']):
@@ -203,3 +203,9 @@ def differences(
       yield from differences(x, y, f'{prefix}{name}.')
     elif x != y:
       yield f'{prefix}{name}'
+
+
+def _shaping(config):
+  """Returns the fields, beside the layers, that an array's shape follows."""
+  return {f'{part}.{name}': config[part].get(name) for part, name in (
+      ('network', 'input_channels'), ('task', 'way'), ('task', 'pool'))}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
+from configs import nmnist
 from configs import pcm
 from meta_analog import checkpoints
 from meta_analog import faults
@@ -308,6 +309,18 @@ def test_a_net_is_not_tested_as_one_of_another_shape(
   other = pcm.get_config('tiny')
   other.update_from_flattened_dict({field: value})
   with pytest.raises(settings.InputError, match=field):
+    workdir.check_of_run(other, tmp_path)
+
+
+@pytest.mark.parametrize('field, value', [('task.way', 3), ('task.pool', 3)])
+def test_a_net_is_not_tested_on_tasks_of_another_shape(tmp_path, field, value):
+  other = nmnist.get_config('tiny')
+  files.write_json(tmp_path / 'config.json', workdir.as_json(other))
+  assert workdir.check_of_run(other, tmp_path)
+  other.task.shot = 2
+  assert not workdir.check_of_run(other, tmp_path)
+  other.update_from_flattened_dict({field: value})
+  with pytest.raises(settings.InputError, match=f'{field} = '):
     workdir.check_of_run(other, tmp_path)
 
 
