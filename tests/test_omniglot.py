@@ -290,16 +290,18 @@ def test_offline_and_absent_is_one_line_with_the_ways_out():
 
 @pytest.mark.parametrize('change, message', [
     ({'data_dir': '/no/such/folder'}, 'config.task.data_dir = /no/such/folder'),
-    ({'way': 2000}, 'config.task.way = 2000: must be at most 688'),
+    ({'way': 9}, 'config.task.way = 9: must be at most 4, the classes of the '
+     'validation split'),
     ({'way': 1}, 'config.task.way = 1: must be at least 2'),
     ({'shot': 16}, 'config.task.shot = 16, query_shot = 5: together must be at '
      'most 20'),
     ({'support_size': 7}, 'config.task.support_size = 7: must be way times'),
 ])
-def test_what_the_splits_cannot_hold_is_refused(change, message, monkeypatch):
-  monkeypatch.undo()
+def test_what_the_splits_cannot_hold_is_refused(
+    change, message, tmp_path, monkeypatch):
+  small_data.use_omniglot(tmp_path, monkeypatch)
   config = config_file.get_config()
-  config.task.data_dir = small_data.real('omniglot')
+  config.task.way, config.task.data_dir = 3, str(tmp_path)
   for name, value in change.items():
     config.task[name] = value
   with pytest.raises(settings.InputError, match=message):

@@ -46,11 +46,10 @@ def check(sizes: dict[str, int], num_classes: dict[str, int]) -> None:
   Raises:
     ValueError: names the field.
   """
-  way = sizes['way']
-  for split, number in num_classes.items():
-    if way > number:
-      raise ValueError(f'config.task.way = {way}: must be at most {number}, '
-                       f'the classes of the {split} split')
+  way, split = sizes['way'], min(num_classes, key=num_classes.get)
+  if way > num_classes[split]:
+    raise ValueError(f'config.task.way = {way}: must be at most '
+                     f'{num_classes[split]}, the classes of the {split} split')
   for field, shot in (('support_size', 'shot'), ('query_size', 'query_shot')):
     if sizes[field] != way * sizes[shot]:
       raise ValueError(f'config.task.{field} = {sizes[field]}: must be way '
