@@ -36,6 +36,18 @@ def test_events_keep_their_time_step():
     np.testing.assert_array_equal(steps[t], x[:, 4 * t:4 * t + 4])
 
 
+def test_a_code_takes_what_the_converter_gives():
+  net = small_networks.network()
+  views = presentation.exact_views(small_networks.theta(), net)
+  net = net._replace(
+      encode_fn=coding.latency,
+      periphery=net.periphery._replace(dac_range=1.0, dac_bits=2))
+  outputs = jax.jit(lambda x: presentation.present(
+      jax.random.key(0), net, views, jnp.reshape(x, (1, 1))).outputs)
+  np.testing.assert_array_equal(outputs(0.6), outputs(1.0))
+  assert np.all(outputs(0.4) != outputs(1.0))
+
+
 def test_constant_events_are_a_constant_current():
   net = small_networks.network()
   views = presentation.exact_views(small_networks.theta(), net)

@@ -84,6 +84,31 @@ def test_a_spiking_convolution_is_neurons_at_every_position():
   np.testing.assert_allclose(seen.rate_Hz[1], rate_Hz, rtol=1e-4)
 
 
+def test_positions_share_the_array_but_not_the_noise_of_a_product():
+  windows, shapes = convolution.shapes((4, 3, 2), ((5, 1, 1),), (2,))
+  net = small_networks.network(num_devices=(1, 2))._replace(windows=windows)
+  keys = jax.random.split(jax.random.key(2), 2)
+  theta = presentation.Theta(tuple(
+      presentation.LayerParams(jax.random.normal(key, (rows + 1, outputs)),
+                               jnp.log(jnp.float32(0.4)))
+      for key, (rows, outputs) in zip(keys, shapes)), _no_rule())
+  views = presentation.exact_views(theta, net)
+  flat = jnp.full((1, 24), 0.9)  # the same pixels everywhere
+
+  @jax.jit
+  def features(variance):
+    reading = views[0].reading
+    noisy = views[0]._replace(reading=reading._replace(
+        variance=jnp.full_like(reading.weights, variance)))
+    seen = presentation.present(
+        jax.random.key(0), net, (noisy, views[1]), flat)
+    return seen.features[0, :-1].reshape(12, 5)
+
+  still, noisy = (np.asarray(features(x)) for x in (0.0, 1.0))
+  assert still.max() > 0.1 and np.all(still == still[:1])
+  assert len({row.tobytes() for row in noisy}) == 12
+
+
 def _no_rule():
   return rules.RuleParams(*(jnp.zeros(()),) * 4)
 
