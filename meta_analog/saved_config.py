@@ -35,12 +35,21 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
   values = files.read_json(path)
   if not isinstance(values, dict) or 'network' not in values:
     raise ValueError(f'{path} is not the config of a run')
-  return ml_collections.ConfigDict(_tuples(filled(values))).lock()
+  config = ml_collections.ConfigDict(_tuples(filled(values)))
+  _follow(config.get('task', {}))
+  return config.lock()
 
 
 def filled(values: dict[str, Any]) -> dict[str, Any]:
   """Returns what a config.json holds, with the fields of ADDED it lacks."""
   return _filled(values, ADDED)
+
+
+def _follow(task):
+  """Lets the sizes of a task with classes follow from way and shots again."""
+  for size, shot in (('support_size', 'shot'), ('query_size', 'query_shot')):
+    if {'way', shot, size} <= {*task}:
+      task[size] = task.get_oneway_ref('way') * task.get_oneway_ref(shot)
 
 
 def _filled(values, added):

@@ -19,6 +19,7 @@ from meta_analog import files
 from meta_analog import history
 from meta_analog import manifest
 from meta_analog import metrics
+from meta_analog import saved_config
 from meta_analog import settings
 from meta_analog import workdir
 
@@ -322,6 +323,15 @@ def test_a_net_is_not_tested_on_tasks_of_another_shape(tmp_path, field, value):
   other.update_from_flattened_dict({field: value})
   with pytest.raises(settings.InputError, match=f'{field} = '):
     workdir.check_of_run(other, tmp_path)
+
+
+def test_the_sizes_of_a_saved_task_follow_from_its_shots(tmp_path):
+  config = nmnist.get_config('tiny')
+  files.write_json(tmp_path / 'config.json', workdir.as_json(config))
+  saved = saved_config.get_config(str(tmp_path))
+  assert workdir.as_json(saved) == workdir.as_json(config)
+  saved.task.shot, saved.task.query_shot = 2, 3
+  assert (saved.task.support_size, saved.task.query_size) == (10, 15)
 
 
 def test_a_changed_result_is_seen(tmp_path):
