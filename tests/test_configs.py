@@ -18,7 +18,7 @@ DIFFERENT = {
     'name', 'device', 'crossbar.hidden_devices', 'crossbar.output_devices',
     'crossbar.floor_uS', 'crossbar.fresh_read_share',
     'crossbar.drift_compensation', 'adapt.update_bits', 'init.harm',
-    'training.noise_full',
+    'training.noise_full', 'training.num_steps',
 }
 DIFFERENT_IN_FLOAT = {
     'name', 'periphery.dac_bits', 'periphery.dac_range', 'periphery.adc_bits',

@@ -104,7 +104,7 @@ def test_a_field_reaches_its_layers_only(field, monkeypatch):
       configured(**{field: 0.0}), lambda hardware, *args, **kwargs: hardware
   ).make_learner(1.0)
   for layer, i in (('hidden', 0), ('hidden', 1), ('output', 2)):
-    found = learner_lib.device_of(scaled, i)
+    found = chips.device_of(scaled, i)
     changed = {name for name, before, now in zip(
         found._fields, default.device, found) if before != now}
     source = field.removeprefix(f'{layer}_')
@@ -167,7 +167,7 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
   monkeypatch.setattr(xbar, 'read', read_fn)
   learner = learner_lib.make(
       chips.Hardware(output, hidden, small.network(), program_fn,
-                           write_fn, hidden),
+                     write_fn, hidden),
       small.rules.make(rule='delta', encoding='nearest', update_bits=4),
       small.TIMES, ask_fn=ask_fn)
   chip = learner.init(jax.random.key(0), small.theta())
@@ -180,6 +180,8 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
 @pytest.mark.parametrize('module', [pcm, perf, float_config])
 def test_a_run_from_before_a_field_is_tested_as_it_was(module, tmp_path):
   config = module.get_config()
+  config.network.input_channels = saved_config.ADDED['network'][
+      'input_channels']  # the configs have moved on
   values = workdir.as_json(config)
   fields = [(section, name) for section, added in saved_config.ADDED.items()
             for name in added]

@@ -104,9 +104,9 @@ def test_devices_without_noise_are_better_and_noisier_ones_worse():
 def test_shuffled_labels_destroy_adaptation():
   config, setup, _, _ = parts()
 
-  def sample(key):
+  def sample(key, data=(), split='train'):
     key_task, key_order = jax.random.split(key)
-    episode = setup.task.sample(key_task)
+    episode = setup.task.sample(key_task, data, split)
     order = jax.random.permutation(key_order, config.task.support_size)
     return episode._replace(
         support=episode.support._replace(y=episode.support.y[order]))
