@@ -64,7 +64,8 @@ SOURCES = {'hidden_program': 'programming error of hidden layers',
            'drift_spread': 'spread of the drift'}
 SILENT = {f'noise.{source}': 0.0 for source in SOURCES}
 EXACT = {'periphery.dac_bits': 32, 'periphery.adc_bits': 32}
-# The PCM rows, and each with a pulse memory that programming leaves alone.
+# The PCM rows, and each with a pulse memory that programming leaves alone, for
+# which nets are trained (`_memory`) or not (`_unprepared`).
 PCM_ROWS = (
     ('pcm', 'one event of blind pulses', 'pcm', {'251': 0.15}),
     ('one_device', 'the same, 1 device', 'pcm:one_device', {}),
@@ -99,6 +100,8 @@ ROWS = (
              {'crossbar.fresh_read_share': share})
       for name, label, _, _ in PCM_ROWS
       for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
+    *(tested(f'{name}_unprepared', f'{label}, pulse memory 1', name, MEMORY)
+      for name, label, _, _ in PCM_ROWS),
     tested('untrained', 'one event, no meta-training', 'pcm',
            params='initial'),
     tested('untrained_closed_loop', 'three events, no meta-training',
