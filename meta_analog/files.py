@@ -1,6 +1,7 @@
 """Files that are whole or not there, and that lead nowhere else."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import errno
 import hashlib
@@ -9,6 +10,8 @@ import os
 import pathlib
 import shutil
 from typing import Any
+
+import numpy as np
 
 from meta_analog import faults
 from meta_analog import settings
@@ -59,6 +62,13 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes a JSON file whole or not at all."""
   with replacing(path) as partial:
     partial.write_text(json.dumps(value, indent=2) + '\n')
+
+
+def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes named arrays, compressed, whole or not at all."""
+  with replacing(path) as partial:
+    with partial.open('wb') as file:  # numpy would add .npz to a name
+      np.savez_compressed(file, **arrays)
 
 
 def read_json(path: pathlib.Path) -> Any:

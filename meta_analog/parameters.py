@@ -21,10 +21,8 @@ FILE = 'parameters.npz'  # in the folder of a run
 
 def save(path: pathlib.Path, params: networks.Params) -> None:
   """Writes a file, whole or not at all."""
-  with files.replacing(path) as partial:
-    with partial.open('wb') as file:
-      np.savez_compressed(file, **{
-          name: np.asarray(value) for name, value in _flat(params).items()})
+  files.write_npz(path, {
+      name: np.asarray(value) for name, value in _flat(params).items()})
 
 
 def load(path: pathlib.Path, like: networks.Params) -> networks.Params:

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 import rich.console
 
 from meta_analog import assembly
@@ -148,9 +147,8 @@ def _test(config, source, folder, say):
       f'{config.evaluation.num_tasks} tasks, {config.evaluation.num_chips} '
       'fresh chips.')
   results, _ = evaluation.run(config, setup, state.params, keys[2])
-  with files.replacing(folder / 'evaluation.npz') as partial:
-    with partial.open('wb') as file:
-      np.savez_compressed(file, **evaluation.layout(config, results))
+  files.write_npz(
+      folder / 'evaluation.npz', evaluation.layout(config, results))
   summary = write_up.summarize(
       config, setup, state, results, keys[3], write_up.make(config, setup))
   return summary | {'of': origin(source), 'training': {

@@ -86,9 +86,7 @@ def finish(
   results, chip = arrays
   for name, values in (('evaluation', evaluation.layout(config, results)),
                        ('chip', chip)):
-    with files.replacing(folder / f'{name}.npz') as partial:
-      with partial.open('wb') as file:
-        np.savez_compressed(file, **values)
+    files.write_npz(folder / f'{name}.npz', values)
   summary['update_size'] = showcase.draw_all(
       config, setup, folder, summary, results, chip, key,
       compiled.ordinary_fn)
