@@ -96,11 +96,13 @@ ROWS = (
     trained('delta', OTHER, 'delta rule, last layer', 'pcm:delta'),
     trained('all_layers', OTHER, 'delta rule, all layers, second order',
             'pcm:all_layers'),
-    *(tested(f'{name}_{kind}', f'{label}, reads {kind}', name,
-             {'crossbar.fresh_read_share': share})
+    *(tested(f'{name}{suffix}_{kind}', f'{label}{words}, reads {kind}',
+             f'{name}{suffix}', {'crossbar.fresh_read_share': share})
+      for suffix, words in (('', ''), ('_memory', ', pulse memory 1'))
       for name, label, _, _ in PCM_ROWS
       for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
-    *(tested(f'{name}_unprepared', f'{label}, pulse memory 1', name, MEMORY)
+    *(tested(f'{name}_unprepared', f'{label}, pulse memory 1 unforeseen',
+             name, MEMORY)
       for name, label, _, _ in PCM_ROWS),
     tested('untrained', 'one event, no meta-training', 'pcm',
            params='initial'),
