@@ -176,6 +176,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.t_query_s = 251.0
   # Of the outputs, which are fitted to 0 and 1, in the cross-entropy.
   c.training.logit_scale = 10.0
+  # File of meta-parameters whose hidden layers to begin with; '': random ones.
+  c.training.begin_with = ''
   # Steps in float as an ordinary classifier of all training classes, first.
   c.training.pretrain_steps = 0
   c.training.pretrain_batch = 128

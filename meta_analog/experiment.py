@@ -149,9 +149,8 @@ def _train(run):
   report.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = _begin(run, saved, jax.jit(trainer.init)(key_init))
-  if config.training.get('pretrain_steps', 0) and not saved.steps():
-    began = pretraining.begin(
-        config, setup, saved, began, run.record, run.say)
+  if not saved.steps():
+    began = pretraining.begin(run, setup, saved, began)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():

@@ -5,6 +5,7 @@ it is run, and it fits nets of the same shapes only.
 """
 
 import pathlib
+import re
 import zipfile
 import zlib
 
@@ -17,6 +18,7 @@ from meta_analog import networks
 from meta_analog import settings
 
 FILE = 'parameters.npz'  # in the folder of a run
+_LAYER = re.compile(r'layer_(\d+)$')
 
 
 def save(path: pathlib.Path, params: networks.Params) -> None:
@@ -39,25 +41,34 @@ def load(path: pathlib.Path, like: networks.Params) -> networks.Params:
     settings.InputError: if there is no such file, or it is of another net.
     faults.DamageError: if it is damaged.
   """
-  if not path.is_file():
-    raise settings.InputError(f'there is no file {path} of meta-parameters')
-  try:
-    with np.load(path, allow_pickle=False) as data:
-      found = {name: np.asarray(data[name]) for name in data.files}
-  except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError,
-          zipfile.BadZipFile, zlib.error) as error:
-    raise faults.DamageError(
-        f'{path} is damaged: {faults.reason(error)}') from None
-  shapes = lambda flat: {
-      name: (value.shape, str(value.dtype)) for name, value in flat.items()}
-  wanted, there = shapes(_flat(like)), shapes(found)
-  for name in sorted({*wanted, *there}):
-    if wanted.get(name) != there.get(name):
-      raise settings.InputError(
-          f'{path} holds the meta-parameters of another net: {name} is '
-          f'{_words(there.get(name))}, not {_words(wanted.get(name))}')
-  return {module: {name: jnp.asarray(found[f'{module}:{name}'])
-                   for name in values} for module, values in like.items()}
+  found = _read(path)
+  for name in sorted({*found} - {*_flat(like)}):
+    raise _other(path, name, None, found[name])
+  return _taken(path, like, found)
+
+
+def load_hidden(
+    path: pathlib.Path, like: networks.Params
+) -> networks.Params:
+  """Returns meta-parameters whose hidden layers are those of a file.
+
+  Args:
+    path: of the file.
+    like: what the rest is: the output layer, which may have another number of
+      classes in the file, and the settings of the rule.
+
+  Returns:
+    Parameters with the names, shapes and types of `like`.
+
+  Raises:
+    settings.InputError: if there is no such file, or its hidden layers are of
+      another net.
+    faults.DamageError: if it is damaged.
+  """
+  layers = sorted((name for name in like if _LAYER.search(name)),
+                  key=lambda name: int(_LAYER.search(name)[1]))
+  hidden = {name: like[name] for name in layers[:-1]}
+  return like | _taken(path, hidden, _read(path))
 
 
 def _flat(params):
@@ -66,9 +77,38 @@ def _flat(params):
           for name, value in values.items()}
 
 
-def _words(shape_and_type):
-  if shape_and_type is None:
+def _words(array):
+  if array is None:
     return 'missing'
-  shape, dtype = shape_and_type
-  return f'{dtype} of {" x ".join(map(str, shape)) or "one number"}'
+  size = ' x '.join(map(str, array.shape))
+  return f'{array.dtype} of {size or "one number"}'
 
+
+
+def _read(path):
+  """Returns the arrays of a file by name; raises what `load` raises."""
+  if not path.is_file():
+    raise settings.InputError(f'there is no file {path} of meta-parameters')
+  try:
+    with np.load(path, allow_pickle=False) as data:
+      return {name: np.asarray(data[name]) for name in data.files}
+  except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError,
+          zipfile.BadZipFile, zlib.error) as error:
+    raise faults.DamageError(
+        f'{path} is damaged: {faults.reason(error)}') from None
+
+
+def _taken(path, like, found):
+  """Returns arrays that were found in the place of those in `like`."""
+  shape = lambda x: x if x is None else (x.shape, str(x.dtype))
+  for name, value in sorted(_flat(like).items()):
+    if shape(value) != shape(found.get(name)):
+      raise _other(path, name, value, found.get(name))
+  return {module: {name: jnp.asarray(found[f'{module}:{name}'])
+                   for name in values} for module, values in like.items()}
+
+
+def _other(path, name, wanted, there):
+  return settings.InputError(
+      f'{path} holds the meta-parameters of another net: {name} is '
+      f'{_words(there)}, not {_words(wanted)}')

@@ -8,7 +8,9 @@ Axes: N sample, I input, F feature (with bias), C class of the training split.
 """
 
 from collections.abc import Callable
+import functools
 import math
+import pathlib
 import time
 from typing import Any
 from typing import NamedTuple
@@ -21,14 +23,18 @@ import optax
 from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import faults
+from meta_analog import hosts
 from meta_analog import losses
 from meta_analog import networks
+from meta_analog import parameters
 from meta_analog import presentation
 from meta_analog import sharding
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
 
 STREAM = 5  # of the run's keys, after the five of `experiment`
+FILE = 'pretrained.npz'  # in the folder of the run
+CHUNK = 32  # most samples at once on a CPU
 
 
 class State(NamedTuple):
@@ -76,13 +82,10 @@ def make(
         key, (num_features, task.num_classes)) / jnp.sqrt(num_features)
     return State(params, head, optimizer.init((params, head)))
 
-  def loss_fn(trained, key, data):
+  def loss_fn(trained, key, batch):
     params, head = trained
-    key_batch, key_run = jax.random.split(key)
-    batch = task.labelled(key_batch, data, c.pretrain_batch)
     theta = setup.networks.theta.apply(params)
-    seen = presentation.present(
-        key_run, network, _views(theta, network), batch.x)
+    seen = presentation.present(key, network, _views(theta, network), batch.x)
     logits = c.logit_scale * seen.features @ head
     penalty = sum(
         losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
@@ -94,7 +97,17 @@ def make(
 
   def update(state, key, data):
     trained = (state.params, state.head)
-    gradient, info = jax.grad(loss_fn, has_aux=True)(trained, key, data)
+    num_chunks = _num_chunks(c.pretrain_batch)
+
+    def of_chunk(key):
+      key_batch, key_run = jax.random.split(key)
+      batch = task.labelled(key_batch, data, c.pretrain_batch // num_chunks)
+      return jax.grad(loss_fn, has_aux=True)(trained, key_run, batch)
+
+    # One chunk after the other, so that its time steps stay in the cache.
+    gradient, info = jax.tree.map(
+        functools.partial(jnp.mean, axis=0),
+        jax.lax.map(of_chunk, jax.random.split(key, num_chunks)))
     updates, opt_state = optimizer.update(gradient, state.opt_state)
     params, head = optax.apply_updates(trained, updates)
     return State(params, head, opt_state), info
@@ -102,6 +115,13 @@ def make(
   step = jax.jit(update, compiler_options=training.compiler_options(config))
   data = sharding.everywhere(task.data)
   return Pretrainer(init, lambda state, key: step(state, key, data))
+
+
+def _num_chunks(batch):
+  """Returns into how many equal parts a batch is cut; one on an accelerator."""
+  if jax.default_backend() != 'cpu':
+    return 1
+  return next(n for n in range(-(-batch // CHUNK), batch + 1) if batch % n == 0)
 
 
 def _views(theta, network):
@@ -118,29 +138,44 @@ def _views(theta, network):
 
 
 def begin(
-    config: ml_collections.ConfigDict, setup: assembly.Setup,
-    saved: checkpoints.Checkpoints, began: checkpoints.Restored,
-    record: dict[str, Any], say: Callable[[str], None]
+    command: Any, setup: assembly.Setup, saved: checkpoints.Checkpoints,
+    began: checkpoints.Restored
 ) -> checkpoints.Restored:
-  """Returns what meta-training begins from, which is saved as step 0.
+  """Returns what meta-training begins from: the hidden layers that it asks for.
+
+  Those of training.begin_with, or those that pretraining makes, or both, the
+  one after the other. Where pretraining took its time they are kept: as step 0
+  and as FILE.
 
   Args:
-    config: checked, with training.pretrain_steps above 0.
-    setup: what it names.
+    command: an `experiment.Run`: config, folder, record and `say`.
+    setup: what the config names.
     saved: checkpoints of the run, of which there are none yet.
     began: the run's random start.
-    record: of the environment.
-    say: told how it goes.
+
+  Raises:
+    settings.InputError: if training.begin_with is a file of another net.
+    faults.Fault: if it is damaged, or a loss is not finite.
   """
+  config, say = command.config, command.say
+  c, params = config.training, began.state.params
+  if c.get('begin_with', ''):
+    params = parameters.load_hidden(pathlib.Path(c.begin_with), params)
+    say(f'Hidden layers are those of {c.begin_with}.')
+  elif not c.get('pretrain_steps', 0):
+    return began
+  place = lambda params: began._replace(state=jax.device_put(
+      began.state._replace(params=params), sharding.replicated()))
+  if not c.pretrain_steps:
+    return place(params)
   begin_s = time.monotonic()
   key = jax.random.fold_in(jax.random.key(config.seed), STREAM)
-  params = run(config, setup, key, began.state.params, say)
-  state = jax.device_put(
-      began.state._replace(params=params), sharding.replicated())
+  began = place(run(config, setup, key, params, say))
   facts = {'wall_s': time.monotonic() - begin_s,
-           'config': workdir_lib.as_json(config), 'environment': record}
-  saved.save(0, state, b'', facts)
-  return began._replace(state=state, facts=facts)
+           'config': workdir_lib.as_json(config), 'environment': command.record}
+  saved.save(0, began.state, b'', facts)
+  parameters.save(command.folder / FILE, hosts.local(began.state.params))
+  return began._replace(facts=facts)
 
 
 def run(

@@ -5,6 +5,7 @@ ends in one line that names the field, its value and what is allowed.
 """
 
 import math
+import pathlib
 
 import ml_collections
 
@@ -218,6 +219,10 @@ def _check_image_network(config, family):
         ('pretrain_batch', 1, True), ('pretrain_rate', 0, False)):
       checks.in_range(f'training.{field}', config.training[field], low, INF,
                       closed)
+    begin_with = config.training.begin_with
+    if begin_with and not pathlib.Path(begin_with).is_file():
+      raise ValueError(f'config.training.begin_with = {begin_with!r}: there is '
+                       'no such file')
   elif layers:
     raise ValueError(f'config.network.convolutions = {layers}: must be () for '
                      'a task without images')

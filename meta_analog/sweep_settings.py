@@ -101,10 +101,11 @@ def check(config: ml_collections.ConfigDict) -> None:
   if config.sweep.noise_scales and config.device == 'ideal':
     raise ValueError(f'config.sweep.noise_scales = {config.sweep.noise_scales}:'
                      ' must be empty for ideal, a device without noise')
-  pretrain_steps = config.training.get('pretrain_steps', 0)
-  if pretrain_steps and members(config):
-    raise ValueError(f'config.training.pretrain_steps = {pretrain_steps}: must '
-                     'be 0 in a sweep, whose members begin untrained')
+  for name, none in (('pretrain_steps', 0), ('begin_with', '')):
+    value = config.training.get(name, none)
+    if value != none and members(config):
+      raise ValueError(f'config.training.{name} = {value!r}: must be {none!r} '
+                       'in a sweep, whose members begin untrained')
   _check_width(config.sweep.members_at_once, len(members(config)))
 
 

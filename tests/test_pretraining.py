@@ -1,5 +1,9 @@
 """Features are pretrained as an ordinary classifier, and kept as step 0."""
 
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +13,9 @@ from configs import omniglot
 from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import faults
+from meta_analog import parameters
 from meta_analog import pretraining
+from meta_analog import settings
 from meta_analog import training
 from tests import small_data
 
@@ -40,20 +46,77 @@ def test_a_loss_that_is_not_finite_ends_in_a_line(made, monkeypatch):
 
 def test_hidden_layers_learn_to_tell_the_classes_apart(made, tmp_path):
   config, setup = made
-  state = training.make(config, setup).init(jax.random.key(0))
-  lines = []
-  saved = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+  state, command, saved = _begun(made, tmp_path)
   began = pretraining.begin(
-      config, setup, saved, checkpoints.Restored(state, b'', {}), {},
-      lines.append)
-  assert lines[-1].endswith('among 8 classes')
-  assert float(lines[-1].split()[-4]) > 0.9
+      command, setup, saved, checkpoints.Restored(state, b'', {}))
+  assert command.lines[-1].endswith('among 8 classes')
+  assert float(command.lines[-1].split()[-4]) > 0.9
   assert all(bool(jnp.all(jnp.isfinite(x)))
              for x in jax.tree.leaves(began.state.params))
-  moved = {module: bool(jnp.any(
-      state.params[module]['u'] != values['u']))
-           for module, values in began.state.params.items() if 'u' in values}
-  assert [moved[name] for name in sorted(moved)] == [True, True, False]
+  assert _moved(state, began.state) == [True, True, False]
   assert saved.steps() == [0] and began.facts['wall_s'] > 0
-  again = saved.newest(state, lines.append).state
+  again = saved.newest(state, command.say).state
   jax.tree.map(np.testing.assert_array_equal, again, began.state)
+  kept = parameters.load(tmp_path / pretraining.FILE, state.params)
+  jax.tree.map(np.testing.assert_array_equal, kept, began.state.params)
+
+
+def test_a_net_of_other_classes_begins_with_the_hidden_layers(made, tmp_path):
+  config, setup = made
+  state, command, saved = _begun(made, tmp_path)
+  trained = jax.tree.map(lambda x: x + 1.0, state.params)
+  parameters.save(tmp_path / 'other.npz', trained)
+  config.task.way = 2
+  config.training.pretrain_steps = 0
+  config.training.begin_with = str(tmp_path / 'other.npz')
+  setup = assembly.build(config)
+  state = training.make(config, setup).init(jax.random.key(1))
+  began = pretraining.begin(
+      command, setup, saved, checkpoints.Restored(state, b'', {}))
+  assert _moved(state, began.state) == [True, True, False]
+  name = next(name for name in trained if name.endswith('layer_1'))
+  np.testing.assert_array_equal(
+      began.state.params[name]['u'], trained[name]['u'])
+  assert saved.steps() == [] and 'other.npz' in command.lines[-1]
+
+
+def test_hidden_layers_of_another_net_are_refused_in_one_line(made, tmp_path):
+  config, setup = made
+  state, command, saved = _begun(made, tmp_path)
+  parameters.save(tmp_path / 'other.npz', state.params)
+  config.network.convolutions = ((4, 5, 3), (9, 3, 2))
+  config.training.begin_with = str(tmp_path / 'other.npz')
+  setup = assembly.build(config)
+  state = training.make(config, setup).init(jax.random.key(1))
+  with pytest.raises(settings.InputError, match='another net'):
+    pretraining.begin(
+        command, setup, saved, checkpoints.Restored(state, b'', {}))
+  config.training.begin_with = str(tmp_path / 'missing.npz')
+  with pytest.raises(settings.InputError, match='no such file'):
+    settings.check(config)
+
+
+class _Command(NamedTuple):
+  """What of an `experiment.Run` is used."""
+
+  config: Any
+  folder: pathlib.Path
+  record: dict[str, Any]
+  lines: list[str]
+
+  def say(self, line):
+    self.lines.append(line)
+
+
+def _begun(made, folder):
+  """Returns a random state, a command and no checkpoints."""
+  config, setup = made
+  return (training.make(config, setup).init(jax.random.key(0)),
+          _Command(config, folder, {}, []),
+          checkpoints.Checkpoints(folder / 'checkpoints'))
+
+
+def _moved(before, after):
+  """Returns of each crossbar whether its weights changed."""
+  return [bool(jnp.any(before.params[module]['u'] != values['u']))
+          for module, values in sorted(after.params.items()) if 'u' in values]
