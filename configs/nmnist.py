@@ -179,9 +179,10 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.logit_scale = 10.0
   # File of meta-parameters whose hidden layers to begin with; '': random ones.
   c.training.begin_with = ''
-  # Steps in float as an ordinary classifier of all training classes, first.
+  # Steps in float, first, on tasks of so many classes.
   c.training.pretrain_steps = 0
-  c.training.pretrain_batch = 128
+  c.training.pretrain_way = 16
+  c.training.pretrain_tasks = 2  # per step
   c.training.pretrain_rate = 3e-3
   c.training.rate_min_Hz = 1.0
   c.training.rate_max_Hz = 30.0

@@ -89,9 +89,6 @@ class Task(NamedTuple):
       None. Such an episode is recorded by its latent.
     image_shape: (height, width, channels) of an input, or of each of its time
       steps; None where inputs are no images.
-    labelled: `(key, data, size) -> Samples` of the training split, y one-hot
-      over all its classes, or None where there are no classes.
-    num_classes: of the training split.
   """
 
   num_inputs: int
@@ -103,5 +100,3 @@ class Task(NamedTuple):
   data: Any = ()
   recall: Callable[[Any, Any], Episode] | None = None
   image_shape: tuple[int, int, int] | None = None
-  labelled: Callable[[jax.Array, Any, int], Samples] | None = None
-  num_classes: int = 0

@@ -1,14 +1,18 @@
-"""Features before meta-training: the hidden layers as an ordinary classifier.
+"""Features before meta-training: the same tasks in float, with more classes.
 
-In float, without noise, drift or converters, the network tells all training
-classes apart by a softmax over its time-averaged features, whose weights are
-thrown away. Meta-training through the hardware begins from there.
+In float, without noise, drift or converters, a ridge regression on the
+time-averaged features of a task's support set tells its classes apart, and the
+hidden layers are trained for that. Meta-training through the hardware begins
+from there. Source: ridge regression as an inner loop, Bertinetto et al., 2019
+(arXiv:1805.08136); tasks of more classes than those of the test, Snell et al.,
+2017 (arXiv:1703.05175). (The hidden layers as an ordinary classifier of all
+training classes learned much slower: after 40,000 images tasks of 5 classes were
+told apart at 0.61 instead of 0.71.)
 
-Axes: N sample, I input, F feature (with bias), C class of the training split.
+Axes: N sample, I input, F feature (with bias), W class of a task.
 """
 
 from collections.abc import Callable
-import functools
 import math
 import pathlib
 import time
@@ -28,20 +32,20 @@ from meta_analog import losses
 from meta_analog import networks
 from meta_analog import parameters
 from meta_analog import presentation
+from meta_analog import rules
+from meta_analog import settings
 from meta_analog import sharding
 from meta_analog import training
 from meta_analog import workdir as workdir_lib
 
 STREAM = 5  # of the run's keys, after the five of `experiment`
 FILE = 'pretrained.npz'  # in the folder of the run
-CHUNK = 32  # most samples at once on a CPU
 
 
 class State(NamedTuple):
   """What a step of pretraining changes."""
 
   params: networks.Params
-  head: jax.Array  # [F, C]
   opt_state: optax.OptState
 
 
@@ -49,19 +53,19 @@ class Pretrainer(NamedTuple):
   """Pretraining as functions.
 
   Attributes:
-    init: `(key, params) -> State`.
+    init: `params -> State`.
     update: `(State, key) -> (State, {'loss', 'accuracy', 'rate_Hz'})`,
       compiled.
   """
 
-  init: Callable[[jax.Array, networks.Params], State]
+  init: Callable[[networks.Params], State]
   update: Callable[[State, jax.Array], tuple[State, dict[str, Any]]]
 
 
 def make(
     config: ml_collections.ConfigDict, setup: assembly.Setup
 ) -> Pretrainer:
-  """Returns the pretraining of a config whose task has labelled samples.
+  """Returns the pretraining of a config whose task has classes.
 
   Args:
     config: checked.
@@ -71,57 +75,52 @@ def make(
     A `Pretrainer`.
   """
   c = config.training
-  task, network = setup.task, setup.network._replace(
-      periphery=presentation.EXACT)
-  optimizer = optax.adam(optax.cosine_decay_schedule(
-      c.pretrain_rate, c.pretrain_steps, 0.01))
+  task = settings.make_pretraining_task(config)
+  network = setup.network._replace(periphery=presentation.EXACT)
+  # At the full rate from the first step on, layers fall silent for good.
+  optimizer = optax.chain(
+      optax.clip_by_global_norm(c.clip_norm),
+      optax.adam(optax.warmup_cosine_decay_schedule(
+          0.0, c.pretrain_rate, max(1, c.pretrain_steps // 20),
+          c.pretrain_steps + 1, 0.01 * c.pretrain_rate)))
 
-  def init(key, params):
-    num_features = setup.networks.theta.apply(params).layers[-1].u.shape[0]
-    head = 0.1 * jax.random.normal(
-        key, (num_features, task.num_classes)) / jnp.sqrt(num_features)
-    return State(params, head, optimizer.init((params, head)))
-
-  def loss_fn(trained, key, batch):
-    params, head = trained
+  def loss_fn(params, key, episode):
     theta = setup.networks.theta.apply(params)
-    seen = presentation.present(key, network, _views(theta, network), batch.x)
-    logits = c.logit_scale * seen.features @ head
+    support, query, _ = episode
+    number = len(support.x)
+    seen = presentation.present(
+        key, network, _views(theta, network),
+        jnp.concatenate([support.x, query.x]))
+    head = rules.ridge(seen.features[:number], support.y, theta.rule)
+    outputs = seen.features[number:] @ head
     penalty = sum(
         losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
         for rate in seen.rate_Hz)
-    loss = losses.softmax_cross_entropy(logits, batch.y)
+    loss = losses.softmax_cross_entropy(
+        outputs, query.y, scale=c.logit_scale)
     return loss + c.rate_penalty * penalty, {
-        'loss': loss, 'accuracy': losses.accuracy(logits, batch.y),
+        'loss': loss, 'accuracy': losses.accuracy(outputs, query.y),
         'rate_Hz': jnp.stack([jnp.mean(rate) for rate in seen.rate_Hz])}
 
+  def of_task(params_and_data, key, _):
+    params, data = params_and_data
+    key_task, key_run = jax.random.split(key)
+    episode = task.sample(key_task, data, 'train')
+    return jax.grad(loss_fn, has_aux=True)(params, key_run, episode)
+
   def update(state, key, data):
-    trained = (state.params, state.head)
-    num_chunks = _num_chunks(c.pretrain_batch)
-
-    def of_chunk(key):
-      key_batch, key_run = jax.random.split(key)
-      batch = task.labelled(key_batch, data, c.pretrain_batch // num_chunks)
-      return jax.grad(loss_fn, has_aux=True)(trained, key_run, batch)
-
-    # One chunk after the other, so that its time steps stay in the cache.
-    gradient, info = jax.tree.map(
-        functools.partial(jnp.mean, axis=0),
-        jax.lax.map(of_chunk, jax.random.split(key, num_chunks)))
+    total = sharding.sum_chips(
+        of_task, c.pretrain_tasks, 1, (state.params, data), key,
+        jnp.float32(0.0))
+    gradient, info = jax.tree.map(lambda x: x / c.pretrain_tasks, total)
     updates, opt_state = optimizer.update(gradient, state.opt_state)
-    params, head = optax.apply_updates(trained, updates)
-    return State(params, head, opt_state), info
+    return State(optax.apply_updates(state.params, updates), opt_state), info
 
   step = jax.jit(update, compiler_options=training.compiler_options(config))
   data = sharding.everywhere(task.data)
-  return Pretrainer(init, lambda state, key: step(state, key, data))
-
-
-def _num_chunks(batch):
-  """Returns into how many equal parts a batch is cut; one on an accelerator."""
-  if jax.default_backend() != 'cpu':
-    return 1
-  return next(n for n in range(-(-batch // CHUNK), batch + 1) if batch % n == 0)
+  place = lambda params: jax.device_put(
+      State(params, optimizer.init(params)), sharding.replicated())
+  return Pretrainer(place, lambda state, key: step(state, key, data))
 
 
 def _views(theta, network):
@@ -198,18 +197,19 @@ def run(
     faults.NumbersFault: if the loss is not finite.
   """
   trainer = make(config, setup)
-  key_head, key_steps = jax.random.split(key)
-  state = trainer.init(key_head, params)
-  num_steps = config.training.pretrain_steps
+  state = trainer.init(params)
+  num_steps, begin_s = config.training.pretrain_steps, time.monotonic()
   for step in range(num_steps):
-    state, info = trainer.update(state, jax.random.fold_in(key_steps, step))
-    if (step + 1) % max(1, num_steps // 10) == 0:
+    state, info = trainer.update(state, jax.random.fold_in(key, step))
+    if (step + 1) % max(1, num_steps // 20) == 0:
       info = training.host(info)
       if not math.isfinite(info['loss']):
         raise faults.NumbersFault(
             f'Pretraining: the loss at step {step + 1} is not finite; lower '
             'config.training.pretrain_rate')
+      left_s = (time.monotonic() - begin_s) * (num_steps / (step + 1) - 1)
       say(f'Pretraining: step {step + 1}/{num_steps}, loss '
           f'{info["loss"]:.3f}, accuracy {info["accuracy"]:.3f} among '
-          f'{setup.task.num_classes} classes')
+          f'{config.training.pretrain_way} classes. About '
+          f'{math.ceil(left_s / 60)} min left.')
   return state.params

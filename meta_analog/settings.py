@@ -161,6 +161,12 @@ def _check(config):
     hardware_settings.check(sweep_settings.config_of(config, member))
   make_rule(config)
   task = make_task(config)
+  if config.training.get('pretrain_steps', 0):
+    try:
+      make_pretraining_task(config)
+    except ValueError as error:
+      raise ValueError(f'config.training.pretrain_way = '
+                       f'{config.training.pretrain_way}: {error}') from None
   if layers:
     try:
       convolution.chain(task.image_shape, layers)
@@ -177,6 +183,21 @@ def make_task(config: ml_collections.ConfigDict) -> base.Task:
   network = config.network
   return tasks.make(config.task.name, config.task.to_dict() | {
       'num_time_steps': network.num_time_steps, 'dt_ms': network.dt_ms})
+
+
+def make_pretraining_task(config: ml_collections.ConfigDict) -> base.Task:
+  """Returns the tasks of pretraining: of more classes, one support sample each.
+
+  Raises:
+    ValueError: see `make_task`.
+  """
+  config = config.copy_and_resolve_references()
+  way, shot, query_shot = config.training.pretrain_way, 1, 4
+  with config.unlocked():
+    config.task.update(
+        way=way, shot=shot, query_shot=query_shot, support_size=way * shot,
+        query_size=way * query_shot)
+  return make_task(config)
 
 
 def last_write_s(config: ml_collections.ConfigDict) -> float:
@@ -216,7 +237,8 @@ def _check_image_network(config, family):
                        'of images')
     for field, low, closed in (
         ('logit_scale', 0, False), ('pretrain_steps', 0, True),
-        ('pretrain_batch', 1, True), ('pretrain_rate', 0, False)):
+        ('pretrain_way', 2, True), ('pretrain_tasks', 1, True),
+        ('pretrain_rate', 0, False)):
       checks.in_range(f'training.{field}', config.training[field], low, INF,
                       closed)
     begin_with = config.training.begin_with

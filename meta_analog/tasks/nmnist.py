@@ -140,18 +140,6 @@ def make(
     x = jnp.minimum(joint.astype(jnp.float32) / saturation, 1.0)
     return x.reshape(*x.shape[:2], -1)
 
-  def labelled(key, data, size):
-    key_class, key_recording = jax.random.split(key)
-    mine = parts['train']
-    row = jax.random.randint(key_class, (size,), 0, len(mine.classes))
-    digits = jnp.asarray(mine.classes)[row]  # [N, 2]
-    number = jnp.asarray((mine.recordings >= 0).sum(axis=1))[digits]
-    draw = jax.random.uniform(key_recording, digits.shape)
-    recording = jnp.asarray(mine.recordings)[
-        digits, (draw * number).astype(jnp.int32)]
-    return base.Samples(inputs(recording[:, None], data)[:, 0],
-                        jax.nn.one_hot(row, len(mine.classes)))
-
   def recall(drawn, data):
     x = inputs(drawn.recording, data)
     return base.Episode(few_shot.samples(x[:, :shot]),
@@ -160,8 +148,7 @@ def make(
   return base.Task(
       num_steps * height * 2 * width * 2, way, 'accuracy', sample,
       few_shot.baselines, data=counts, recall=recall,
-      image_shape=(height, 2 * width, 2), labelled=labelled,
-      num_classes=len(parts['train'].classes))
+      image_shape=(height, 2 * width, 2))
 
 
 def draw(

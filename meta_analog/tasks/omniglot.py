@@ -68,19 +68,10 @@ def make(
     return base.Episode(few_shot.samples(x[:, :shot]),
                         few_shot.samples(x[:, shot:]), drawn)
 
-  def labelled(key, data, size):
-    key_class, key_drawing = jax.random.split(key)
-    row = jax.random.randint(key_class, (size,), 0, len(tables['train']))
-    character, turns = jnp.asarray(tables['train'])[row].T
-    drawing = jax.random.randint(key_drawing, (size, 1), 0, num_drawings)
-    x = images(data, Drawn(character, turns, drawing))[:, 0]
-    return base.Samples(x, jax.nn.one_hot(row, len(tables['train'])))
-
   return base.Task(
       SIDE * SIDE, way, 'accuracy', sample, few_shot.baselines,
       data=pictures.reshape(num_characters, num_drawings, -1), recall=recall,
-      image_shape=(SIDE, SIDE, 1), labelled=labelled,
-      num_classes=len(tables['train']))
+      image_shape=(SIDE, SIDE, 1))
 
 
 def images(data: jax.Array, drawn: Drawn) -> jax.Array:
