@@ -15,6 +15,16 @@ from meta_analog import budgets
 from meta_analog import devices
 from meta_analog import energy
 
+# Devices without noise, and drift, to be written by steps.
+IDEAL = {
+    'device': 'ideal',
+    'crossbar.hidden_devices': 1,
+    'crossbar.output_devices': 1,
+    'crossbar.floor_uS': 0.0,
+    'crossbar.fresh_read_share': 0.0,
+    'crossbar.drift_compensation': 'none',
+    'training.noise_full': 0.0,
+}
 # Each variant changes these fields and no others.
 VARIANTS = {
     # The whole job in a minute, to see that it runs: no result.
@@ -28,6 +38,23 @@ VARIANTS = {
         'evaluation.num_tasks': 20,
         'evaluation.num_chips': 4,
         'evaluation.ordinary_steps': 20,
+    },
+    # The float reference: exact devices, converters and writes.
+    'float': IDEAL | {
+        'periphery.dac_bits': 32,
+        'periphery.dac_range': 1e6,
+        'periphery.adc_bits': 32,
+        'periphery.adc_range': 1e6,
+        'adapt.encoding': 'nearest',
+        'adapt.write': 'exact',
+    },
+    # Performance mode: ideal devices, coarse writes.
+    'two_bits': IDEAL | {'adapt.update_bits': 2, 'init.harm': 1e-3},
+    'four_bits': IDEAL | {'adapt.update_bits': 4, 'init.harm': 1e-3},
+    # Three events on PCM, each measured on the array that it corrects.
+    'closed_loop': {
+        'adapt.num_events': 3,
+        'adapt.event_interval_s': 20.0,
     },
     # The default.
     '5way1shot': {'task.way': 5, 'task.shot': 1},

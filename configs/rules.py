@@ -8,52 +8,16 @@ A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
 test the nets of a trained row again, which takes a minute and no training.
 """
 
-import difflib
-
 import ml_collections
 
+from meta_analog import grid_rows
+
+trained, tested = grid_rows.trained, grid_rows.tested
 FLOAT, PERF, PCM = 'float', 'performance mode', 'phase-change memory'
 MEMORY_1 = 'the same, pulse memory 1'
 OTHER = 'other nets and rules on phase-change memory'
-AGAIN = 'the same nets, tested otherwise'
 RETENTION = 'against drift'
 ABLATION = 'sources of error, one by one'
-
-
-def trained(name, group, label, config, overrides=None, wanted=None):
-  """Returns a row that is trained.
-
-  Args:
-    name: of its folder.
-    group: of rows in the table and the figure.
-    label: in the table.
-    config: 'pcm:one_device' is configs/pcm.py:one_device.
-    overrides: {field: value}, as on the command line.
-    wanted: {seconds of the test, in digits: score that was aimed at}.
-  """
-  path, _, argument = config.partition(':')
-  return {'name': name, 'group': group, 'label': label,
-          'config': ':'.join(filter(None, [f'configs/{path}.py', argument])),
-          'overrides': overrides or {}, 'wanted': wanted or {}}
-
-
-def tested(name, label, of, overrides=None, wanted=None, params='trained',
-           group=AGAIN):
-  """Returns a row that tests the nets of a trained row again.
-
-  Args:
-    name: of its folder.
-    label: in the table.
-    of: name of the trained row.
-    overrides: {field: value}, of the test.
-    wanted: see `trained`.
-    params: 'trained', or 'initial': those before meta-training.
-    group: see `trained`.
-  """
-  return {'name': name, 'group': group, 'label': label, 'of': of,
-          'overrides': overrides or {}, 'wanted': wanted or {},
-          'params': params}
-
 
 MEMORY = {'device_params.pcm.pulse_memory_after_program': 1.0}
 SOURCES = {'hidden_program': 'programming error of hidden layers',
@@ -183,31 +147,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seeds = (0, 1) if tiny else (0, 1, 2)
   c.times_s = (251.0, 86400.0, 2592000.0, 31536000.0)
-  c.cases = tuple(_tiny(row) if tiny else row for row in _chosen(
-      [word for word in words if word != 'tiny']))
+  c.cases = tuple(
+      grid_rows.tiny(row, TINY) if tiny else row for row in
+      grid_rows.chosen(ROWS, [w for w in words if w != 'tiny']))
   c.references = REFERENCES
   return c.lock()
-
-
-def _chosen(names):
-  """Returns the rows of these names and those that they are of."""
-  rows = {row['name']: row for row in ROWS}
-  for name in names:
-    if name not in rows:
-      near = difflib.get_close_matches(name, rows, 1)
-      raise ValueError(
-          f'config argument {name!r}: ' + (
-              f'did you mean {near[0]!r}?' if near else
-              f'must be tiny or one of {", ".join(rows)}'))
-  wanted = {*names} | {rows[name].get('of', name) for name in names}
-  return [row for row in ROWS if not names or row['name'] in wanted]
-
-
-def _tiny(row):
-  """Returns a row in its tiny form."""
-  if 'of' in row:
-    return row
-  path, _, argument = row['config'].partition(':')
-  return row | {
-      'config': f'{path}:{",".join(filter(None, [argument, "tiny"]))}',
-      'wanted': {}, 'overrides': row['overrides'] | TINY}

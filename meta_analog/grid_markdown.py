@@ -219,11 +219,10 @@ def _references(rows):
   """Yields the lines of the table of others."""
   yield 'For comparison, not run here:'
   yield ''
-  yield _line(('method', 'K', 'adaptation', 'mse', 'source'))
-  yield _line('---' for _ in range(5))
+  yield _line(rows[0])
+  yield _line('---' for _ in rows[0])
   for row in rows:
-    yield _line((row['method'], row['K'], row['adaptation'], row['mse'],
-                 row['source']))
+    yield _line(row[name] for name in rows[0])
 
 
 def _line(cells):

@@ -1,0 +1,88 @@
+"""Few-shot classification: Omniglot and Double N-MNIST, float against devices.
+
+    python launch/sweep.py --config configs/few_shot.py --workdir runs/few_shot
+    python launch/sweep.py --config configs/few_shot.py:omniglot_5way1shot_pcm
+    python launch/sweep.py --config configs/few_shot.py:tiny
+
+Every `trained` row has hidden layers of its own, which are meta-trained for its
+devices; all begin with the same, pretrained in float. A `tested` row tests the
+nets of a trained row under other conditions.
+"""
+
+import ml_collections
+
+from meta_analog import grid_rows
+
+trained, tested = grid_rows.trained, grid_rows.tested
+# (config, variant), the group in the table, and what is wanted of PCM at 251 s.
+KINDS = (
+    (('omniglot', '5way1shot'), 'Omniglot, 5-way 1-shot', 0.95),
+    (('omniglot', '5way5shot'), 'Omniglot, 5-way 5-shot', 0.98),
+    (('omniglot', '20way1shot'), 'Omniglot, 20-way 1-shot', 0.88),
+    (('nmnist', '5way1shot'), 'Double N-MNIST, 5-way 1-shot', 0.93),
+)
+# (end of the name, label, variant of the config); PCM itself is none.
+DEVICES = (
+    ('float', 'float', 'float'),
+    ('two_bits', 'performance mode, 2 bits', 'two_bits'),
+    ('four_bits', 'performance mode, 4 bits', 'four_bits'),
+    ('pcm', 'PCM, one event of blind pulses', ''),
+    ('closed_loop', 'PCM, three events, measured on the array', 'closed_loop'),
+)
+
+
+def _rows():
+  """Yields the rows of every kind on every device."""
+  for (path, variant), group, wanted in KINDS:
+    for name, label, device in DEVICES:
+      yield trained(
+          f'{path}_{variant}_{name}', group, label,
+          f'{path}:{",".join(filter(None, [variant, device]))}',
+          wanted={'251': wanted} if name == 'pcm' else {})
+    for name in ('pcm', 'closed_loop'):
+      label = dict((end, label) for end, label, _ in DEVICES)[name]
+      yield tested(
+          f'{path}_{variant}_{name}_drift_left', f'{label}, drift left',
+          f'{path}_{variant}_{name}', {'crossbar.drift_compensation': 'none'},
+          group=group)
+
+
+ROWS = tuple(_rows())
+REFERENCES = tuple(
+    dict(zip(('method', '5-way 1-shot', '5-way 5-shot', '20-way 1-shot',
+              'source'), row)) for row in (
+        ('MAML, four convolutions in float', '0.987', '0.999', '0.958',
+         'as quoted in published code'),
+        ('ANIL', '-', '-', '0.962', 'as quoted in published code'),
+        ('hashing on memristors, with device errors (Mao et al., 2022)',
+         '0.976', '-', '-', 'as published'),
+        ('cosines on memristors (Zhou et al., 2023)', '0.973', '0.983', '-',
+         'as published'),
+        ('FeFET search memory', '-', '0.983', '-', 'as published'),
+    ))
+TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
+        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
+
+
+def get_config(argument: str = '') -> ml_collections.ConfigDict:
+  """Returns the locked config of the grid.
+
+  Args:
+    argument: comma-separated names of rows, all where there are none; and
+      'tiny', which makes them small.
+
+  Returns:
+    A locked `ConfigDict`, see configs/rules.py.
+
+  Raises:
+    ValueError: if a row is unknown.
+  """
+  words = [word for word in argument.split(',') if word]
+  c = ml_collections.ConfigDict()
+  c.seeds = (0,)
+  c.times_s = (251.0, 86400.0, 2592000.0)
+  rows = grid_rows.chosen(ROWS, [word for word in words if word != 'tiny'])
+  c.cases = tuple(
+      grid_rows.tiny(row, TINY) if 'tiny' in words else row for row in rows)
+  c.references = REFERENCES
+  return c.lock()

@@ -1,0 +1,81 @@
+"""Rows of a grid, for the config files that declare one.
+
+`grid_settings` checks what they hold.
+"""
+
+from collections.abc import Sequence
+import difflib
+from typing import Any
+
+Row = dict[str, Any]
+AGAIN = 'the same nets, tested otherwise'
+
+
+def trained(
+    name: str, group: str, label: str, config: str,
+    overrides: dict[str, Any] | None = None,
+    wanted: dict[str, float] | None = None
+) -> Row:
+  """Returns a row that is trained.
+
+  Args:
+    name: of its folder.
+    group: of rows in the table and the figure.
+    label: in the table.
+    config: 'pcm:one_device' is configs/pcm.py:one_device.
+    overrides: {field: value}, as on the command line.
+    wanted: {seconds of the test, in digits: score that was aimed at}.
+  """
+  path, _, argument = config.partition(':')
+  return {'name': name, 'group': group, 'label': label,
+          'config': ':'.join(filter(None, [f'configs/{path}.py', argument])),
+          'overrides': overrides or {}, 'wanted': wanted or {}}
+
+
+def tested(
+    name: str, label: str, of: str, overrides: dict[str, Any] | None = None,
+    wanted: dict[str, float] | None = None, params: str = 'trained',
+    group: str = AGAIN
+) -> Row:
+  """Returns a row that tests the nets of a trained row again.
+
+  Args:
+    name: of its folder.
+    label: in the table.
+    of: name of the trained row.
+    overrides: {field: value}, of the test.
+    wanted: see `trained`.
+    params: 'trained', or 'initial': those before meta-training.
+    group: see `trained`.
+  """
+  return {'name': name, 'group': group, 'label': label, 'of': of,
+          'overrides': overrides or {}, 'wanted': wanted or {},
+          'params': params}
+
+
+def chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+  """Returns the rows of these names and those that they are of; all for none.
+
+  Raises:
+    ValueError: if a name is unknown.
+  """
+  by_name = {row['name']: row for row in rows}
+  for name in names:
+    if name not in by_name:
+      near = difflib.get_close_matches(name, by_name, 1)
+      raise ValueError(
+          f'config argument {name!r}: ' + (
+              f'did you mean {near[0]!r}?' if near else
+              f'must be tiny or one of {", ".join(by_name)}'))
+  wanted = {*names} | {by_name[name].get('of', name) for name in names}
+  return [row for row in rows if not names or row['name'] in wanted]
+
+
+def tiny(row: Row, overrides: dict[str, Any]) -> Row:
+  """Returns a row in the tiny form of its config, with more overrides."""
+  if 'of' in row:
+    return row
+  path, _, argument = row['config'].partition(':')
+  return row | {
+      'config': f'{path}:{",".join(filter(None, [argument, "tiny"]))}',
+      'wanted': {}, 'overrides': row['overrides'] | overrides}
