@@ -110,7 +110,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.network = ml_collections.ConfigDict()
   # (channels, side of a window, stride) of each; each is one crossbar.
-  c.network.convolutions = ((16, 5, 2), (32, 3, 2), (32, 3, 2))
+  c.network.convolutions = ((16, 7, 2), (32, 5, 2), (64, 5, 2))
   c.network.hidden_sizes = ()  # dense layers after them
   c.network.input_channels = 1
   c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
@@ -122,7 +122,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.network.threshold = 1.0
   c.network.reset = 'soft'  # or 'hard', 'none'
   c.network.surrogate = 'fast_sigmoid'  # or 'arctan', 'triangle'
-  c.network.surrogate_slope = 1.0
+  c.network.surrogate_slope = 3.0
   c.network.readout_start = 0  # first time step of the averaged output
 
   c.crossbar = ml_collections.ConfigDict()
@@ -162,8 +162,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt = ml_collections.ConfigDict()
   c.adapt.layers = 'output'  # or 'all'
   c.adapt.order = 'second'  # or 'first'
-  c.adapt.rule = 'ridge'  # or 'delta'
-  c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
+  c.adapt.rule = 'delta'  # or 'ridge'
+  c.adapt.encoding = 'nearest'  # or 'descent', 'threshold'
   c.adapt.write = 'open_loop'  # or 'verified', within c.verification; 'exact'
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
   c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
@@ -183,8 +183,8 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
       budgets.Budget(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
-  c.init.weight_std = (1.0, 1.0, 0.002)  # first, later hidden, output layer
-  c.init.weight_max = (3.0, 3.0, 0.5)  # weight of the full span
+  c.init.weight_std = (1.0, 0.5, 0.002)  # first, later hidden, output layer
+  c.init.weight_max = (3.0, 1.5, 0.5)  # weight of the full span
   c.init.rate = 1.0
   c.init.threshold = 0.5
   c.init.penalty = 1e-3
@@ -192,9 +192,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.harm = 0.15
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 3000
-  c.training.tasks_per_step = 16
-  c.training.tasks_per_chip = 4
+  c.training.num_steps = 400
+  c.training.tasks_per_step = 4
+  c.training.tasks_per_chip = 2
   c.training.chips_per_chunk = 1
   c.training.learning_rate = 3e-3
   c.training.warmup_fraction = 0.03
@@ -210,11 +210,11 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.pretrain_steps = 0
   c.training.pretrain_way = 16
   c.training.pretrain_tasks = 2  # per step
-  c.training.pretrain_rate = 3e-3
+  c.training.pretrain_rate = 1e-2
   c.training.rate_min_Hz = 1.0
   c.training.rate_max_Hz = 30.0
   c.training.rate_penalty = 0.1
-  c.training.checkpoint_every = 500
+  c.training.checkpoint_every = 100
   c.training.log_every = 10
 
   # Many runs in one compiled step: the product of the axes that are not empty.

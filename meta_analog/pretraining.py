@@ -1,20 +1,15 @@
 """Features before meta-training: the same tasks in float, with more classes.
 
-In float, without noise, drift or converters, a ridge regression on the
-time-averaged features of a task's support set tells its classes apart, and the
-hidden layers are trained for that. Meta-training through the hardware begins
-from there. Source: ridge regression as an inner loop, Bertinetto et al., 2019
-(arXiv:1805.08136); tasks of more classes than those of the test, Snell et al.,
-2017 (arXiv:1703.05175). (The hidden layers as an ordinary classifier of all
-training classes learned much slower: after 40,000 images tasks of 5 classes were
-told apart at 0.61 instead of 0.71.)
+In float, without noise, drift or converters, the config's rule of adaptation
+writes an output layer of zeros exactly, and the hidden layers are trained for
+that. Meta-training through the hardware begins from there. Source: tasks of more
+classes than those of the test, Snell et al., 2017 (arXiv:1703.05175).
 
 Axes: N sample, I input, F feature (with bias), W class of a task.
 """
 
 from collections.abc import Callable
 import math
-import pathlib
 import time
 from typing import Any
 from typing import NamedTuple
@@ -32,7 +27,6 @@ from meta_analog import losses
 from meta_analog import networks
 from meta_analog import parameters
 from meta_analog import presentation
-from meta_analog import rules
 from meta_analog import settings
 from meta_analog import sharding
 from meta_analog import training
@@ -76,6 +70,7 @@ def make(
   """
   c = config.training
   task = settings.make_pretraining_task(config)
+  rule = settings.make_rule(config)
   network = setup.network._replace(periphery=presentation.EXACT)
   # At the full rate from the first step on, layers fall silent for good.
   optimizer = optax.chain(
@@ -91,7 +86,7 @@ def make(
     seen = presentation.present(
         key, network, _views(theta, network),
         jnp.concatenate([support.x, query.x]))
-    head = rules.ridge(seen.features[:number], support.y, theta.rule)
+    head = rule.delta_fn(seen.features[:number], support.y, theta.rule)
     outputs = seen.features[number:] @ head
     penalty = sum(
         losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
@@ -159,7 +154,8 @@ def begin(
   config, say = command.config, command.say
   c, params = config.training, began.state.params
   if c.get('begin_with', ''):
-    params = parameters.load_hidden(pathlib.Path(c.begin_with), params)
+    params = parameters.load_hidden(
+        settings.located(c.begin_with), params)
     say(f'Hidden layers are those of {c.begin_with}.')
   elif not c.get('pretrain_steps', 0):
     return began

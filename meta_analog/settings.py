@@ -200,6 +200,12 @@ def make_pretraining_task(config: ml_collections.ConfigDict) -> base.Task:
   return make_task(config)
 
 
+def located(name: str) -> pathlib.Path:
+  """Returns the path of a file as it stands, or from the project's folder."""
+  path, ours = pathlib.Path(name), pathlib.Path(__file__).parents[1] / name
+  return ours if ours.is_file() and not path.is_file() else path
+
+
 def last_write_s(config: ml_collections.ConfigDict) -> float:
   """Returns the chip time of the last adaptation event's write, s."""
   return (config.adapt.t_prog_s
@@ -242,7 +248,7 @@ def _check_image_network(config, family):
       checks.in_range(f'training.{field}', config.training[field], low, INF,
                       closed)
     begin_with = config.training.begin_with
-    if begin_with and not pathlib.Path(begin_with).is_file():
+    if begin_with and not located(begin_with).is_file():
       raise ValueError(f'config.training.begin_with = {begin_with!r}: there is '
                        'no such file')
   elif layers:
