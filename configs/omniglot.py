@@ -206,9 +206,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   # File of meta-parameters whose hidden layers to begin with; '': random ones.
   c.training.begin_with = ''
   # Steps in float, first, on tasks of so many classes.
-  c.training.pretrain_steps = 3200
+  c.training.pretrain_steps = 1600
   c.training.pretrain_way = 20
-  c.training.pretrain_tasks = 1  # per step
+  c.training.pretrain_tasks = 2  # per step
   c.training.pretrain_rate = 1e-2
   c.training.rate_min_Hz = 20.0
   c.training.rate_max_Hz = 250.0

@@ -2,8 +2,8 @@
 
 In float, without noise, drift or converters, the config's rule of adaptation
 writes an output layer of zeros exactly, and the hidden layers are trained for
-that. Meta-training through the hardware begins from there. Source: tasks of more
-classes than those of the test, Snell et al., 2017 (arXiv:1703.05175).
+that. Meta-training through the hardware begins from there. Source: tasks of
+more classes than those of the test, Snell et al., 2017 (arXiv:1703.05175).
 
 Axes: N sample, I input, F feature (with bias), W class of a task.
 """

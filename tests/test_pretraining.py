@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-  """Returns a tiny config on the small Omniglot, of 8 training classes, 4 of them a task."""
+  """Returns a tiny config on the small Omniglot: 4 of its 8 classes a task."""
   small_data.use_omniglot(tmp_path, monkeypatch)
   config = omniglot.get_config('tiny')
   config.task.way = 3
