@@ -8,6 +8,7 @@ import types
 import pytest
 from scipy import stats
 
+from configs import few_shot
 from configs import pcm
 from configs import rules
 from meta_analog import faults
@@ -20,6 +21,7 @@ from meta_analog import grid_settings
 from meta_analog import history
 from meta_analog import settings
 from meta_analog import workdir as workdir_lib
+from tests import small_data
 
 TRAINED = {'name': 'a', 'label': 'the label', 'config': 'configs/pcm.py:tiny',
            'wanted': {'251': 0.2}}
@@ -50,6 +52,15 @@ def _summary(job, mean):
       'firing_rate_hz': [90.0, 210.0],
       'training': {'steps': 6, 'commit': 'c0ffee' * 7}
                   | ({} if job.case.of else {'wall_s': 120.0})}
+
+
+@pytest.mark.parametrize('argument', ('', 'tiny'))
+def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
+  monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
+  small_data.real('nmnist')
+  plan = grid_settings.make(few_shot.get_config(argument), tmp_path)
+  assert len(plan.jobs) == len(few_shot.ROWS)
+  assert {job.config.device for job in plan.jobs} == {'ideal', 'pcm'}
 
 
 @pytest.mark.parametrize('argument', ('', 'tiny'))
