@@ -31,13 +31,19 @@ DEVICES = (
 )
 
 
+def _begin(path):
+  """Returns the overrides by which a row begins with pretrained layers."""
+  return {'training.begin_with': f'configs/pretrained/{path}_float.npz',
+          'training.pretrain_steps': 0}
+
+
 def _rows():
   """Yields the rows of every kind on every device."""
   for (path, variant), group, wanted in KINDS:
     for name, label, device in DEVICES:
       yield trained(
           f'{path}_{variant}_{name}', group, label,
-          f'{path}:{",".join(filter(None, [variant, device]))}',
+          f'{path}:{",".join(filter(None, [variant, device]))}', _begin(path),
           wanted={'251': wanted} if name == 'pcm' else {})
     for name in ('pcm', 'closed_loop'):
       label = dict((end, label) for end, label, _ in DEVICES)[name]
@@ -60,7 +66,8 @@ REFERENCES = tuple(
          'as published'),
         ('FeFET search memory', '-', '0.983', '-', 'as published'),
     ))
-TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
+TINY = {'training.begin_with': '', 'training.pretrain_steps': 2,
+        'training.num_steps': 2, 'evaluation.num_tasks': 8,
         'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
 
 

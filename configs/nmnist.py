@@ -32,6 +32,8 @@ VARIANTS = {
         'network.convolutions': ((4, 5, 3), (8, 3, 2)),
         'network.num_time_steps': 10,
         'network.dt_ms': 30.0,
+        'training.pretrain_steps': 20,
+        'training.pretrain_way': 5,
         'training.num_steps': 6,
         'training.tasks_per_step': 8,
         'training.checkpoint_every': 3,

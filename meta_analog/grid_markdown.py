@@ -6,15 +6,13 @@ from typing import Any
 
 import rich.table
 
+from meta_analog import grid_table
+
 RATE_MAX_HZ = 200.0  # the most that a row may have without a mark
 MARK = '(!)'
 UNITS = (('year', 31536000), ('day', 86400), ('h', 3600), ('min', 60))
 COMMIT_DIGITS = 10
-COLUMNS = ('case', 'config', 'devices per polarity (hidden, output)',
-           'hidden widths', 'seeds', 'before')
 RIDGE = 'float_ridge'  # the baseline that is a column
-LATER = ('ridge in float, same features', 'pulses per task', 'devices written',
-         'mean rates (Hz)', 'training', 'commit')
 
 
 def document(table: dict[str, Any]) -> str:
@@ -24,11 +22,18 @@ def document(table: dict[str, Any]) -> str:
     table: what table.json holds.
 
   Returns:
-    A table for each task, metric and number of support samples; beneath what
-    the interval is, what is missing, and the numbers of others.
+    For each task and metric a table of the cases that were trained and one of
+    those that test their nets again; beneath what the interval is, what is
+    missing, and the numbers of others.
   """
-  parts = ['\n'.join(_table(table, kind, cases))
-           for kind, cases in kinds(table).items()]
+  parts = []
+  for (task, metric), cases in _families(table).items():
+    parts.append(_heading(table, task, metric, cases))
+    for of in (False, True):
+      mine = [case for case in cases if bool(case['of']) == of]
+      if mine:
+        parts.append('\n'.join(_table(table, mine, tested=of)))
+    parts += _simple(cases)
   parts.append(table['interval'] + ' ' + _notes(table))
   missing = list(_missing(table))
   if missing:
@@ -103,56 +108,112 @@ def span(time: str) -> str:
   return f'{seconds:g} s'
 
 
-def _table(table, kind, cases) -> Iterator[str]:
-  """Yields the lines of one table."""
-  task, metric, support_size = kind
+def _families(table):
+  """Returns the cases that have a result, by (task, metric)."""
+  found = {}
+  for (task, metric, _), cases in kinds(table).items():
+    found.setdefault((task, metric), []).extend(cases)
+  order = [case['name'] for case in table['cases']]
+  return {family: sorted(cases, key=lambda case: order.index(case['name']))
+          for family, cases in found.items()}
+
+
+def _heading(table, task, metric, cases):
+  """Returns what the numbers of a table are."""
   first = cases[0]['seeds'][0]
+  return (f'{task}: query {metric} on {first["num_tasks"]} held-out tasks and '
+          f'{first["num_chips"]} fresh chips for each seed, '
+          f'{span(main_time(table))} after programming and later.')
+
+
+def _table(table, cases, *, tested) -> Iterator[str]:
+  """Yields the lines of one table."""
   times = [f'{time_s:.12g}' for time_s in table['times_s']]
-  yield (f'{task}, {support_size} support samples, query {metric} on '
-         f'{first["num_tasks"]} held-out tasks and {first["num_chips"]} fresh '
-         'chips for each seed:')
-  yield ''
-  names = (*COLUMNS, f'after, {span(times[0])}', 'change', 'wanted',
-           *(span(time) for time in times[1:]), *LATER)
-  yield _line(names)
-  yield _line('---' for _ in names)
+  rows = [(_tested_cells if tested else _trained_cells)(case, times)
+          for case in cases]
+  yield _line(rows[0])
+  yield _line('---' for _ in rows[0])
   group = None
-  for case in cases:
+  for case, cells in zip(cases, rows):
     if case['group'] != group:
       group = case['group']
       if group:
-        yield _line([f'**{group}**'] + [''] * (len(names) - 1))
-    yield _line(_cells(case, times))
+        yield _line([f'**{group}**'] + [''] * (len(cells) - 1))
+    yield _line(cells.values())
+
+
+def _simple(cases):
+  """Returns a sentence with what simple predictors reach, if there are any."""
   simple = {name: result for name, result in cases[0]['all'][
       'baselines'].items() if name != RIDGE}
-  if simple:
-    yield ''
-    yield f'On the tasks of {cases[0]["name"]}: ' + ', '.join(
-        f'{name} {number(result)}' for name, result in simple.items()) + '.'
+  return [f'On the tasks of {cases[0]["name"]}: ' + ', '.join(
+      f'{name} {number(result)}' for name, result in simple.items()) + '.'
+         ] if simple else []
 
 
-def _cells(case, times):
-  """Returns the cells of a case."""
+def _trained_cells(case, times):
+  """Returns the cells of a case that was trained, by their column."""
   all_, last = case['all'], case['seeds'][-1]
   after = all_['after_by_time_s']
-  at = [number(after.get(time)) for time in times]
-  unlike = lambda name: sorted({str(row['training'][name] or '?')
-                                for row in case['seeds']})
-  commits = [f'{commit[:COMMIT_DIGITS]}' for commit in unlike('commit')]
+  return {
+      'case': case['label'], 'config': _config(case),
+      'K': f'{last["support_size"]}',
+      'devices': ', '.join(map(str, last['devices_per_polarity'])),
+      'widths': ', '.join(
+          [f'{channels} of {side} x {side}'
+           for channels, side, _ in last.get('convolutions', [])]
+          + [str(size) for size in last['hidden_sizes']]),
+      'seeds': _seeds(case), 'before': number(all_['before']),
+      f'after, {span(times[0])}': number(after.get(times[0])),
+      'wanted': _wanted(case, *times),
+      **{span(time): number(after.get(time)) for time in times[1:]},
+      'float ridge': number(all_['baselines'].get(RIDGE)),
+      'pulses': f'{all_["pulses_per_task"]:.0f}',
+      'written': f'{all_["devices_written_per_task"]:.0f} of '
+                 f'{last["write"]["devices_total"]}',
+      'rates (Hz)': _rates(case),
+      'training': '' if all_['wall_s'] is None else duration(all_['wall_s']),
+      'commit': _commits(case)}
+
+
+def _tested_cells(case, times):
+  """Returns the cells of a case that tests nets again, by their column."""
+  all_ = case['all']
+  after = all_['after_by_time_s']
+  return {
+      'case': case['label'], 'nets and conditions': _config(case),
+      'seeds': _seeds(case),
+      f'after, {span(times[0])}': number(after.get(times[0])),
+      'change': _change(all_.get('change')), 'wanted': _wanted(case, *times),
+      **{span(time): number(after.get(time)) for time in times[1:]},
+      'pulses': _pulses(case, times), 'rates (Hz)': _rates(case),
+      'commit': _commits(case)}
+
+
+def _pulses(case, times):
+  """Returns pulses per task, and those of adapting anew at each time."""
+  text = f'{case["all"]["pulses_per_task"]:.0f}'
+  anew = case['all'].get(grid_table.ANEW) or {}
+  more = [f'{anew[time]:.0f}' for time in times[1:] if time in anew]
+  return text + (f', then {", ".join(more)}' if more else '')
+
+
+def _rates(case):
+  """Returns the mean rate of each layer, marked where any seed has too much."""
+  highest = [max(rates) for rates in zip(
+      *(row['firing_rate_hz'] for row in case['seeds']))]
+  return ', '.join(
+      f'{mean:.0f}' + (f' {MARK}' if most > RATE_MAX_HZ else '')
+      for mean, most in zip(case['all']['firing_rate_hz'], highest))
+
+
+def _commits(case):
+  """Returns the commits of a case's seeds."""
+  words = sorted({(row['training']['commit'] or '?')[:COMMIT_DIGITS]
+                  for row in case['seeds']})
   if any(row['training']['uncommitted_changes'] for row in case['seeds']):
-    commits.append('and changes')
-  return [
-      case['label'], _config(case),
-      ', '.join(map(str, last['devices_per_polarity'])),
-      ', '.join(map(str, last['hidden_sizes'])), _seeds(case),
-      number(all_['before']), at[0], _change(all_.get('change')),
-      _wanted(case, *times), *at[1:],
-      number(all_['baselines'].get(RIDGE)), f'{all_["pulses_per_task"]:.0f}',
-      f'{all_["devices_written_per_task"]:.0f} of '
-      f'{last["write"]["devices_total"]}',
-      ', '.join(_rate(rate) for rate in all_['firing_rate_hz']),
-      '' if all_['wall_s'] is None else duration(all_['wall_s']),
-      ' '.join(commits)]
+    words.append('and changes')
+  return ' '.join(words)
 
 
 def _config(case):
@@ -172,10 +233,6 @@ def _change(result):
   """Returns '+0.012 ± 0.003'."""
   text = number(result)
   return f'+{text}' if text and result['mean'] >= 0 else text
-
-
-def _rate(rate_Hz):
-  return f'{rate_Hz:.0f}' + (f' {MARK}' if rate_Hz > RATE_MAX_HZ else '')
 
 
 def _seeds(case):
@@ -200,12 +257,17 @@ def _wanted(case, *times):
 
 
 def _notes(table):
-  """Returns what the marks in the cells mean."""
-  return (f'{MARK}: a mean rate above {RATE_MAX_HZ:g} Hz. "training" is the '
-          'wall time of one seed, without its test; a row without one tests '
-          'nets of another row again, and "change" is the difference to that '
-          'row, paired by seed. table.json holds every seed with the '
-          'interval over its chips, and both intervals of each mean.')
+  """Returns what the columns and the marks in the cells mean."""
+  return (
+      'K: support samples of a task. Devices: those per polarity, of hidden '
+      'layers and the output layer. "wanted" is met, or not, by the mean. '
+      '"float ridge": a ridge regression in float on the features of the same '
+      'nets, without noise. "pulses" and "written": pulses and devices for one '
+      f'task. {MARK}: a seed has a mean rate above {RATE_MAX_HZ:g} Hz in that '
+      'layer. "training" is the wall time of one seed, without its test. The '
+      'second table tests nets of the first again, and "change" is the '
+      'difference to them, paired by seed. table.json holds every seed with '
+      'the interval over its chips, and both intervals of each mean.')
 
 
 def _missing(table):

@@ -28,6 +28,7 @@ INTERVAL = (
     'The means of few seeds may agree by luck, hence the second.')
 OF_TRAINING = ('steps', 'tasks_per_step', 'wall_s', 'commit',
                'uncommitted_changes', 'cores', 'device_kind', 'jax', 'python')
+ANEW = 'readapt_pulses_per_task_by_time_s'
 OF_SUMMARY = ('task', 'metric', 'device', 'num_tasks', 'num_chips',
               'support_size', 'before', 'after', 'after_by_time_s', 'write',
               'firing_rate_hz', 'baselines')
@@ -81,8 +82,7 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
   Returns:
     'before', each of 'after_by_time_s' and of 'baselines' as `combine` gives
-    them (but what was measured elsewhere, for it is the same for every seed);
-    the means of 'pulses_per_task', 'devices_written_per_task',
+    them; the means of 'pulses_per_task', 'devices_written_per_task', ANEW,
     'firing_rate_hz' and, of a trained case, 'wall_s'. `collect` adds 'change'.
   """
   mean = lambda get: float(np.mean([get(row) for row in rows]))
@@ -90,8 +90,7 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
            if all(time in row['after_by_time_s'] for row in rows)]
   walls = [row['training']['wall_s'] for row in rows
            if row['training']['wall_s'] is not None]
-  own = [{name: result for name, result in row['baselines'].items()
-          if 'source' not in result} for row in rows]
+  own = [_own(row['baselines']) for row in rows]
   return {
       'baselines': {
           name: combine([results[name] for results in own])
@@ -105,6 +104,8 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
           lambda row: row['write']['devices_written_per_task']),
       'firing_rate_hz': [float(x) for x in np.mean(
           [row['firing_rate_hz'] for row in rows], axis=0)],
+      ANEW: {time: mean(lambda row, time=time: row['write'][ANEW][time])
+             for time in times} if ANEW in rows[0]['write'] else {},
       'wall_s': float(np.mean(walls)) if walls else None}
 
 
@@ -196,13 +197,20 @@ def _row(job, folder):
     config = files.read_json(job.folder / workdir_lib.CONFIG)
     summary, training = found.summary, found.summary['training']
     return {name: summary[name] for name in OF_SUMMARY} | {
-        'seed': job.seed, 'folder': str(job.folder.relative_to(folder)),
+        'baselines': _own(summary['baselines']), 'seed': job.seed, 'folder': str(job.folder.relative_to(folder)),
         'training': {name: training.get(name) for name in OF_TRAINING},
         'hidden_sizes': config['network']['hidden_sizes'],
+        'convolutions': config['network'].get('convolutions', []),
         'devices_per_polarity': [config['crossbar']['hidden_devices'],
                                  config['crossbar']['output_devices']]}, ''
   except (faults.DamageError, KeyError, TypeError) as error:
     return None, f'damaged: {faults.reason(error)}'
+
+
+def _own(baselines):
+  """Returns what was not measured elsewhere, which another run may outdate."""
+  return {name: result for name, result in baselines.items()
+          if 'source' not in result}
 
 
 def _config_of(plan, case):

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from configs import few_shot
+from configs import measures
 from configs import pcm
 from configs import rules
 from meta_analog import faults
@@ -64,9 +65,10 @@ def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('argument', ('', 'tiny'))
-def test_every_row_of_the_rules_can_be(argument):
-  plan = grid_settings.make(rules.get_config(argument), pathlib.Path('x'))
-  assert len(plan.jobs) == len(rules.ROWS) * len(plan.seeds)
+@pytest.mark.parametrize('module', (rules, measures))
+def test_every_row_of_the_rules_can_be(module, argument):
+  plan = grid_settings.make(module.get_config(argument), pathlib.Path('x'))
+  assert len(plan.jobs) == len(module.ROWS) * len(plan.seeds)
   for job in plan.jobs:
     assert job.config.seed == job.seed
     small = job.config.training.num_steps == rules.TINY['training.num_steps']
