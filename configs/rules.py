@@ -4,8 +4,9 @@
     python launch/sweep.py --config configs/rules.py:pcm,untrained
     python launch/sweep.py --config configs/rules.py:tiny
 
-Decisions were made on seed 10, which is in no table. A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
+A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
 test the nets of a trained row again, which takes a minute and no training.
+Choices were made on seed 10, which is not in the table (configs/measures.py).
 """
 
 import ml_collections

@@ -197,7 +197,8 @@ def _row(job, folder):
     config = files.read_json(job.folder / workdir_lib.CONFIG)
     summary, training = found.summary, found.summary['training']
     return {name: summary[name] for name in OF_SUMMARY} | {
-        'baselines': _own(summary['baselines']), 'seed': job.seed, 'folder': str(job.folder.relative_to(folder)),
+        'baselines': _own(summary['baselines']), 'seed': job.seed,
+        'folder': str(job.folder.relative_to(folder)),
         'training': {name: training.get(name) for name in OF_TRAINING},
         'hidden_sizes': config['network']['hidden_sizes'],
         'convolutions': config['network'].get('convolutions', []),
