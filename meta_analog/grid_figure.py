@@ -88,6 +88,9 @@ def _panel(axis, table, kind, cases):
               transform=axis.get_yaxis_transform())
   if metric != 'accuracy':
     axis.set_xscale('log')
+    axis.set_xlim(left=0.5 * min(
+        result['mean'] for case in cases
+        for result in case['all']['after_by_time_s'].values()))
     axis.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
   axis.grid(axis='x', color='#e5e5e5', lw=0.6)
   axis.set_axisbelow(True)
@@ -102,6 +105,7 @@ def _bars(axis, rows, results, shift, color, marker, size, label, mfc=None):
             for y, r in zip(rows, results) if r is not None]
   if points:
     y, x, half = zip(*points)
-    low = [min(h, 0.9 * abs(m)) for m, h in zip(x, half)]  # a log axis
+    # On a log axis an interval that holds 0 runs to the edge.
+    low = [min(h, (1.0 - 1e-6) * abs(m)) for m, h in zip(x, half)]
     axis.errorbar(x, y, xerr=(low, half), color=color, marker=marker, ms=size,
                   mfc=mfc or color, ls='none', capsize=2, lw=1.2, label=label)
