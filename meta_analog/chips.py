@@ -124,6 +124,9 @@ def calibrate(
 ) -> compensation.Baseline | None:
   """Returns the baseline of layer i, from two reads.
 
+  They count as taken so far apart that the slow part of the read noise is
+  another in each; what is presented later shares it with its own measurement.
+
   Args:
     key: consumed.
     hardware: see `Hardware`.
