@@ -48,7 +48,6 @@ VARIANTS = {
         'periphery.dac_range': 1e6,
         'periphery.adc_bits': 32,
         'periphery.adc_range': 1e6,
-        'adapt.encoding': 'nearest',
         'adapt.write': 'exact',
     },
     # Performance mode: ideal devices, coarse writes.
@@ -165,10 +164,10 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.layers = 'output'  # or 'all'
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'delta'  # or 'ridge'
-  c.adapt.encoding = 'nearest'  # or 'descent', 'threshold'
+  c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
   c.adapt.write = 'open_loop'  # or 'verified', within c.verification; 'exact'
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
-  c.adapt.num_steps = 1  # batch steps of the delta rule, in the periphery
+  c.adapt.num_steps = 30  # batch steps of the delta rule, in the periphery
   c.adapt.num_events = 1
   c.adapt.event_interval_s = 10.0
   c.adapt.t_read_s = 100.0
@@ -187,9 +186,9 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (1.0, 0.5, 0.002)  # first, later hidden, output layer
   c.init.weight_max = (3.0, 1.5, 0.5)  # weight of the full span
-  c.init.rate = 1.0
+  c.init.rate = 0.02
   c.init.threshold = 0.5
-  c.init.penalty = 1e-3
+  c.init.penalty = 1e-2
   # Variance of a pulse by the square of its mean step, 0.3^2 / 0.8^2.
   c.init.harm = 0.15
 

@@ -1,9 +1,10 @@
 """Features before meta-training: the same tasks in float, with more classes.
 
-In float, without noise, drift or converters, the config's rule of adaptation
-writes an output layer of zeros exactly, and the hidden layers are trained for
-that. Meta-training through the hardware begins from there. Source: tasks of
-more classes than those of the test, Snell et al., 2017 (arXiv:1703.05175).
+In float, without noise, drift or converters, one step of the delta rule from an
+output layer of zeros tells the classes of a task apart, and the hidden layers
+are trained for that. Meta-training through the hardware begins from there.
+Source: tasks of more classes than those of the test, Snell et al., 2017
+(arXiv:1703.05175).
 
 Axes: N sample, I input, F feature (with bias), W class of a task.
 """
@@ -26,6 +27,7 @@ from meta_analog import hosts
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import parameters
+from meta_analog import plasticity
 from meta_analog import presentation
 from meta_analog import settings
 from meta_analog import sharding
@@ -40,6 +42,7 @@ class State(NamedTuple):
   """What a step of pretraining changes."""
 
   params: networks.Params
+  log_rate: jax.Array  # scalar, of the step of the delta rule
   opt_state: optax.OptState
 
 
@@ -70,7 +73,6 @@ def make(
   """
   c = config.training
   task = settings.make_pretraining_task(config)
-  rule = settings.make_rule(config)
   network = setup.network._replace(periphery=presentation.EXACT)
   # At the full rate from the first step on, layers fall silent for good.
   optimizer = optax.chain(
@@ -79,14 +81,16 @@ def make(
           0.0, c.pretrain_rate, max(1, c.pretrain_steps // 20),
           c.pretrain_steps + 1, 0.01 * c.pretrain_rate)))
 
-  def loss_fn(params, key, episode):
+  def loss_fn(trained, key, episode):
+    params, log_rate = trained
     theta = setup.networks.theta.apply(params)
     support, query, _ = episode
     number = len(support.x)
     seen = presentation.present(
         key, network, _views(theta, network),
         jnp.concatenate([support.x, query.x]))
-    head = rule.delta_fn(seen.features[:number], support.y, theta.rule)
+    head = plasticity.delta_rule(
+        seen.features[:number], support.y, jnp.exp(log_rate))
     outputs = seen.features[number:] @ head
     penalty = sum(
         losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
@@ -97,25 +101,29 @@ def make(
         'loss': loss, 'accuracy': losses.accuracy(outputs, query.y),
         'rate_Hz': jnp.stack([jnp.mean(rate) for rate in seen.rate_Hz])}
 
-  def of_task(params_and_data, key, _):
-    params, data = params_and_data
+  def of_task(trained_and_data, key, _):
+    trained, data = trained_and_data
     key_task, key_run = jax.random.split(key)
     episode = task.sample(key_task, data, 'train')
-    return jax.grad(loss_fn, has_aux=True)(params, key_run, episode)
+    return jax.grad(loss_fn, has_aux=True)(trained, key_run, episode)
 
   def update(state, key, data):
+    trained = state.params, state.log_rate
     total = sharding.sum_chips(
-        of_task, c.pretrain_tasks, 1, (state.params, data), key,
-        jnp.float32(0.0))
+        of_task, c.pretrain_tasks, 1, (trained, data), key, jnp.float32(0.0))
     gradient, info = jax.tree.map(lambda x: x / c.pretrain_tasks, total)
     updates, opt_state = optimizer.update(gradient, state.opt_state)
-    return State(optax.apply_updates(state.params, updates), opt_state), info
+    return State(*optax.apply_updates(trained, updates), opt_state), info
 
   step = jax.jit(update, compiler_options=training.compiler_options(config))
   data = sharding.everywhere(task.data)
-  place = lambda params: jax.device_put(
-      State(params, optimizer.init(params)), sharding.replicated())
-  return Pretrainer(place, lambda state, key: step(state, key, data))
+
+  def init(params):
+    trained = params, jnp.float32(0.0)
+    return jax.device_put(
+        State(*trained, optimizer.init(trained)), sharding.replicated())
+
+  return Pretrainer(init, lambda state, key: step(state, key, data))
 
 
 def _views(theta, network):

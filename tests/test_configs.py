@@ -83,6 +83,7 @@ def _image_config(module, variant, folder):
   config.task.data_dir = str(folder)
   config.training.tasks_per_step = config.training.tasks_per_chip
   config.task.query_shot = 1
+  config.training.pretrain_steps = 0
   return config
 
 
@@ -106,8 +107,8 @@ def test_the_config_of_images_names_the_fields_of_the_others():
   c = dict(_flat(nmnist.get_config()))
   assert {name for name in of(b) if b[name] != c[name]} == {
       'name', 'network.code', 'network.num_time_steps', 'network.dt_ms',
-      'network.tau_mem_ms', 'network.tau_out_ms', 'training.pretrain_way',
-      'training.rate_min_Hz', 'training.rate_max_Hz'}
+      'network.tau_mem_ms', 'network.tau_out_ms', 'training.pretrain_steps',
+      'training.pretrain_way', 'training.rate_min_Hz', 'training.rate_max_Hz'}
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_a_loss_that_is_not_finite_ends_in_a_line(made, monkeypatch):
   config, setup = made
   endless = lambda state, _: (state, {'loss': jnp.nan, 'accuracy': 0.1})
   monkeypatch.setattr(pretraining, 'make', lambda *_: pretraining.Pretrainer(
-      lambda params: pretraining.State(params, None), endless))
+      lambda params: pretraining.State(params, None, None), endless))
   with pytest.raises(faults.NumbersFault, match='lower config.training.pretr'):
     pretraining.run(config, setup, jax.random.key(0), {}, print)
 
