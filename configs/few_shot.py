@@ -5,8 +5,8 @@
     python launch/sweep.py --config configs/few_shot.py:tiny
 
 Every `trained` row has hidden layers of its own, which are meta-trained for its
-devices; all begin with the same, pretrained in float. A `tested` row tests the
-nets of a trained row under other conditions.
+devices; those of Omniglot begin with the same, pretrained in float. A `tested`
+row tests the nets of a trained row under other conditions.
 """
 
 import ml_collections
@@ -21,6 +21,8 @@ KINDS = (
     (('omniglot', '20way1shot'), 'Omniglot, 20-way 1-shot', 0.88),
     (('nmnist', '5way1shot'), 'Double N-MNIST, 5-way 1-shot', 0.93),
 )
+# What main.py leaves as pretrained.npz; other rows begin as their config says.
+PRETRAINED = {'omniglot': 'configs/pretrained/omniglot_float.npz'}
 # (end of the name, label, variant of the config); PCM itself is none.
 DEVICES = (
     ('float', 'float', 'float'),
@@ -33,8 +35,8 @@ DEVICES = (
 
 def _begin(path):
   """Returns the overrides by which a row begins with pretrained layers."""
-  return {'training.begin_with': f'configs/pretrained/{path}_float.npz',
-          'training.pretrain_steps': 0}
+  return {'training.begin_with': PRETRAINED[path],
+          'training.pretrain_steps': 0} if path in PRETRAINED else {}
 
 
 def _rows():

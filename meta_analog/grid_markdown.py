@@ -10,6 +10,7 @@ from meta_analog import grid_table
 
 RATE_MAX_HZ = 200.0  # the most that a row may have without a mark
 MARK = '(!)'
+MOST_FIELDS = 3  # that a cell names
 UNITS = (('year', 31536000), ('day', 86400), ('h', 3600), ('min', 60))
 COMMIT_DIGITS = 10
 RIDGE = 'float_ridge'  # the baseline that is a column
@@ -220,6 +221,8 @@ def _config(case):
   """Returns the config with what was changed, as short as can be."""
   path = case['config'].removeprefix('configs/')
   words = [f'{name}={value}' for name, value in case['overrides'].items()]
+  if len(words) > MOST_FIELDS:
+    words = []  # the label says it, and table.json
   if not case['of']:
     words = [path, *words]
   code = ' '.join(f'`{word}`' for word in words)

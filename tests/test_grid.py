@@ -55,6 +55,14 @@ def _summary(job, mean):
                   | ({} if job.case.of else {'wall_s': 120.0})}
 
 
+@pytest.mark.parametrize('module', (rules, measures))
+def test_the_readme_has_every_row(module):
+  readme = (grid_settings.ROOT / 'README.md').read_text()
+  results = readme.split('## Results')[1]
+  cells = {cell.strip() for cell in results.split('|')}
+  assert not [row['label'] for row in module.ROWS if row['label'] not in cells]
+
+
 @pytest.mark.parametrize('argument', ('', 'tiny'))
 def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
   monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
