@@ -1,9 +1,9 @@
-"""What each measure gives that the configs take: rows with it left out.
+"""What each measure that the configs take is worth: rows with it left out.
 
     python launch/sweep.py --config configs/measures.py --workdir runs/measures
 
-On seed 10, which is in no other table: by it the choices were made. The first
-row of each group is the config as it stands.
+On seed 10, which is in no other table; one training a row, so that chance has a
+part in each. The first row of each group is the config as it stands.
 """
 
 import ml_collections

@@ -6,7 +6,7 @@
 
 A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
 test the nets of a trained row again, which takes a minute and no training.
-Choices were made on seed 10, which is not in the table (configs/measures.py).
+Choices were tried on seed 10, which is not in this table (configs/measures.py).
 """
 
 import ml_collections
