@@ -5,13 +5,16 @@ import pathlib
 import re
 import types
 
+import jax
 import pytest
 from scipy import stats
 
 from configs import few_shot
 from configs import measures
+from configs import omniglot
 from configs import pcm
 from configs import rules
+from meta_analog import assembly
 from meta_analog import faults
 from meta_analog import files
 from meta_analog import grid
@@ -20,6 +23,7 @@ from meta_analog import grid_jobs
 from meta_analog import grid_markdown
 from meta_analog import grid_settings
 from meta_analog import history
+from meta_analog import parameters
 from meta_analog import settings
 from meta_analog import workdir as workdir_lib
 from tests import small_data
@@ -70,6 +74,18 @@ def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
   plan = grid_settings.make(few_shot.get_config(argument), tmp_path)
   assert len(plan.jobs) == len(few_shot.ROWS)
   assert {job.config.device for job in plan.jobs} == {'ideal', 'pcm'}
+
+
+def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
+  monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
+  theta = assembly.build(omniglot.get_config('5way1shot')).networks.theta
+  like = jax.eval_shape(theta.init, jax.random.key(0))
+  path = settings.located(few_shot.PRETRAINED['omniglot'])
+  assert path.stat().st_size < 2e6
+  params = parameters.load_hidden(path, like)
+  trained = [name for name, values in params.items()
+             if all(isinstance(x, jax.Array) for x in values.values())]
+  assert len(trained) == len(omniglot.get_config().network.convolutions)
 
 
 @pytest.mark.parametrize('argument', ('', 'tiny'))
