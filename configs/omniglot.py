@@ -8,10 +8,10 @@ they are; a new task writes the output layer alone, once.
 
 The hidden layers are pretrained in float first: 1,600 steps in 22 minutes on
 one of two busy cores, to some 0.9 among 20 training classes (commit 231a82a,
-seed 0, which left configs/pretrained/omniglot_float.npz). Meta-training from there
-took 330 s on 2 busy cores (commit 3cea9b2, seed 0) and has an accuracy of 0.897
-+- 0.005 at 251 s, 0.894 after a day (configs/pretrained/omniglot.npz). No other
-variant was trained yet.
+seed 0, which left configs/pretrained/omniglot_float.npz). Meta-training from
+there took 330 s on 2 busy cores (commit 3cea9b2, seed 0) and has an accuracy of
+0.897 +- 0.005 at 251 s, 0.894 after a day (configs/pretrained/omniglot.npz). No
+other variant was trained yet.
 """
 
 import ml_collections
