@@ -68,30 +68,11 @@ REFERENCES = tuple(
          'as published'),
         ('FeFET search memory', '-', '0.983', '-', 'as published'),
     ))
-TINY = {'training.begin_with': '', 'training.pretrain_steps': 2,
-        'training.num_steps': 2, 'evaluation.num_tasks': 8,
-        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
-  """Returns the locked config of the grid.
-
-  Args:
-    argument: comma-separated names of rows, all where there are none; and
-      'tiny', which makes them small.
-
-  Returns:
-    A locked `ConfigDict`, see configs/rules.py.
-
-  Raises:
-    ValueError: if a row is unknown.
-  """
-  words = [word for word in argument.split(',') if word]
-  c = ml_collections.ConfigDict()
-  c.seeds = (0,)
-  c.times_s = (251.0, 86400.0, 2592000.0)
-  rows = grid_rows.chosen(ROWS, [word for word in words if word != 'tiny'])
-  c.cases = tuple(
-      grid_rows.tiny(row, TINY) if 'tiny' in words else row for row in rows)
-  c.references = REFERENCES
-  return c.lock()
+  """Returns the locked config of the grid; see `grid_rows.config`."""
+  return grid_rows.config(
+      argument, ROWS, seeds=(0,), times_s=(251.0, 86400.0, 2592000.0),
+      references=REFERENCES,
+      tiny_overrides={'training.begin_with': '', 'training.pretrain_steps': 2})

@@ -36,29 +36,10 @@ ROWS = (
     trained('perf_one_current', PERF, 'x as one current', 'perf',
             {'network.input_channels': 1}),
 )
-TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
-        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
-  """Returns the locked config of the grid.
-
-  Args:
-    argument: comma-separated names of rows, all where there are none; and
-      'tiny', which makes them small.
-
-  Returns:
-    A locked `ConfigDict`, see configs/rules.py.
-
-  Raises:
-    ValueError: if a row is unknown.
-  """
-  words = [word for word in argument.split(',') if word]
-  c = ml_collections.ConfigDict()
-  c.seeds = (10,)
-  c.times_s = (251.0, 86400.0, 2592000.0, 31536000.0)
-  rows = grid_rows.chosen(ROWS, [word for word in words if word != 'tiny'])
-  c.cases = tuple(
-      grid_rows.tiny(row, TINY) if 'tiny' in words else row for row in rows)
-  c.references = ()
-  return c.lock()
+  """Returns the locked config of the grid; see `grid_rows.config`."""
+  return grid_rows.config(
+      argument, ROWS, seeds=(10,),
+      times_s=(251.0, 86400.0, 2592000.0, 31536000.0))

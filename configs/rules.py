@@ -130,33 +130,9 @@ REFERENCES = tuple(
          'closed form', '0.002', COMPUTED),
     ))
 
-# Makes every row run in seconds, to see that all of it works: no result.
-TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
-        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
-
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
-  """Returns the locked config of the grid.
-
-  Args:
-    argument: comma-separated names of rows, all where there are none; and
-      'tiny', which makes them small and leaves two seeds.
-
-  Returns:
-    A locked `ConfigDict`: seeds; cases, with what those that are tested are of;
-    times_s, of the table's columns after adaptation, the main one first;
-    references, the numbers of others.
-
-  Raises:
-    ValueError: if a row is unknown.
-  """
-  words = [word for word in argument.split(',') if word]
-  tiny = 'tiny' in words
-  c = ml_collections.ConfigDict()
-  c.seeds = (0, 1) if tiny else (0, 1, 2)
-  c.times_s = (251.0, 151.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
-  c.cases = tuple(
-      grid_rows.tiny(row, TINY) if tiny else row for row in
-      grid_rows.chosen(ROWS, [w for w in words if w != 'tiny']))
-  c.references = REFERENCES
-  return c.lock()
+  """Returns the locked config of the grid; see `grid_rows.config`."""
+  return grid_rows.config(
+      argument, ROWS, seeds=(0, 1, 2), references=REFERENCES,
+      times_s=(251.0, 151.0, 3600.0, 86400.0, 2592000.0, 31536000.0))

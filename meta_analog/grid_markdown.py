@@ -112,11 +112,11 @@ def span(time: str) -> str:
 def _families(table):
   """Returns the cases that have a result, by (task, metric)."""
   found = {}
-  for (task, metric, _), cases in kinds(table).items():
-    found.setdefault((task, metric), []).extend(cases)
-  order = [case['name'] for case in table['cases']]
-  return {family: sorted(cases, key=lambda case: order.index(case['name']))
-          for family, cases in found.items()}
+  for case in table['cases']:
+    if case['all'] is not None:
+      first = case['seeds'][0]
+      found.setdefault((first['task'], first['metric']), []).append(case)
+  return found
 
 
 def _heading(table, task, metric, cases):

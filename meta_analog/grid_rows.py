@@ -7,8 +7,13 @@ from collections.abc import Sequence
 import difflib
 from typing import Any
 
+import ml_collections
+
 Row = dict[str, Any]
 AGAIN = 'the same nets, tested otherwise'
+# Makes every row run in seconds, to see that all of it works: no result.
+TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
+        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
 
 
 def trained(
@@ -69,6 +74,40 @@ def chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
               f'must be tiny or one of {", ".join(by_name)}'))
   wanted = {*names} | {by_name[name].get('of', name) for name in names}
   return [row for row in rows if not names or row['name'] in wanted]
+
+
+def config(
+    argument: str, rows: Sequence[Row], *, seeds: tuple[int, ...],
+    times_s: tuple[float, ...], references: tuple[Row, ...] = (),
+    tiny_overrides: dict[str, Any] | None = None
+) -> ml_collections.ConfigDict:
+  """Returns the locked config of a grid.
+
+  Args:
+    argument: comma-separated names of rows, all where there are none; and
+      'tiny', which makes them small and leaves two seeds at most.
+    rows: all that the grid declares.
+    seeds: of every row.
+    times_s: of the table's columns after adaptation, the main one first.
+    references: the numbers of others.
+    tiny_overrides: what 'tiny' changes beside TINY.
+
+  Returns:
+    A locked `ConfigDict`: seeds; cases, with what those that are tested are of;
+    times_s; references.
+
+  Raises:
+    ValueError: if a row is unknown.
+  """
+  words = [word for word in argument.split(',') if word]
+  cases = chosen(rows, [word for word in words if word != 'tiny'])
+  if 'tiny' in words:
+    seeds = seeds[:2]
+    cases = [tiny(row, TINY | (tiny_overrides or {})) for row in cases]
+  c = ml_collections.ConfigDict()
+  c.seeds, c.times_s, c.cases = seeds, times_s, tuple(cases)
+  c.references = references
+  return c.lock()
 
 
 def tiny(row: Row, overrides: dict[str, Any]) -> Row:

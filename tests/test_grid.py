@@ -21,6 +21,7 @@ from meta_analog import grid
 from meta_analog import grid_figure
 from meta_analog import grid_jobs
 from meta_analog import grid_markdown
+from meta_analog import grid_rows
 from meta_analog import grid_settings
 from meta_analog import history
 from meta_analog import parameters
@@ -95,7 +96,8 @@ def test_every_row_of_the_rules_can_be(module, argument):
   assert len(plan.jobs) == len(module.ROWS) * len(plan.seeds)
   for job in plan.jobs:
     assert job.config.seed == job.seed
-    small = job.config.training.num_steps == rules.TINY['training.num_steps']
+    num_steps = job.config.training.num_steps
+    small = num_steps == grid_rows.TINY['training.num_steps']
     assert small == (argument == 'tiny')
     # Drift is followed through the same dates in every row.
     assert job.config.evaluation.after_s == pcm.get_config().evaluation.after_s
