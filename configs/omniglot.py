@@ -104,6 +104,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.task.way = 5  # classes of a task
   c.task.shot = 1  # support samples of a class
   c.task.query_shot = 5  # query samples of a class
+  c.task.centred = True  # drawings are moved until their ink is in the middle
   # What follows from them; set them instead.
   c.task.support_size = (
       c.task.get_oneway_ref('way') * c.task.get_oneway_ref('shot'))

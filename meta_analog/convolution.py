@@ -10,6 +10,7 @@ by row), R row of the crossbar (row, column and channel of a window), O output;
 `...` any.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -94,6 +95,11 @@ def shapes(
 def unfold(images: jax.Array, window: Window) -> jax.Array:
   """Returns the windows of images, as rows.
 
+  Faster than k^2 slices of an image and their transposes, forwards by a third
+  and backwards by half (5 x 5 windows of 14 x 14 x 16, on a CPU): k pixels of a
+  row with all their channels lie together, and backwards the pixels of one
+  phase of the stride are added as one.
+
   Args:
     images: [..., N, I].
     window: see `Window`.
@@ -101,17 +107,62 @@ def unfold(images: jax.Array, window: Window) -> jax.Array:
   Returns:
     [..., N P, R].
   """
-  before, (height, width) = images.shape[:-1], out_size(window)
-  pad, stride = window.kernel // 2, window.stride
-  x = images.reshape(before + (window.height, window.width, window.channels))
-  x = jnp.pad(x, [(0, 0)] * len(before) + [(pad, pad)] * 2 + [(0, 0)])
-  parts = [
-      x[..., i:i + stride * (height - 1) + 1:stride,
-        j:j + stride * (width - 1) + 1:stride, :]
-      for i in range(window.kernel) for j in range(window.kernel)]
-  rows = jnp.concatenate(parts, axis=-1)
+  before = images.shape[:-1]
+  rows = _cut(window, images.reshape(math.prod(before), images.shape[-1]))
   return rows.reshape(
-      before[:-1] + (before[-1] * height * width, num_rows(window)))
+      before[:-1] + (before[-1] * num_positions(window), num_rows(window)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _cut(window, images):
+  """Returns the windows [N, P, R] of images [N, I]."""
+  (height, width), k = out_size(window), window.kernel
+  pad, stride, channels = k // 2, window.stride, window.channels
+  x = images.reshape(-1, window.height, window.width * channels)
+  x = jnp.pad(x, [(0, 0), (pad, pad), (pad * channels,) * 2])
+  step = stride * channels
+  x = jnp.stack([x[:, :, i:i + k * channels]
+                 for i in range(0, width * step, step)], axis=2)
+  last = stride * (height - 1) + 1
+  x = jnp.stack([x[:, i:i + last:stride] for i in range(k)], axis=3)
+  return x.reshape(len(x), height * width, num_rows(window))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _paste(window, rows):
+  """Returns images [N, I] of the sums of windows [N, P, R]: `_cut` transposed.
+
+  A pixel (a + s i, b + s j) is in the windows' pixels (a + s m, b + s n).
+  """
+  (height, width), k = out_size(window), window.kernel
+  stride, pad = window.stride, window.kernel // 2
+  x = rows.reshape(-1, height, width, k, k, window.channels)
+  more = -(-k // stride) - 1  # so many windows begin before a pixel's own
+
+  def phase(a, b):
+    return sum(
+        jnp.pad(x[:, :, :, i, j], [
+            (0, 0), (i // stride, more - i // stride),
+            (j // stride, more - j // stride), (0, 0)])
+        for i in range(a, k, stride) for j in range(b, k, stride))
+
+  nothing = jnp.zeros((len(x), height + more, width + more, window.channels),
+                      x.dtype)
+  x = jnp.stack([
+      jnp.stack([phase(a, b) + nothing for b in range(stride)], axis=3)
+      for a in range(stride)], axis=2)
+  x = x.reshape(len(x), stride * (height + more), stride * (width + more), -1)
+  lacking = [max(0, pad + size - have) for size, have in
+             zip((window.height, window.width), x.shape[1:3])]
+  x = jnp.pad(x, [(0, 0), (0, lacking[0]), (0, lacking[1]), (0, 0)])
+  x = x[:, pad:pad + window.height, pad:pad + window.width]
+  return x.reshape(len(x), -1)
+
+
+_cut.defvjp(lambda window, x: (_cut(window, x), None),
+            lambda window, _, x: (_paste(window, x),))
+_paste.defvjp(lambda window, x: (_paste(window, x), None),
+              lambda window, _, x: (_cut(window, x),))
 
 
 def fold(outputs: jax.Array, window: Window) -> jax.Array:

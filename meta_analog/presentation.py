@@ -24,11 +24,14 @@ from meta_analog import compensation as compensation_lib
 from meta_analog import conductances
 from meta_analog import convolution
 from meta_analog import crossbar as xbar
+from meta_analog import in_turn
 from meta_analog import lif
 from meta_analog import periphery as peri
 from meta_analog import rules
 
-EXACT = peri.Periphery(dac_range=jnp.inf, adc_range=jnp.inf)
+# Without a limit, without a tile's end.
+EXACT = peri.Periphery(
+    dac_range=jnp.inf, adc_range=jnp.inf, tile_rows=2**30, tile_columns=2**30)
 
 
 class LayerParams(NamedTuple):
@@ -115,6 +118,13 @@ def present(
   Returns:
     A `Presentation`.
   """
+  if network.windows:
+    return in_turn.present(_all_at_once, key, network, views, inputs)
+  return _all_at_once(key, network, views, inputs)
+
+
+def _all_at_once(key, network, views, inputs):
+  """Returns what `present` does."""
   coded = network.encode_fn is not None
   keys = jax.random.split(key, len(views) + coded)
   num_steps = network.readout.shape[0]

@@ -74,8 +74,9 @@ def omniglot(folder: pathlib.Path, zipped: bool = True) -> pathlib.Path:
 def use_omniglot(folder: pathlib.Path, monkeypatch) -> None:
   """Writes a small Omniglot that configs with this data_dir accept."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(folder / 'cache'))
-  monkeypatch.setattr(omniglot_task, '_load', lambda data_dir, _: (
-      omniglot_files.load(data_dir, NUM_CHARACTERS)))
+  monkeypatch.setattr(omniglot_task, '_load', lambda data_dir, _, centred: (
+      omniglot_task.place(
+          omniglot_files.load(data_dir, NUM_CHARACTERS), centred)))
   omniglot(folder / 'omniglot')
 
 

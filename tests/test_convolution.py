@@ -16,6 +16,8 @@ WINDOWS = [
     convolution.Window(7, 5, 2, kernel=3, stride=2),
     convolution.Window(8, 6, 3, kernel=4, stride=3),
     convolution.Window(5, 4, 2, kernel=1, stride=2),
+    convolution.Window(9, 5, 2, kernel=2, stride=4),
+    convolution.Window(6, 7, 3, kernel=5, stride=2),
 ]
 
 
@@ -28,14 +30,29 @@ def test_unfolded_products_are_the_convolution(window):
       keys[1], (window.kernel, window.kernel, window.channels, 4))
   rows = convolution.unfold(x.reshape(2, 3, -1), window)
   assert rows.shape[-1] == convolution.num_rows(window)
-  got = convolution.fold(rows @ w.reshape(-1, 4), window)
   pad = window.kernel // 2
-  expected = jax.lax.conv_general_dilated(
-      x.reshape(6, *size), w, (window.stride,) * 2, [(pad, pad)] * 2,
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-  assert expected.shape[1:3] == convolution.out_size(window)
+
+  def unfolded(x):
+    rows = convolution.unfold(x.reshape(2, 3, -1), window)
+    return convolution.fold(rows @ w.reshape(-1, 4), window)
+
+  def convolved(x):
+    y = jax.lax.conv_general_dilated(
+        x.reshape(6, *size), w, (window.stride,) * 2, [(pad, pad)] * 2,
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    assert y.shape[1:3] == convolution.out_size(window)
+    return y.reshape(2, 3, -1)
+
+  (got, pull), (expected, pull_expected) = (
+      jax.vjp(f, x) for f in (unfolded, convolved))
+  np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(
-      got, expected.reshape(2, 3, -1), rtol=1e-4, atol=1e-5)
+      pull(expected)[0], pull_expected(expected)[0], rtol=1e-4, atol=1e-5)
+  # And backwards twice, as in a gradient through a gradient.
+  np.testing.assert_allclose(
+      *(jax.grad(lambda x, f=f: jnp.sum(jnp.square(jax.grad(
+          lambda x: jnp.sum(f(x)**2))(x))))(x) for f in (unfolded, convolved)),
+      rtol=1e-4, atol=1e-3)
 
 
 def test_a_chain_hands_each_result_on():

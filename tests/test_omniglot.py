@@ -58,6 +58,43 @@ def test_small_images_are_the_mean_ink_of_their_area(arrays):
   np.testing.assert_allclose(arrays['images'][4, 7], 255 * small, atol=0.51)
 
 
+def test_ink_is_moved_to_the_middle_and_nowhere_else():
+  random = np.random.RandomState(0)
+  images = np.zeros((2, 30, 28, 28), np.uint8)
+  for image in images.reshape(-1, 28, 28):
+    top, left = random.randint(0, 20, 2)
+    image[top:top + 8, left:left + 5] = random.randint(0, 256, (8, 5))
+  got = omniglot_files.centred(images)
+  pixel = np.arange(28)
+  for image, moved in zip(images.reshape(-1, 28, 28), got.reshape(-1, 28, 28)):
+    shift = []
+    for axis in (0, 1):
+      mean = np.average(pixel, weights=image.sum(axis=1 - axis))
+      assert abs(np.average(pixel, weights=moved.sum(axis=1 - axis)) - 13.5
+                 ) <= 0.5 + 1e-6
+      shift.append(round(13.5 - mean))
+    np.testing.assert_array_equal(moved, np.roll(image, shift, axis=(0, 1)))
+  # What leaves the image is lost, and does not come back on the other side.
+  wide = np.zeros((28, 28), np.uint8)
+  wide[0, 0], wide[27, 27] = 1, 9
+  moved = omniglot_files.centred(wide)
+  assert moved.sum() == 9 and moved[16, 16] == 9
+  assert not omniglot_files.centred(np.zeros((28, 28), np.uint8)).any()
+
+
+@pytest.mark.parametrize('centred', [True, False])
+def test_a_config_says_whether_drawings_are_centred(
+    centred, tmp_path, monkeypatch):
+  small_data.use_omniglot(tmp_path, monkeypatch)
+  config = config_file.get_config()
+  assert config.task.centred
+  config.task.way, config.task.data_dir = 3, str(tmp_path)
+  config.task.centred = centred
+  data = settings.make_task(config).data
+  images = _load(tmp_path)['images'].reshape(data.shape)
+  assert np.array_equal(data, images) is not centred
+
+
 def test_a_folder_and_an_archive_give_the_same(arrays, tmp_path):
   other = _load(small_data.omniglot(tmp_path / 'omniglot', zipped=False))
   for name, value in arrays.items():

@@ -2,7 +2,7 @@
 
 The classes of a split are characters turned by quarters of a circle, each turn
 a class of its own; no character is in two splits. A sample is a drawing of 28 x
-28 pixels, ink 1 on paper 0.
+28 pixels, ink 1 on paper 0, its ink in the middle or where it was drawn.
 
 Axes: K character, D drawing, W way, S sample of a class, I pixel.
 """
@@ -94,7 +94,8 @@ def from_settings(settings: dict) -> base.Task:
   """Returns the task family that a config's task names.
 
   Args:
-    settings: way, shot, query_shot, support_size, query_size, data_dir.
+    settings: way, shot, query_shot, support_size, query_size, data_dir,
+      centred.
 
   Returns:
     A `base.Task`.
@@ -102,7 +103,8 @@ def from_settings(settings: dict) -> base.Task:
   Raises:
     ValueError: if the files are missing or damaged, or hold too little.
   """
-  arrays = _load(settings['data_dir'], storage.said())
+  arrays = _load(
+      settings['data_dir'], storage.said(), settings['centred'])
   few_shot.check(
       settings, {split: len(arrays[split]) for split in few_shot.SPLITS})
   shot, query_shot = settings['shot'], settings['query_shot']
@@ -114,8 +116,15 @@ def from_settings(settings: dict) -> base.Task:
   return make(arrays, **{k: settings[k] for k in ('way', 'shot', 'query_shot')})
 
 
+def place(arrays: storage.Arrays, centred: bool) -> storage.Arrays:
+  """Returns the arrays, their drawings in the middle where that is wanted."""
+  if not centred:
+    return arrays
+  return arrays | {'images': omniglot_files.centred(arrays['images'])}
+
+
 @functools.cache
-def _load(data_dir, said):
+def _load(data_dir, said, centred):
   """Returns the arrays, read once a process; said is the variable's value."""
   del said
-  return omniglot_files.load(data_dir)
+  return place(omniglot_files.load(data_dir), centred)
