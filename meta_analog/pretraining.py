@@ -23,6 +23,7 @@ import optax
 from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import faults
+from meta_analog import files
 from meta_analog import hosts
 from meta_analog import losses
 from meta_analog import networks
@@ -36,6 +37,8 @@ from meta_analog import workdir as workdir_lib
 
 STREAM = 5  # of the run's keys, after the five of `experiment`
 FILE = 'pretrained.npz'  # in the folder of the run
+FOLDER = 'pretraining'  # checkpoints, until it is done
+PARTS = 20  # after each, it says how it goes and saves
 
 
 class State(NamedTuple):
@@ -173,17 +176,35 @@ def begin(
     return place(params)
   begin_s = time.monotonic()
   key = jax.random.fold_in(jax.random.key(config.seed), STREAM)
-  began = place(run(config, setup, key, params, say))
+  own = checkpoints.Checkpoints(command.folder / FOLDER)
+
+  def save(step, state):
+    own.save(step, hosts.local(state), b'', {})
+    command.stop.advice = (
+        f'step {step} of pretraining is saved in {command.folder}; the same '
+        'command goes on from there')
+
+  def restore(state):
+    restored = own.newest(hosts.local(state), say, set_aside=True)
+    if restored is None:
+      return 0, state
+    return restored.facts['step'], jax.device_put(
+        restored.state, sharding.replicated())
+
+  began = place(run(config, setup, key, params, say, restore, save))
   facts = {'wall_s': time.monotonic() - begin_s,
            'config': workdir_lib.as_json(config), 'environment': command.record}
   saved.save(0, began.state, b'', facts)
   parameters.save(command.folder / FILE, hosts.local(began.state.params))
+  files.remove(command.folder / FOLDER)
   return began._replace(facts=facts)
 
 
 def run(
     config: ml_collections.ConfigDict, setup: assembly.Setup, key: jax.Array,
-    params: networks.Params, say: Callable[[str], None]
+    params: networks.Params, say: Callable[[str], None],
+    restore: Callable[[State], tuple[int, State]] = lambda state: (0, state),
+    save: Callable[[int, State], None] = lambda step, state: None,
 ) -> networks.Params:
   """Returns parameters whose hidden layers tell the training classes apart.
 
@@ -193,6 +214,8 @@ def run(
     key: consumed.
     params: to begin from.
     say: told how it goes.
+    restore: the first state to (steps that were taken, state after them).
+    save: gets them from time to time.
 
   Returns:
     Parameters; the output layer's are those given.
@@ -200,20 +223,24 @@ def run(
   Raises:
     faults.NumbersFault: if the loss is not finite.
   """
-  trainer = make(config, setup)
-  state = trainer.init(params)
-  num_steps, begin_s = config.training.pretrain_steps, time.monotonic()
-  for step in range(num_steps):
-    state, info = trainer.update(state, jax.random.fold_in(key, step))
-    if (step + 1) % max(1, num_steps // 20) == 0:
+  trainer, num_steps = make(config, setup), config.training.pretrain_steps
+  start, state = restore(trainer.init(params))
+  if start:
+    say(f'Going on from step {start} of pretraining.')
+  begin_s = time.monotonic()
+  for step in range(start + 1, num_steps + 1):
+    state, info = trainer.update(state, jax.random.fold_in(key, step - 1))
+    if step % max(1, num_steps // PARTS) == 0:
       info = training.host(info)
       if not math.isfinite(info['loss']):
         raise faults.NumbersFault(
-            f'Pretraining: the loss at step {step + 1} is not finite; lower '
+            f'Pretraining: the loss at step {step} is not finite; lower '
             'config.training.pretrain_rate')
-      left_s = (time.monotonic() - begin_s) * (num_steps / (step + 1) - 1)
-      say(f'Pretraining: step {step + 1}/{num_steps}, loss '
-          f'{info["loss"]:.3f}, accuracy {info["accuracy"]:.3f} among '
+      save(step, state)
+      left_s = ((time.monotonic() - begin_s) / (step - start)
+                * (num_steps - step))
+      say(f'Pretraining: step {step}/{num_steps}, loss {info["loss"]:.3f}, '
+          f'accuracy {info["accuracy"]:.3f} among '
           f'{config.training.pretrain_way} classes. About '
           f'{math.ceil(left_s / 60)} min left.')
   return state.params

@@ -13,6 +13,7 @@ from configs import omniglot
 from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import faults
+from meta_analog import interrupts
 from meta_analog import parameters
 from meta_analog import pretraining
 from meta_analog import settings
@@ -63,6 +64,38 @@ def test_hidden_layers_learn_to_tell_the_classes_apart(made, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, kept, began.state.params)
 
 
+def test_pretraining_that_was_stopped_goes_on(made, tmp_path, monkeypatch):
+  config, setup = made
+  config.training.pretrain_steps = 20
+  state, command, _ = _begun(made, tmp_path)
+  (tmp_path / 'whole').mkdir()
+
+  def begin(folder):
+    return pretraining.begin(
+        command._replace(folder=folder), setup,
+        checkpoints.Checkpoints(folder / 'checkpoints'),
+        checkpoints.Restored(state, b'', {})).state.params
+
+  whole = begin(tmp_path / 'whole')
+  save, steps = checkpoints.Checkpoints.save, []
+
+  def stop_after_13(self, step, *rest):
+    save(self, step, *rest)
+    steps.append(step)
+    if step == 13:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoints.Checkpoints, 'save', stop_after_13)
+    with pytest.raises(KeyboardInterrupt):
+      begin(tmp_path)
+  assert steps == list(range(1, 14))
+  jax.tree.map(np.testing.assert_array_equal, begin(tmp_path), whole)
+  assert 'Going on from step 13 of pretraining.' in command.lines
+  assert 'step 20 of pretraining is saved' in command.stop.advice
+  assert not (tmp_path / pretraining.FOLDER).exists()
+
+
 def test_a_net_of_other_classes_begins_with_the_hidden_layers(made, tmp_path):
   config, setup = made
   state, command, saved = _begun(made, tmp_path)
@@ -105,6 +138,7 @@ class _Command(NamedTuple):
   folder: pathlib.Path
   record: dict[str, Any]
   lines: list[str]
+  stop: interrupts.Interrupts
 
   def say(self, line):
     self.lines.append(line)
@@ -114,7 +148,7 @@ def _begun(made, folder):
   """Returns a random state, a command and no checkpoints."""
   config, setup = made
   return (training.make(config, setup).init(jax.random.key(0)),
-          _Command(config, folder, {}, []),
+          _Command(config, folder, {}, [], interrupts.Interrupts()),
           checkpoints.Checkpoints(folder / 'checkpoints'))
 
 
