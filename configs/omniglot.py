@@ -20,10 +20,10 @@ from meta_analog import budgets
 from meta_analog import devices
 from meta_analog import energy
 
-# Devices without noise, and drift, to be written by steps.
+# Devices without noise, and drift, to be written by steps. Hidden layers have as
+# many as on PCM: their pretrained gains are of that many.
 IDEAL = {
     'device': 'ideal',
-    'crossbar.hidden_devices': 1,
     'crossbar.output_devices': 1,
     'crossbar.floor_uS': 0.0,
     'crossbar.fresh_read_share': 0.0,

@@ -1,6 +1,6 @@
 """What simpler or unlimited predictors reach on the tasks of a test.
 
-Axes: B task, N sample, O output.
+Axes: B task, P penalty, N sample, O output.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Compiled(NamedTuple):
 
   rows: Callable[..., dict[str, jax.Array]]  # `(episodes, data)`
   sample: Callable[..., base.Episode]  # `(keys [B], data)`
-  fit: Callable[..., jax.Array]  # `(params, episodes, penalty, data)`
+  fit: Callable[..., jax.Array]  # `(params, episodes, penalties, data)`
 
 
 def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
@@ -55,8 +55,8 @@ def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
   return Compiled(
       jax.jit(rows), jax.jit(jax.vmap(sample, in_axes=(0, None))),
       jax.jit(
-          lambda params, episodes, penalty, data: float_ridge(
-              assembly.with_data(setup, data), params, episodes, penalty),
+          lambda params, episodes, penalties, data: float_ridge(
+              assembly.with_data(setup, data), params, episodes, penalties),
           compiler_options=training.compiler_options(config)))
 
 
@@ -92,20 +92,24 @@ def compute(
           for name, value in compiled.rows(episodes, data).items()}
   validation = compiled.sample(
       jax.random.split(key, config.evaluation.num_tasks), data)
-  score = lambda episodes, penalty: evaluation.task_scores(
-      setup.task.metric,
-      np.asarray(compiled.fit(params, episodes, penalty, data)),
-      np.asarray(episodes.query.y))
+
+  def scores(episodes):
+    fits = compiled.fit(
+        params, episodes, np.asarray(PENALTIES, np.float32), data)
+    return [evaluation.task_scores(
+        setup.task.metric, np.asarray(fits[:, i]), np.asarray(episodes.query.y))
+            for i in range(len(PENALTIES))]
+
   order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
-  best = min(PENALTIES, key=lambda p: order(score(validation, p)))
-  rows['float_ridge'] = score(episodes, best)
+  best = np.argmin([order(score) for score in scores(validation)])
+  rows['float_ridge'] = scores(episodes)[best]
   return {name: evaluation.interval(value, results['chip_index'])
           for name, value in rows.items()}
 
 
 def float_ridge(
     setup: assembly.Setup, params: networks.Params, episodes: Any,
-    penalty: jax.Array
+    penalties: jax.Array
 ) -> jax.Array:
   """Returns query predictions of the network in float with a ridge head.
 
@@ -114,10 +118,10 @@ def float_ridge(
     params: trained meta-parameters.
     episodes: arrays with a leading axis B, without inputs where their latents
       say them.
-    penalty: of the ridge.
+    penalties: [P], of the ridge.
 
   Returns:
-    [B, N, O].
+    [B, P, N, O].
   """
   theta = setup.networks.theta.apply(params)
   views = presentation.exact_views(theta, setup.network)
@@ -130,10 +134,14 @@ def float_ridge(
   def one_task(episode):
     support, query, _ = _whole(setup.task, episode, setup.task.data)
     seen = present(0, support.x)
-    delta_w = plasticity.ridge(
-        seen.features, support.y - seen.outputs, penalty)
     tested = present(1, query.x)
-    return tested.outputs + tested.features @ delta_w
+
+    def predict(penalty):
+      delta_w = plasticity.ridge(
+          seen.features, support.y - seen.outputs, penalty)
+      return tested.outputs + tested.features @ delta_w
+
+    return jax.lax.map(predict, penalties)
 
   return jax.lax.map(one_task, episodes)
 

@@ -6,6 +6,7 @@ import re
 import types
 
 import jax
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -25,6 +26,7 @@ from meta_analog import grid_rows
 from meta_analog import grid_settings
 from meta_analog import history
 from meta_analog import parameters
+from meta_analog import presentation
 from meta_analog import settings
 from meta_analog import workdir as workdir_lib
 from tests import small_data
@@ -79,14 +81,21 @@ def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
 
 def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
   monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
-  theta = assembly.build(omniglot.get_config('5way1shot')).networks.theta
-  like = jax.eval_shape(theta.init, jax.random.key(0))
   path = settings.located(few_shot.PRETRAINED['omniglot'])
   assert path.stat().st_size < 2e6
-  params = parameters.load_hidden(path, like)
-  trained = [name for name, values in params.items()
-             if all(isinstance(x, jax.Array) for x in values.values())]
-  assert len(trained) == len(omniglot.get_config().network.convolutions)
+  weights = []
+  for name, _, variant in few_shot.DEVICES:
+    setup = assembly.build(omniglot.get_config(variant))
+    like = jax.jit(setup.networks.theta.init)(jax.random.key(0))
+    params = parameters.load_hidden(path, like)
+    assert sum(params[name] is not like[name] for name in like) == len(
+        setup.network.windows)
+    views = presentation.exact_views(
+        setup.networks.theta.apply(params), setup.network)
+    weights.append([view.reading.weights for view in views[:-1]])
+    # The same weights, on however many devices.
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(
+        x, y, rtol=1e-4, atol=1e-5, err_msg=name), weights[0], weights[-1])
 
 
 @pytest.mark.parametrize('argument', ('', 'tiny'))
