@@ -30,8 +30,6 @@ VARIANTS = {
     # The whole job in a minute, to see that it runs: no result.
     'tiny': {
         'network.convolutions': ((4, 5, 3), (8, 3, 2)),
-        'network.num_time_steps': 10,
-        'network.dt_ms': 30.0,
         'training.pretrain_steps': 20,
         'training.pretrain_way': 5,
         'training.num_steps': 6,
@@ -116,10 +114,10 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.network.input_channels = 1
   c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.code = 'events'
-  c.network.num_time_steps = 20
-  c.network.dt_ms = 15.0  # the three saccades of a recording take 300 ms
+  c.network.num_time_steps = 10
+  c.network.dt_ms = 30.0  # the three saccades of a recording take 300 ms
   c.network.tau_mem_ms = 60.0
-  c.network.tau_out_ms = 15.0
+  c.network.tau_out_ms = 30.0
   c.network.threshold = 1.0
   c.network.reset = 'soft'  # or 'hard', 'none'
   c.network.surrogate = 'fast_sigmoid'  # or 'arctan', 'triangle'
@@ -185,7 +183,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (1.0, 0.5, 0.002)  # first, later hidden, output layer
-  c.init.weight_max = (3.0, 1.5, 0.5)  # weight of the full span
+  c.init.weight_max = (3.0, 1.5, 0.125)  # weight of the full span
   c.init.rate = 0.02
   c.init.threshold = 0.5
   c.init.penalty = 1e-2
@@ -208,12 +206,13 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   # File of meta-parameters whose hidden layers to begin with; '': random ones.
   c.training.begin_with = ''
   # Steps in float, first, on tasks of so many classes.
-  c.training.pretrain_steps = 0
+  c.training.pretrain_steps = 1500
   c.training.pretrain_way = 16
   c.training.pretrain_tasks = 2  # per step
   c.training.pretrain_rate = 1e-2
+  c.training.pretrain_distortion = 0.06  # of every sample, relative; 0: none
   c.training.rate_min_Hz = 1.0
-  c.training.rate_max_Hz = 30.0
+  c.training.rate_max_Hz = 15.0
   c.training.rate_penalty = 0.1
   c.training.checkpoint_every = 100
   c.training.log_every = 10

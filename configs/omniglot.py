@@ -35,7 +35,6 @@ VARIANTS = {
     # The whole job in a minute, to see that it runs: no result.
     'tiny': {
         'network.convolutions': ((4, 5, 3), (8, 3, 2)),
-        'network.num_time_steps': 8,
         'training.pretrain_steps': 20,
         'training.pretrain_way': 5,
         'training.num_steps': 6,
@@ -121,7 +120,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.network.input_channels = 1
   c.network.neuron = 'lif'  # or 'rate', graded and without spikes or reset
   c.network.code = 'current'  # or 'latency', 'rate'
-  c.network.num_time_steps = 8
+  c.network.num_time_steps = 4
   c.network.dt_ms = 1.0
   c.network.tau_mem_ms = 2.0
   c.network.tau_out_ms = 1.0
@@ -190,7 +189,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (1.0, 0.5, 0.002)  # first, later hidden, output layer
-  c.init.weight_max = (3.0, 1.5, 0.5)  # weight of the full span
+  c.init.weight_max = (3.0, 1.5, 0.125)  # weight of the full span
   c.init.rate = 0.02
   c.init.threshold = 0.5
   c.init.penalty = 1e-2
@@ -213,10 +212,11 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   # File of meta-parameters whose hidden layers to begin with; '': random ones.
   c.training.begin_with = ''
   # Steps in float, first, on tasks of so many classes.
-  c.training.pretrain_steps = 1600
+  c.training.pretrain_steps = 12000
   c.training.pretrain_way = 20
   c.training.pretrain_tasks = 2  # per step
   c.training.pretrain_rate = 1e-2
+  c.training.pretrain_distortion = 0.06  # of every sample, relative; 0: none
   c.training.rate_min_Hz = 20.0
   c.training.rate_max_Hz = 250.0
   c.training.rate_penalty = 0.1

@@ -2,7 +2,9 @@
 
 In float, without noise, drift or converters, one step of the delta rule from an
 output layer of zeros tells the classes of a task apart, and the hidden layers
-are trained for that. Meta-training through the hardware begins from there.
+are trained for that. Every sample is a little distorted, or the drawings of the
+training classes are learned by heart. Meta-training through the hardware begins
+from there.
 Source: tasks of more classes than those of the test, Snell et al., 2017
 (arXiv:1703.05175).
 
@@ -22,6 +24,7 @@ import optax
 
 from meta_analog import assembly
 from meta_analog import checkpoints
+from meta_analog import distortion
 from meta_analog import faults
 from meta_analog import files
 from meta_analog import hosts
@@ -106,8 +109,14 @@ def make(
 
   def of_task(trained_and_data, key, _):
     trained, data = trained_and_data
-    key_task, key_run = jax.random.split(key)
+    key_task, key_run, *keys = jax.random.split(key, 4)
     episode = task.sample(key_task, data, 'train')
+    if c.pretrain_distortion:
+      moved = lambda key, samples: samples._replace(x=distortion.distort(
+          key, samples.x, task.image_shape, c.pretrain_distortion))
+      episode = episode._replace(
+          support=moved(keys[0], episode.support),
+          query=moved(keys[1], episode.query))
     return jax.grad(loss_fn, has_aux=True)(trained, key_run, episode)
 
   def update(state, key, data):

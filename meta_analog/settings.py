@@ -244,7 +244,7 @@ def _check_image_network(config, family):
     for field, low, closed in (
         ('logit_scale', 0, False), ('pretrain_steps', 0, True),
         ('pretrain_way', 2, True), ('pretrain_tasks', 1, True),
-        ('pretrain_rate', 0, False)):
+        ('pretrain_rate', 0, False), ('pretrain_distortion', 0, True)):
       checks.in_range(f'training.{field}', config.training[field], low, INF,
                       closed)
     begin_with = config.training.begin_with
