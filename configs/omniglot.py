@@ -20,7 +20,7 @@ from meta_analog import budgets
 from meta_analog import devices
 from meta_analog import energy
 
-# Devices without noise, and drift, to be written by steps. Hidden layers have as
+# Devices without noise and drift, to be written by steps. Hidden layers have as
 # many as on PCM: their pretrained gains are of that many.
 IDEAL = {
     'device': 'ideal',

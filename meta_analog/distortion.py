@@ -1,6 +1,6 @@
 """Images under small random affine maps, so that few drawings count as many.
 
-    p' = m + (1 + A) (p - m) + b,   A_ij ~ N(0, s^2),   b_i ~ N(0, (s side / 4)^2)
+    p' = m + (1 + A) (p - m) + b,  A_ij ~ N(0, s^2),  b_i ~ N(0, (s side / 4)^2)
 
 about the middle m: scale, rotation, shear and shift, all of a pixel half way to
 the edge alike. Interpolated linearly, 0 outside.

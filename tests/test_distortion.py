@@ -1,4 +1,4 @@
-"""Distorted images: moved as the maps say, all time steps and channels alike."""
+"""Distorted images move as the maps say, all time steps and channels alike."""
 
 import jax
 import jax.numpy as jnp
