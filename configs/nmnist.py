@@ -195,7 +195,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.tasks_per_step = 4
   c.training.tasks_per_chip = 2
   c.training.chips_per_chunk = 1
-  c.training.learning_rate = 3e-3
+  c.training.learning_rate = 1e-3
   c.training.warmup_fraction = 0.03
   c.training.clip_norm = 1.0
   c.training.noise_start = 0.0  # fraction of num_steps at noise scale 0
@@ -206,7 +206,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   # File of meta-parameters whose hidden layers to begin with; '': random ones.
   c.training.begin_with = ''
   # Steps in float, first, on tasks of so many classes.
-  c.training.pretrain_steps = 1500
+  c.training.pretrain_steps = 2000
   c.training.pretrain_way = 16
   c.training.pretrain_tasks = 2  # per step
   c.training.pretrain_rate = 1e-2
