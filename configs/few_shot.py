@@ -5,7 +5,7 @@
     python launch/sweep.py --config configs/few_shot.py:tiny
 
 Every `trained` row has hidden layers of its own, which are meta-trained for its
-devices; those of Omniglot begin with the same, pretrained in float. A `tested`
+devices; all of a data set begin with the same, pretrained in float. A `tested`
 row tests the nets of a trained row under other conditions.
 """
 
@@ -22,7 +22,8 @@ KINDS = (
     (('nmnist', '5way1shot'), 'Double N-MNIST, 5-way 1-shot', 0.93),
 )
 # What main.py leaves as pretrained.npz; other rows begin as their config says.
-PRETRAINED = {'omniglot': 'configs/pretrained/omniglot_float.npz'}
+PRETRAINED = {'omniglot': 'configs/pretrained/omniglot_float.npz',
+              'nmnist': 'configs/pretrained/nmnist_float.npz'}
 # (end of the name, label, variant of the config); PCM itself is none.
 DEVICES = (
     ('float', 'float', 'float'),
@@ -36,7 +37,7 @@ DEVICES = (
 def _begin(path):
   """Returns the overrides by which a row begins with pretrained layers."""
   return {'training.begin_with': PRETRAINED[path],
-          'training.pretrain_steps': 0} if path in PRETRAINED else {}
+          'training.pretrain_steps': 0}
 
 
 def _rows():

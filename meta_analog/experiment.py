@@ -25,6 +25,7 @@ from meta_analog import metrics
 from meta_analog import modes
 from meta_analog import parameters
 from meta_analog import pretraining
+from meta_analog import pretraining_files
 from meta_analog import replay
 from meta_analog import report
 from meta_analog import settings
@@ -151,6 +152,7 @@ def _train(run):
   began = _begin(run, saved, jax.jit(trainer.init)(key_init))
   if not saved.steps():
     began = pretraining.begin(run, setup, saved, began)
+  pretraining_files.forget(folder)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():

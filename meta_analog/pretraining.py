@@ -12,6 +12,7 @@ Axes: N sample, I input, F feature (with bias), W class of a task.
 """
 
 from collections.abc import Callable
+import contextlib
 import math
 import time
 from typing import Any
@@ -26,21 +27,20 @@ from meta_analog import assembly
 from meta_analog import checkpoints
 from meta_analog import distortion
 from meta_analog import faults
-from meta_analog import files
 from meta_analog import hosts
+from meta_analog import interrupts
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import parameters
 from meta_analog import plasticity
 from meta_analog import presentation
+from meta_analog import pretraining_files
 from meta_analog import settings
 from meta_analog import sharding
 from meta_analog import training
-from meta_analog import workdir as workdir_lib
 
 STREAM = 5  # of the run's keys, after the five of `experiment`
 FILE = 'pretrained.npz'  # in the folder of the run
-FOLDER = 'pretraining'  # checkpoints, until it is done
 PARTS = 20  # after each, it says how it goes and saves
 
 
@@ -57,8 +57,8 @@ class Pretrainer(NamedTuple):
 
   Attributes:
     init: `params -> State`.
-    update: `(State, key) -> (State, {'loss', 'accuracy', 'rate_Hz'})`,
-      compiled.
+    update: `(State, key) -> (State, {'loss', 'accuracy', 'rate_Hz',
+      'finite'})`, compiled; the last of loss and gradient.
   """
 
   init: Callable[[networks.Params], State]
@@ -125,6 +125,7 @@ def make(
         of_task, c.pretrain_tasks, 1, (trained, data), key, jnp.float32(0.0))
     gradient, info = jax.tree.map(lambda x: x / c.pretrain_tasks, total)
     updates, opt_state = optimizer.update(gradient, state.opt_state)
+    info['finite'] = jnp.isfinite(info['loss'] + optax.tree.norm(gradient))
     return State(*optax.apply_updates(trained, updates), opt_state), info
 
   step = jax.jit(update, compiler_options=training.compiler_options(config))
@@ -162,14 +163,17 @@ def begin(
   and as FILE.
 
   Args:
-    command: an `experiment.Run`: config, folder, record and `say`.
+    command: an `experiment.Run`: config, folder, record, `say` and stop.
     setup: what the config names.
     saved: checkpoints of the run, of which there are none yet.
     began: the run's random start.
 
+  Returns:
+    The same with other parameters.
+
   Raises:
     settings.InputError: if training.begin_with is a file of another net.
-    faults.Fault: if it is damaged, or a loss is not finite.
+    faults.Fault: if it is damaged, and see `run`.
   """
   config, say = command.config, command.say
   c, params = config.training, began.state.params
@@ -183,37 +187,22 @@ def begin(
       began.state._replace(params=params), sharding.replicated()))
   if not c.pretrain_steps:
     return place(params)
-  begin_s = time.monotonic()
   key = jax.random.fold_in(jax.random.key(config.seed), STREAM)
-  own = checkpoints.Checkpoints(command.folder / FOLDER)
-
-  def save(step, state):
-    own.save(step, hosts.local(state), b'', {})
-    command.stop.advice = (
-        f'step {step} of pretraining is saved in {command.folder}; the same '
-        'command goes on from there')
-
-  def restore(state):
-    restored = own.newest(hosts.local(state), say, set_aside=True)
-    if restored is None:
-      return 0, state
-    return restored.facts['step'], jax.device_put(
-        restored.state, sharding.replicated())
-
-  began = place(run(config, setup, key, params, say, restore, save))
-  facts = {'wall_s': time.monotonic() - begin_s,
-           'config': workdir_lib.as_json(config), 'environment': command.record}
-  saved.save(0, began.state, b'', facts)
+  kept = pretraining_files.Kept(command)
+  began = place(run(
+      config, setup, key, params, say, kept, command.stop))
   parameters.save(command.folder / FILE, hosts.local(began.state.params))
-  files.remove(command.folder / FOLDER)
+  facts = kept.facts()
+  saved.save(0, began.state, b'', facts)
+  command.stop.advice = 'pretraining is saved; the same command goes on from it'
+  pretraining_files.forget(command.folder)
   return began._replace(facts=facts)
 
 
 def run(
     config: ml_collections.ConfigDict, setup: assembly.Setup, key: jax.Array,
     params: networks.Params, say: Callable[[str], None],
-    restore: Callable[[State], tuple[int, State]] = lambda state: (0, state),
-    save: Callable[[int, State], None] = lambda step, state: None,
+    kept: pretraining_files.Kept, stop: interrupts.Interrupts
 ) -> networks.Params:
   """Returns parameters whose hidden layers tell the training classes apart.
 
@@ -223,29 +212,38 @@ def run(
     key: consumed.
     params: to begin from.
     say: told how it goes.
-    restore: the first state to (steps that were taken, state after them).
-    save: gets them from time to time.
+    kept: its checkpoints.
+    stop: signals to heed.
 
   Returns:
     Parameters; the output layer's are those given.
 
   Raises:
-    faults.NumbersFault: if the loss is not finite.
+    faults.NumbersFault: if a loss or a gradient is not finite.
+    faults.Stopped: by a signal, once the state is saved.
+    faults.MachineFault: if the disk fails.
+    faults.DamageError: if all checkpoints are damaged.
   """
   trainer, num_steps = make(config, setup), config.training.pretrain_steps
-  start, state = restore(trainer.init(params))
-  if start:
-    say(f'Going on from step {start} of pretraining.')
+  start, state = kept.restore(trainer.init(params))
   begin_s = time.monotonic()
-  for step in range(start + 1, num_steps + 1):
-    state, info = trainer.update(state, jax.random.fold_in(key, step - 1))
-    if step % max(1, num_steps // PARTS) == 0:
+  with contextlib.ExitStack() as stack:
+    for step in range(start + 1, num_steps + 1):
+      state, info = trainer.update(state, jax.random.fold_in(key, step - 1))
+      if step == start + 1:  # Until it is compiled, there is nothing to save.
+        stack.enter_context(stop.deferred())
+      asked = stop.signum is not None
+      told = step % max(1, num_steps // PARTS) == 0 or step == num_steps
+      if not asked and not told:
+        continue
       info = training.host(info)
-      if not math.isfinite(info['loss']):
+      if not info['finite']:
         raise faults.NumbersFault(
-            f'Pretraining: the loss at step {step} is not finite; lower '
-            'config.training.pretrain_rate')
-      save(step, state)
+            f'Pretraining: the loss or its gradient at step {step} is not '
+            'finite; lower config.training.pretrain_rate')
+      kept.save(step, state)
+      if asked:
+        raise faults.Stopped(stop.signum, stop.message())
       left_s = ((time.monotonic() - begin_s) / (step - start)
                 * (num_steps - step))
       say(f'Pretraining: step {step}/{num_steps}, loss {info["loss"]:.3f}, '

@@ -19,6 +19,7 @@ from meta_analog import settings
 
 LOCK = '.lock'
 CONFIG = 'config.json'
+PRETRAINING = 'pretraining'  # folder of its checkpoints
 
 
 @contextlib.contextmanager
@@ -93,7 +94,7 @@ def claim(
   if not is_begun(folder):
     files.write_json(path, now)
     return
-  recorded = recorded_config(saved)
+  recorded = recorded_config(saved) or recorded_config(pretraining(folder))
   try:
     there = files.read_json(path)
   except faults.DamageError:
@@ -115,19 +116,28 @@ def claim(
 
 def is_begun(folder: pathlib.Path) -> bool:
   """Returns whether a folder holds something of a run but its config."""
-  return bool(checkpoints.Checkpoints(folder / 'checkpoints').steps()) or any(
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  return bool(saved.steps() or pretraining(folder).steps()) or any(
       (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
+
+
+def pretraining(folder: pathlib.Path) -> checkpoints.Checkpoints:
+  """Returns the checkpoints of a run's pretraining, until it is done."""
+  return checkpoints.Checkpoints(folder / PRETRAINING)
 
 
 def how_to_go_on(folder: pathlib.Path) -> str:
   """Returns in words what the same command will do after a failure."""
   try:
     steps = checkpoints.Checkpoints(folder / 'checkpoints').steps()
+    first = pretraining(folder).steps()
   except faults.DamageError:
-    steps = []
-  if not steps:
-    return 'there is no checkpoint yet: the same command begins again'
-  return f'the same command goes on from the checkpoint of step {steps[0]}'
+    steps = first = []
+  if steps:
+    return f'the same command goes on from the checkpoint of step {steps[0]}'
+  if first:
+    return f'the same command goes on from step {first[0]} of pretraining'
+  return 'there is no checkpoint yet: the same command begins again'
 
 
 def recorded_config(saved: checkpoints.Checkpoints) -> dict[str, Any] | None:

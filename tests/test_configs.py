@@ -102,7 +102,7 @@ def test_the_config_of_images_names_the_fields_of_the_others():
       'network.convolutions', 'network.code', 'training.logit_scale',
       'training.begin_with', 'training.pretrain_steps',
       'training.pretrain_way', 'training.pretrain_tasks',
-      'training.pretrain_rate'}
+      'training.pretrain_rate', 'training.pretrain_distortion'}
   assert of(a) <= of(b)
   c = dict(_flat(nmnist.get_config()))
   assert {name for name in of(b) if b[name] != c[name]} == {

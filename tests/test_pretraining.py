@@ -1,6 +1,7 @@
 """Features are pretrained as an ordinary classifier, and kept as step 0."""
 
 import pathlib
+import signal
 from typing import Any
 from typing import NamedTuple
 
@@ -16,8 +17,10 @@ from meta_analog import faults
 from meta_analog import interrupts
 from meta_analog import parameters
 from meta_analog import pretraining
+from meta_analog import pretraining_files
 from meta_analog import settings
 from meta_analog import training
+from meta_analog import workdir
 from tests import small_data
 
 pytestmark = pytest.mark.slow
@@ -38,13 +41,17 @@ def made(tmp_path, monkeypatch):
   return config, assembly.build(config)
 
 
-def test_a_loss_that_is_not_finite_ends_in_a_line(made, monkeypatch):
+def test_a_gradient_that_is_not_finite_ends_in_a_line(made, tmp_path):
   config, setup = made
-  endless = lambda state, _: (state, {'loss': jnp.nan, 'accuracy': 0.1})
-  monkeypatch.setattr(pretraining, 'make', lambda *_: pretraining.Pretrainer(
-      lambda params: pretraining.State(params, None, None), endless))
+  config.training.pretrain_steps = 3
+  state, command, _ = _begun(made, tmp_path)
+  name = next(name for name in state.params if name.endswith('layer_1'))
+  state.params[name]['u'] = state.params[name]['u'].at[0, 0].set(jnp.nan)
+  kept = pretraining_files.Kept(command)
   with pytest.raises(faults.NumbersFault, match='lower config.training.pretr'):
-    pretraining.run(config, setup, jax.random.key(0), {}, print)
+    pretraining.run(config, setup, jax.random.key(0), state.params, print,
+                    kept, command.stop)
+  assert workdir.pretraining(tmp_path).steps() == []  # and nothing is saved
 
 
 def test_hidden_layers_learn_to_tell_the_classes_apart(made, tmp_path):
@@ -68,32 +75,45 @@ def test_pretraining_that_was_stopped_goes_on(made, tmp_path, monkeypatch):
   config, setup = made
   config.training.pretrain_steps = 20
   state, command, _ = _begun(made, tmp_path)
-  (tmp_path / 'whole').mkdir()
 
   def begin(folder):
+    folder.mkdir(exist_ok=True)
+    workdir.claim(config, folder, command.say)
     return pretraining.begin(
         command._replace(folder=folder), setup,
         checkpoints.Checkpoints(folder / 'checkpoints'),
         checkpoints.Restored(state, b'', {})).state.params
 
   whole = begin(tmp_path / 'whole')
-  save, steps = checkpoints.Checkpoints.save, []
+  make = pretraining.make
 
-  def stop_after_13(self, step, *rest):
-    save(self, step, *rest)
-    steps.append(step)
-    if step == 13:
-      raise KeyboardInterrupt
+  def make_stopping(*args):
+    trainer, taken = make(*args), []
 
+    def update(state, key):
+      taken.append(None)
+      if len(taken) == 13:
+        command.stop.signum = signal.SIGTERM
+      return trainer.update(state, key)
+
+    return trainer._replace(update=update)
+
+  stopped = tmp_path / 'stopped'
   with monkeypatch.context() as patch:
-    patch.setattr(checkpoints.Checkpoints, 'save', stop_after_13)
-    with pytest.raises(KeyboardInterrupt):
-      begin(tmp_path)
-  assert steps == list(range(1, 14))
-  jax.tree.map(np.testing.assert_array_equal, begin(tmp_path), whole)
+    patch.setattr(pretraining, 'make', make_stopping)
+    with pytest.raises(faults.Stopped, match='step 13 of pretraining is saved'):
+      begin(stopped)
+  command.stop.signum = None
+  assert workdir.how_to_go_on(stopped).endswith('step 13 of pretraining')
+  config.training.pretrain_rate *= 2
+  with pytest.raises(settings.InputError,
+                     match='another config: training.pretrain_rate differ'):
+    begin(stopped)
+  config.training.pretrain_rate /= 2
+  jax.tree.map(np.testing.assert_array_equal, begin(stopped), whole)
   assert 'Going on from step 13 of pretraining.' in command.lines
-  assert 'step 20 of pretraining is saved' in command.stop.advice
-  assert not (tmp_path / pretraining.FOLDER).exists()
+  assert not (stopped / workdir.PRETRAINING).exists()
+  assert 'pretraining is saved' in command.stop.advice
 
 
 def test_a_net_of_other_classes_begins_with_the_hidden_layers(made, tmp_path):
