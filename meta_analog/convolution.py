@@ -95,10 +95,11 @@ def shapes(
 def unfold(images: jax.Array, window: Window) -> jax.Array:
   """Returns the windows of images, as rows.
 
-  Faster than k^2 slices of an image and their transposes, forwards by a third
-  and backwards by half (5 x 5 windows of 14 x 14 x 16, on a CPU): k pixels of a
-  row with all their channels lie together, and backwards the pixels of one
-  phase of the stride are added as one.
+  Cut by rows: k pixels of one, with all their channels, lie together; backwards
+  the pixels of one phase of the stride are added as one. With k^2 slices and
+  their transpose instead, the gradient of a net of 16-32-64 channels took 141
+  ms and not 117 ms (T = 4, 100 images, one core of an AMD EPYC). No forward
+  mode derivative.
 
   Args:
     images: [..., N, I].

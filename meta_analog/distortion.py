@@ -2,8 +2,9 @@
 
     p' = m + (1 + A) (p - m) + b,  A_ij ~ N(0, s^2),  b_i ~ N(0, (s side / 4)^2)
 
-about the middle m: scale, rotation, shear and shift, all of a pixel half way to
-the edge alike. Interpolated linearly, 0 outside.
+about the middle m, p' being where in the image pixel p of the result is read:
+scale, rotation, shear and shift, of a pixel half way to the edge about as far
+by each. Interpolated linearly, 0 outside.
 
 Axes: N sample, h, w pixel, C channel; `...` time steps, where there are any.
 """

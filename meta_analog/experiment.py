@@ -87,10 +87,12 @@ def run(
     raise settings.InputError(
         'sweep: takes one process; start one for each member instead, by the '
         'fields that it sets')
-  if jax.process_count() > 1 and config.training.get('pretrain_steps', 0):
-    raise settings.InputError(
-        f'config.training.pretrain_steps = {config.training.pretrain_steps}: '
-        'pretraining takes one process')
+  for field, none in (('pretrain_steps', 0), ('begin_with', '')):
+    value = config.training.get(field, none)
+    if jax.process_count() > 1 and value != none:
+      raise settings.InputError(
+          f'config.training.{field} = {value!r}: must be {none!r} where there '
+          'are several processes')
   if not hosts.is_first():
     follower.run(config, mode)
   folder = pathlib.Path(workdir)

@@ -1,9 +1,11 @@
-"""A few images at a time, whatever batch they come in.
+"""A few images at a time, whatever batch they come in: for a core's cache.
 
 The windows of one image, over all time steps, fit a core's cache, and those of
-a batch do not: presented five at a time, and one task after the other under
-`vmap`, images take a third of the time; the gradient, for which windows are cut
-anew rather than kept, half of it (16 x 16 x 32 x 64 channels).
+a batch do not. On one core of an AMD EPYC (16-32-64 channels, T = 4, 100
+images, no noise) a presentation takes 18 ms in pieces of five and 52 ms in one,
+with its gradient, for which windows are cut anew rather than kept, 80 ms and
+117 ms; four tasks of 25 images under `vmap`, which come one after the other, 18
+ms and 47 ms. Elsewhere than on a CPU the pieces, the same, come at once.
 
 Axes: T time step, N sample, C piece, n sample of a piece.
 """
@@ -14,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-MOST = 5  # samples of a piece
+MOST = 5  # samples of a piece: their number is what divides N
 
 
 def present(
@@ -33,6 +35,7 @@ def present(
   Returns:
     A `presentation.Presentation`.
   """
+  on_cpu = jax.default_backend() == 'cpu'
   num_samples = inputs.shape[0]
   size = max(n for n in range(1, MOST + 1) if num_samples % n == 0)
   leaves, tree = jax.tree.flatten(network)
@@ -44,14 +47,17 @@ def present(
     given = dict(zip(varied, arrays))
     network = jax.tree.unflatten(
         tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
-    one = jax.checkpoint(lambda i_x: present_fn(
-        jax.random.fold_in(key, i_x[0]), network, views, i_x[1]))
-    return jax.lax.map(one, (jnp.arange(len(pieces)), pieces))
+    one = jax.checkpoint(lambda i, x: present_fn(
+        jax.random.fold_in(key, i), network, views, x))
+    numbers = jnp.arange(len(pieces))
+    if not on_cpu:
+      return jax.vmap(one)(numbers, pieces)
+    return jax.lax.map(lambda i_x: one(*i_x), (numbers, pieces))
 
   arguments = ([leaves[i] for i in varied], views,
                inputs.reshape(-1, size, inputs.shape[1]))
-  seen = one_at_a_time(whole)(
-      jax.random.key_data(key), jax.tree.map(jnp.asarray, arguments))
+  whole = one_at_a_time(whole) if on_cpu else whole
+  seen = whole(jax.random.key_data(key), jax.tree.map(jnp.asarray, arguments))
   join = lambda x: x.reshape(num_samples, *x.shape[2:])
   currents = jnp.moveaxis(seen.currents, 1, 0)  # [T, C, n, O]
   return seen._replace(

@@ -109,6 +109,8 @@ def present(
 ) -> Presentation:
   """Returns what one presentation of the inputs gives.
 
+  Convolutions present a few inputs at a time, see `in_turn`.
+
   Args:
     key: consumed by the part of the read noise that is fresh in every product.
     network: see `Network`.

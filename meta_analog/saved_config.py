@@ -16,6 +16,12 @@ ADDED = {
     'network': {'input_channels': 1, 'neuron': 'lif'},
     'evaluation': {'adapt_anew': 'never'},
 }
+# The same of images alone, by the name of the task.
+ADDED_TO = {
+    'omniglot': {'task': {'centred': False},
+                 'training': {'pretrain_distortion': 0.0}},
+    'nmnist': {'training': {'pretrain_distortion': 0.0}},
+}
 
 
 def get_config(workdir: str) -> ml_collections.ConfigDict:
@@ -41,8 +47,10 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 def filled(values: dict[str, Any]) -> dict[str, Any]:
-  """Returns what a config.json holds, with the fields of ADDED it lacks."""
-  return _filled(values, ADDED)
+  """Returns what a config.json holds, with the fields added since it was."""
+  task = values.get('task')
+  name = task.get('name') if isinstance(task, dict) else None
+  return _filled(_filled(values, ADDED), ADDED_TO.get(name, {}))
 
 
 def _follow(task):

@@ -75,8 +75,8 @@ def use_omniglot(folder: pathlib.Path, monkeypatch) -> None:
   """Writes a small Omniglot that configs with this data_dir accept."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(folder / 'cache'))
   monkeypatch.setattr(omniglot_task, '_load', lambda data_dir, _, centred: (
-      omniglot_task.place(
-          omniglot_files.load(data_dir, NUM_CHARACTERS), centred)))
+      omniglot_task._centred_if(
+          centred, omniglot_files.load(data_dir, NUM_CHARACTERS))))
   omniglot(folder / 'omniglot')
 
 

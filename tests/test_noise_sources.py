@@ -10,6 +10,8 @@ import pytest
 import small_networks as small
 
 from configs import float as float_config
+from configs import nmnist
+from configs import omniglot
 from configs import pcm
 from configs import perf
 from meta_analog import assembly
@@ -177,14 +179,19 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
   assert used == {name: [hidden, hidden, output] for name in used}
 
 
-@pytest.mark.parametrize('module', [pcm, perf, float_config])
+@pytest.mark.parametrize(
+    'module', [pcm, perf, float_config, omniglot, nmnist])
 def test_a_run_from_before_a_field_is_tested_as_it_was(module, tmp_path):
   config = module.get_config()
   config.network.input_channels = saved_config.ADDED['network'][
       'input_channels']  # the configs have moved on
+  own = saved_config.ADDED_TO.get(config.task.name, {})
+  for section, added in own.items():
+    config[section].update(added)
   values = workdir.as_json(config)
-  fields = [(section, name) for section, added in saved_config.ADDED.items()
-            for name in added]
+  fields = [(section, name)
+            for all_added in (saved_config.ADDED, own)
+            for section, added in all_added.items() for name in added]
   assert {name for section, name in fields if section == 'noise'} == set(
       noise_sources.FIELDS)
   del values['noise']

@@ -116,15 +116,14 @@ def from_settings(settings: dict) -> base.Task:
   return make(arrays, **{k: settings[k] for k in ('way', 'shot', 'query_shot')})
 
 
-def place(arrays: storage.Arrays, centred: bool) -> storage.Arrays:
-  """Returns the arrays, their drawings in the middle where that is wanted."""
-  if not centred:
-    return arrays
-  return arrays | {'images': omniglot_files.centred(arrays['images'])}
-
-
 @functools.cache
 def _load(data_dir, said, centred):
   """Returns the arrays, read once a process; said is the variable's value."""
   del said
-  return place(omniglot_files.load(data_dir), centred)
+  return _centred_if(centred, omniglot_files.load(data_dir))
+
+
+def _centred_if(centred, arrays):
+  if not centred:
+    return arrays
+  return arrays | {'images': omniglot_files.centred(arrays['images'])}
