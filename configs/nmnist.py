@@ -15,11 +15,10 @@ from meta_analog import budgets
 from meta_analog import devices
 from meta_analog import energy
 
-# Devices without noise and drift, to be written by steps. Hidden layers have as
-# many as on PCM: their pretrained gains are of that many.
+# Devices without noise and drift, to be written by steps; as many as of PCM, for
+# which the gains are, those of pretrained layers too.
 IDEAL = {
     'device': 'ideal',
-    'crossbar.output_devices': 1,
     'crossbar.floor_uS': 0.0,
     'crossbar.fresh_read_share': 0.0,
     'crossbar.drift_compensation': 'none',
@@ -49,8 +48,8 @@ VARIANTS = {
         'adapt.write': 'exact',
     },
     # Performance mode: ideal devices, coarse writes.
-    'two_bits': IDEAL | {'adapt.update_bits': 2, 'init.harm': 1e-3},
-    'four_bits': IDEAL | {'adapt.update_bits': 4, 'init.harm': 1e-3},
+    'two_bits': IDEAL | {'adapt.update_bits': 2},
+    'four_bits': IDEAL | {'adapt.update_bits': 4},
     # Three events on PCM, each measured on the array that it corrects.
     'closed_loop': {
         'adapt.num_events': 3,
@@ -162,7 +161,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.adapt.layers = 'output'  # or 'all'
   c.adapt.order = 'second'  # or 'first'
   c.adapt.rule = 'delta'  # or 'ridge'
-  c.adapt.encoding = 'descent'  # or 'nearest', 'threshold'
+  c.adapt.encoding = 'nearest'  # or 'descent', 'threshold'
   c.adapt.write = 'open_loop'  # or 'verified', within c.verification; 'exact'
   c.adapt.update_bits = 5  # at most 2^(b-1) - 1 pulses of either sign
   c.adapt.num_steps = 30  # batch steps of the delta rule, in the periphery
@@ -182,7 +181,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
       budgets.Budget(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
-  c.init.weight_std = (1.0, 0.5, 0.002)  # first, later hidden, output layer
+  c.init.weight_std = (1.0, 0.5, 2e-4)  # first, later hidden, output layer
   c.init.weight_max = (3.0, 1.5, 0.125)  # weight of the full span
   c.init.rate = 0.02
   c.init.threshold = 0.5
@@ -191,7 +190,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.init.harm = 0.15
 
   c.training = ml_collections.ConfigDict()
-  c.training.num_steps = 400
+  c.training.num_steps = 200
   c.training.tasks_per_step = 4
   c.training.tasks_per_chip = 2
   c.training.chips_per_chunk = 1
