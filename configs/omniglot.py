@@ -20,8 +20,8 @@ from meta_analog import budgets
 from meta_analog import devices
 from meta_analog import energy
 
-# Devices without noise and drift, to be written by steps; as many as of PCM, for
-# which the gains are, those of pretrained layers too.
+# Devices without noise and drift, to be written by steps; as many as on PCM, as
+# the gains are of that many, those of pretrained layers too.
 IDEAL = {
     'device': 'ideal',
     'crossbar.floor_uS': 0.0,

@@ -84,7 +84,7 @@ def number(result: dict[str, float | None] | None) -> str:
   digits = 3 if abs(mean) >= 0.02 else 4
   if half is None:
     return f'{mean:.{digits}f}'
-  if half > 0:
+  if half > 1e-6 * abs(mean):  # else it is rounding
     digits = max(digits, math.ceil(-math.log10(half)))
   return f'{mean:.{digits}f} ± {half:.{digits}f}'
 

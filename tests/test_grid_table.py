@@ -68,7 +68,7 @@ def test_what_was_measured_elsewhere_is_no_mean_over_seeds():
 @pytest.mark.parametrize('mean, half, text', [
     (0.129, 0.009, '0.129 ± 0.009'), (0.0123, 0.0014, '0.0123 ± 0.0014'),
     (0.00081, 0.00004, '0.00081 ± 0.00004'), (0.1, 0.0, '0.100 ± 0.000'),
-    (0.1, None, '0.100')])
+    (0.1, None, '0.100'), (0.20000003, 1e-8, '0.200 ± 0.000')])
 def test_a_number_shows_a_digit_of_its_interval(mean, half, text):
   assert grid_markdown.number(_result(mean, half)) == text
 
