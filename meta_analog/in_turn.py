@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax import custom_batching
 import jax.numpy as jnp
 
 MOST = 5  # samples of a piece: their number is what divides N
@@ -77,7 +78,7 @@ def one_at_a_time(fn: Callable[..., Any]) -> Callable[..., Any]:
   """
   @jax.custom_vjp
   def call(numbers, tree):
-    return jax.custom_batching.sequential_vmap(fn)(numbers, tree)
+    return custom_batching.sequential_vmap(fn)(numbers, tree)
 
   def backward(arguments, cotangent):
     numbers, tree = arguments
