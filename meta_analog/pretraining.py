@@ -42,6 +42,7 @@ from meta_analog import training
 STREAM = 5  # of the run's keys, after the five of `experiment`
 FILE = 'pretrained.npz'  # in the folder of the run
 PARTS = 20  # after each, it says how it goes and saves
+FIRST = 20  # steps after which it says how long it will take
 
 
 class State(NamedTuple):
@@ -226,25 +227,27 @@ def run(
   """
   trainer, num_steps = make(config, setup), config.training.pretrain_steps
   start, state = kept.restore(trainer.init(params))
-  begin_s = time.monotonic()
+  say(f'Pretraining: step {start}/{num_steps}, compiling')
   with contextlib.ExitStack() as stack:
     for step in range(start + 1, num_steps + 1):
       state, info = trainer.update(state, jax.random.fold_in(key, step - 1))
       if step == start + 1:  # Until it is compiled, there is nothing to save.
         stack.enter_context(stop.deferred())
+        begin_s = time.monotonic()
       asked = stop.signum is not None
-      told = step % max(1, num_steps // PARTS) == 0 or step == num_steps
-      if not asked and not told:
+      saved = step % max(1, num_steps // PARTS) == 0 or step == num_steps
+      if not (asked or saved or step == start + FIRST):
         continue
       info = training.host(info)
       if not info['finite']:
         raise faults.NumbersFault(
             f'Pretraining: the loss or its gradient at step {step} is not '
             'finite; lower config.training.pretrain_rate')
-      kept.save(step, state)
+      if asked or saved:
+        kept.save(step, state)
       if asked:
         raise faults.Stopped(stop.signum, stop.message())
-      left_s = ((time.monotonic() - begin_s) / (step - start)
+      left_s = ((time.monotonic() - begin_s) / max(1, step - start - 1)
                 * (num_steps - step))
       say(f'Pretraining: step {step}/{num_steps}, loss {info["loss"]:.3f}, '
           f'accuracy {info["accuracy"]:.3f} among '
