@@ -128,7 +128,11 @@ def loss_over_time(
   figure, axis = plt.subplots(figsize=(6, 4))
   axis.errorbar(age_s, mean, yerr=half, color=AFTER, marker='o', capsize=3,
                 label='after adaptation')
-  axis.axhline(summary['before']['mean'], color=BEFORE, label='before')
+  before = summary['before']['mean']
+  if summary['metric'] == 'accuracy':  # It would press all else to a line.
+    axis.plot([], color=BEFORE, label=f'before: {before:.3f}')
+  else:
+    axis.axhline(before, color=BEFORE, label='before')
   for name in ('predict_mean', 'float_ridge'):
     if name in summary['baselines']:
       axis.axhline(summary['baselines'][name]['mean'], ls=':', color=TRUTH)

@@ -52,8 +52,10 @@ def tasks(
       _image(axis, query[i, n], _color(after[i, n] == truth))
       axis.set_title(f'before: {before[i, n] + 1}', fontsize=7,
                      color=_color(before[i, n] == truth))
-      axis.set_xlabel(f'after: {after[i, n] + 1}', fontsize=7,
-                      color=_color(after[i, n] == truth))
+      right = after[i, n] == truth
+      axis.set_xlabel(
+          f'after: {after[i, n] + 1}' + ('' if right else f', is {truth + 1}'),
+          fontsize=7, color=_color(right))
     hits = np.mean(after[i] == query_class[i])
     row[0].set_ylabel(f'{100 * hits:.0f} % right', fontsize=7)
   figure.suptitle('support set (class), then queries: class said before and '

@@ -12,6 +12,7 @@ from scipy import stats
 
 from configs import few_shot
 from configs import measures
+from configs import nmnist
 from configs import omniglot
 from configs import pcm
 from configs import rules
@@ -70,6 +71,15 @@ def test_the_readme_has_every_row(module):
   assert not [row['label'] for row in module.ROWS if row['label'] not in cells]
 
 
+def test_the_readme_has_every_row_of_few_shot():
+  readme = (grid_settings.ROOT / 'README.md').read_text()
+  section = readme.split('## Images and events')[1].split('\n## ')[0]
+  cells = {cell.strip() for cell in section.split('|')}
+  missing = section.split('Missing: ')[1] if 'Missing: ' in section else ''
+  assert not [row['name'] for row in few_shot.ROWS
+              if row['label'] not in cells and row['name'] not in missing]
+
+
 @pytest.mark.parametrize('argument', ('', 'tiny'))
 def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
   monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
@@ -77,6 +87,23 @@ def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
   plan = grid_settings.make(few_shot.get_config(argument), tmp_path)
   assert len(plan.jobs) == len(few_shot.ROWS)
   assert {job.config.device for job in plan.jobs} == {'ideal', 'pcm'}
+
+
+@pytest.mark.parametrize('module', (omniglot, nmnist))
+def test_shipped_meta_parameters_fit_their_nets(module, monkeypatch):
+  name = module.get_config().name
+  monkeypatch.setenv('META_ANALOG_DATA', small_data.real(name))
+  theta = assembly.build(module.get_config()).networks.theta
+  like = jax.jit(theta.init)(jax.random.key(0))
+  path = settings.located(f'configs/pretrained/{name}.npz')
+  assert path.stat().st_size < 2e6
+  params = parameters.load(path, like)
+  hidden = parameters.load_hidden(
+      settings.located(few_shot.PRETRAINED[name]), like)
+  # Meta-training began with the hidden layers, and moved them a little.
+  module = next(name for name in like if name.endswith('layer_1'))
+  move = np.abs(params[module]['u'] - hidden[module]['u'])
+  assert 0 < np.mean(move) < 0.1 * np.mean(np.abs(hidden[module]['u']))
 
 
 def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):

@@ -54,10 +54,10 @@ def _events(arrays, recording):
 
 def test_five_bytes_are_x_y_polarity_and_time():
   content = bytes([33, 7, 0x80, 0x00, 0x01, 0, 33, 0x03, 0x0d, 0x40,
-                   5, 6, 0x83, 0x0d, 0x41])
+                   5, 6, 0x84, 0x93, 0xe1])
   np.testing.assert_array_equal(
       nmnist_files.decode(content, 'a.bin'),
-      [[33, 7, 1, 1], [0, 33, 0, 200_000], [5, 6, 1, 200_001]])
+      [[33, 7, 1, 1], [0, 33, 0, 200_000], [5, 6, 1, 300_001]])
 
 
 def test_an_overflow_adds_to_the_time_of_what_follows():
@@ -185,6 +185,8 @@ def test_an_input_counts_the_events_of_both_digits(arrays, task):
 
 
 RECORDING = small_data.aer(small_data.recording(0, 0))
+WHOLE = small_data.recording(0, 0)
+CUT = WHOLE[WHOLE[:, 3] < 275_000]
 OUTSIDE = small_data.recording(0, 0)
 OUTSIDE[3, 0] = 34
 MIXED = small_data.recording(0, 0)
@@ -196,6 +198,7 @@ MIXED[-1, 3] = 300_000
     (RECORDING[:-2], 'is cut: 198 bytes are no whole number of events'),
     (b'', 'is cut: 0 bytes'),
     (RECORDING[:50], 'is cut: its last event is at'),
+    (small_data.aer(CUT), 'is cut: its last event is at 2'),
     (small_data.aer(OUTSIDE), 'is damaged: an event is outside 34 x 34'),
     (small_data.aer(MIXED), 'out of order'),
 ])
