@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from meta_analog import coding
 from meta_analog import convolution
 from meta_analog import fused
 from meta_analog import in_turn
@@ -66,6 +67,23 @@ def test_the_noise_of_a_piece_is_that_of_its_key(net_and_theta):
       jax.random.fold_in(key, 2), net, views, x[10:])
   _assert_close(seen.features[10:], piece.features, 1e-4)
   _assert_close(seen.currents[:, 10:], piece.currents, 1e-4)
+
+
+@pytest.mark.parametrize('code', ['latency', 'rate', 'events'])
+def test_coded_images_reach_the_convolutions(net_and_theta, code):
+  net, theta = net_and_theta
+  net = net._replace(encode_fn=coding.CODES[code])
+  views, key = presentation.exact_views(theta, net), jax.random.key(0)
+  x = _images(10)
+  if code == 'events':
+    x = jnp.tile(x > 0.5, (1, small_networks.NUM_STEPS)).astype(jnp.float32)
+  seen = presentation.present(key, net, views, x)
+  piece = presentation._all_at_once(
+      jax.random.fold_in(key, 1), net, views, x[5:])
+  _assert_close(seen.features[5:], piece.features, 1e-4)
+  assert jnp.min(jnp.mean(seen.features[:, :-1], axis=1)) > 0.01
+  # An image of its own for each: no two give the same.
+  assert len({row.tobytes() for row in np.asarray(seen.features)}) == 10
 
 
 def test_gradients_of_many_tasks_are_those_of_a_batch(net_and_theta):
