@@ -1,5 +1,6 @@
 """What a number may depend on, recorded with every run and checkpoint."""
 
+from collections.abc import Callable
 from importlib import metadata
 import os
 import pathlib
@@ -87,6 +88,22 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if old.get(name) != new.get(name):
       phrases.append(f'{name} {old.get(name)}, now {new.get(name)}')
   return phrases
+
+
+def warn_of_changes(
+    before: dict[str, Any], now: dict[str, Any], say: Callable[[str], None]
+) -> None:
+  """Says in a line what `changes` found; the arguments are its own.
+
+  Args:
+    before: see `changes`.
+    now: see `changes`.
+    say: prints a line.
+  """
+  found = changes(before, now)
+  if found:
+    say(f'Warning: {"; ".join(found)}: the last digits may differ from those '
+        'of a run that was never interrupted.')
 
 
 def _version(name):

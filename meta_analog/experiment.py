@@ -216,10 +216,8 @@ def _begin(run, saved, state):
     step = int(restored.state.step)
     run.say(f'Going on from step {step}.')
     run.stop.advice = f'the same command goes on from step {step}'
-    changes = environment.changes(restored.facts['environment'], run.record)
-    if changes:
-      run.say(f'Warning: {"; ".join(changes)}: the last digits may differ from '
-              'those of a run that was never interrupted.')
+    environment.warn_of_changes(
+        restored.facts['environment'], run.record, run.say)
   history.begin(run.folder,
                 {'from_step': int(restored.state.step)} | run.record)
   return restored._replace(state=hosts.shared(restored.state))

@@ -50,10 +50,8 @@ class Kept:
       return 0, state
     step, self._wall_s = there.facts['step'], there.facts['wall_s']
     command.say(f'Going on from step {step} of pretraining.')
-    changes = environment.changes(there.facts['environment'], command.record)
-    if changes:
-      command.say(f'Warning: {"; ".join(changes)}: the last digits may differ '
-                  'from those of a run that was never interrupted.')
+    environment.warn_of_changes(
+        there.facts['environment'], command.record, command.say)
     self._advise(step)
     return step, jax.device_put(there.state, sharding.replicated())
 
