@@ -180,9 +180,10 @@ def _tile(key, periphery, view, inputs, k, num_steps):
   """Returns what the outputs of tile k are made of: per step, and fixed.
 
   The analog output of a column is given in the form that costs the time loop
-  least, forwards and backwards: 'line' as it stands, with 'spread' times
-  'noise' where it is constant but for that, or else 'mean' before the column's
-  'gain' and 'shift'.
+  least, forwards and backwards: 'line' where it is constant, with 'spread' times
+  'noise', or else 'mean', its noise in it, before the column's 'gain' and
+  'shift'. Beside the loop, XLA would draw these two anew for every entry: a step
+  with read noise took 1.2 times longer.
   """
   columns = view.columns
   rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
@@ -197,20 +198,19 @@ def _tile(key, periphery, view, inputs, k, num_steps):
   reach = min(periphery.adc_range, float(num_rows))
   full_scale = reach * periphery.dac_range * view.weight_max
   fixed = {'full_scale': jnp.reshape(full_scale, (1, 1))}
-  noise = deviation = 0.0
-  if view.reading.variance is not None:
+  noisy = view.reading.variance is not None
+  if noisy:
     deviation = _deviation(x, view.reading.variance[rows], last)
     noise = gaussian.normal(key, (num_steps,) + mean.shape[-2:])
   if inputs.ndim == 2:
     fixed['line'] = _column(_with_bias((mean, bias)), gain, offset)
-    if view.reading.variance is None:
+    if not noisy:
       return {}, fixed
     return {'noise': noise}, fixed | {'spread': gain[None] * deviation}
-  if view.reading.variance is None:
-    shift = _column(bias[None], gain, offset)
-    return {'mean': mean}, fixed | {'gain': gain[None], 'shift': shift}
-  y = _with_bias((mean, bias)) + deviation * noise
-  return {'line': _column(y, gain[None], offset[None])}, fixed
+  if noisy:
+    mean += deviation * noise
+  shift = _column(bias[None], gain, offset)
+  return {'mean': mean}, fixed | {'gain': gain[None], 'shift': shift}
 
 
 def _digital(adc_bits, steps, fixed):
