@@ -238,7 +238,7 @@ def _clock(config):
     state = model.program(jax.random.key(0), target_uS, jnp.float32(0.0))
     return target_uS / model.read_stats(state, age_s)[0]
 
-  return factor
+  return jax.jit(factor)
 
 
 def _make_times(config):

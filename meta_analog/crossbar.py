@@ -155,6 +155,7 @@ def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
   return mean, safe_sqrt(variance)
 
 
+@jax.jit
 def safe_sqrt(x: jax.Array) -> jax.Array:
   """Returns sqrt(x) with gradient 0 where x is 0, instead of NaN."""
   positive = x > 0

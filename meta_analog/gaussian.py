@@ -22,6 +22,7 @@ Source: Jarzynski & Olano, 2020, for the hash (Journal of Computer Graphics
 Techniques 9(3), 20-38).
 """
 
+import functools
 import math
 
 import jax
@@ -34,6 +35,7 @@ QUANTILE = (0.974991765, 6.97788745e-3, 5.69760869e-4, -5.84331847e-5,
             4.91748928e-6)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   """Returns independent standard Gaussian draws.
 

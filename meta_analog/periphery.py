@@ -74,6 +74,7 @@ class Periphery(NamedTuple):
   ir_drop: float = 0.0
 
 
+@functools.partial(jax.jit, static_argnames='bits')
 def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
   """Returns x through a converter: rounded to a level and limited.
 
@@ -180,10 +181,10 @@ def _tile(key, periphery, view, inputs, k, num_steps):
   """Returns what the outputs of tile k are made of: per step, and fixed.
 
   The analog output of a column is given in the form that costs the time loop
-  least, forwards and backwards: 'line' where it is constant, with 'spread' times
-  'noise', or else 'mean', its noise in it, before the column's 'gain' and
-  'shift'. Beside the loop, XLA would draw these two anew for every entry: a step
-  with read noise took 1.2 times longer.
+  least, forwards and backwards: 'line' where it is constant, with 'spread'
+  times 'noise', or else 'mean', its noise in it, before the column's 'gain' and
+  'shift'. Outside of the loop XLA would draw these two anew for every entry: a
+  step with read noise took 1.2 times longer.
   """
   columns = view.columns
   rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)

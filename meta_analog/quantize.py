@@ -26,6 +26,7 @@ def straight_through(value: jax.Array, surrogate: jax.Array) -> jax.Array:
   return jax.lax.stop_gradient(value) + zero
 
 
+@jax.jit
 def saturate(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
   """Returns x limited to [low, high].
 
