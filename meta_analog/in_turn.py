@@ -20,51 +20,41 @@ import jax.numpy as jnp
 MOST = 5  # samples of a piece: their number is what divides N
 
 
-def present(
-    present_fn: Callable[..., Any], key: jax.Array, network: Any, views: Any,
-    inputs: jax.Array
+def of_pieces(
+    fn: Callable[..., Any], key: jax.Array, fixed: Any, x: jax.Array
 ) -> Any:
-  """Returns `present_fn(key, network, views, inputs)`, made piece by piece.
+  """Returns `fn(key, fixed, piece)` of each piece, stacked: axis 0 is C.
 
   Args:
-    present_fn: see `presentation.present`.
+    fn: what it closes over is static.
     key: piece i gets fold_in(key, i).
-    network: its leaves that are no arrays are static.
-    views: one per layer.
-    inputs: [N, I].
+    fixed: pytree, the same for all; its leaves that are no arrays are static.
+    x: [N, ...], whose pieces are [n, ...], in order.
 
   Returns:
-    A `presentation.Presentation`.
+    The pytree of fn with the leading axis [C].
   """
   on_cpu = jax.default_backend() == 'cpu'
-  num_samples = inputs.shape[0]
-  size = max(n for n in range(1, MOST + 1) if num_samples % n == 0)
-  leaves, tree = jax.tree.flatten(network)
+  size = max(n for n in range(1, MOST + 1) if len(x) % n == 0)
+  leaves, tree = jax.tree.flatten(fixed)
   varied = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 
-  def whole(key_data, arrays_views_pieces):
+  def whole(key_data, arrays_and_pieces):
     key = jax.random.wrap_key_data(key_data)
-    arrays, views, pieces = arrays_views_pieces
+    arrays, pieces = arrays_and_pieces
     given = dict(zip(varied, arrays))
-    network = jax.tree.unflatten(
+    fixed = jax.tree.unflatten(
         tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
-    one = jax.checkpoint(lambda i, x: present_fn(
-        jax.random.fold_in(key, i), network, views, x))
+    one = jax.checkpoint(
+        lambda i, piece: fn(jax.random.fold_in(key, i), fixed, piece))
     numbers = jnp.arange(len(pieces))
     if not on_cpu:
       return jax.vmap(one)(numbers, pieces)
-    return jax.lax.map(lambda i_x: one(*i_x), (numbers, pieces))
+    return jax.lax.map(lambda both: one(*both), (numbers, pieces))
 
-  arguments = ([leaves[i] for i in varied], views,
-               inputs.reshape(-1, size, inputs.shape[1]))
   whole = one_at_a_time(whole) if on_cpu else whole
-  seen = whole(jax.random.key_data(key), jax.tree.map(jnp.asarray, arguments))
-  join = lambda x: x.reshape(num_samples, *x.shape[2:])
-  currents = jnp.moveaxis(seen.currents, 1, 0)  # [T, C, n, O]
-  return seen._replace(
-      features=join(seen.features), outputs=join(seen.outputs),
-      currents=currents.reshape(len(currents), num_samples, -1),
-      rate_Hz=jax.tree.map(lambda x: jnp.mean(x, axis=0), seen.rate_Hz))
+  return whole(jax.random.key_data(key), (
+      [leaves[i] for i in varied], x.reshape(-1, size, *x.shape[1:])))
 
 
 def one_at_a_time(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -121,8 +121,21 @@ def present(
     A `Presentation`.
   """
   if network.windows:
-    return in_turn.present(_all_at_once, key, network, views, inputs)
+    return _joined(in_turn.of_pieces(
+        lambda key, fixed, piece: _all_at_once(key, *fixed, piece),
+        key, (network, views), inputs))
   return _all_at_once(key, network, views, inputs)
+
+
+def _joined(pieces):
+  """Returns the presentation of all samples, of those of pieces, axis 0."""
+  join = lambda x: x.reshape(-1, x.shape[-1])
+  currents = jnp.moveaxis(pieces.currents, 1, 0)  # [T, piece, N, O]
+  return Presentation(
+      join(pieces.features), currents.reshape(len(currents), -1,
+                                              currents.shape[-1]),
+      join(pieces.outputs),
+      jax.tree.map(lambda x: jnp.mean(x, axis=0), pieces.rate_Hz))
 
 
 def _all_at_once(key, network, views, inputs):
