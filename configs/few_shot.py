@@ -4,8 +4,9 @@
     python launch/sweep.py --config configs/few_shot.py:omniglot_5way1shot_pcm
     python launch/sweep.py --config configs/few_shot.py:tiny
 
-A trained row takes 5 minutes (5-way) to 13 (20-way, N-MNIST) on one of two busy
-cores, a tested one 3 to 8; what they reach stands in README.md.
+A trained row takes 5 minutes (5-way) to 14 (20-way, N-MNIST) on one of two busy
+cores, by three events longer, a tested one 3 to 8; what they reach stands in
+README.md.
 
 Every `trained` row has hidden layers of its own, which are meta-trained for its
 devices; all of a data set begin with the same, pretrained in float. A `tested`
