@@ -11,6 +11,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from meta_analog import in_turn
+
 
 def delta_rule(
     features: jax.Array,
@@ -67,7 +69,23 @@ def ridge(
   num_samples = features.shape[0]
   gram = features @ features.T
   gram = gram + num_samples * penalty * jnp.eye(num_samples)
-  return features.T @ jax.scipy.linalg.solve(gram, error, assume_a='pos')
+  return features.T @ _solve(gram, error)
+
+
+def _solve(gram, error):
+  """Returns gram^-1 error of a positive matrix; on a CPU one after the other.
+
+  The LAPACK of jaxlib 0.10 gives parts of a large batch to the threads by which
+  devices wait for it: where all are in it, none goes on (128 systems of 20 on 2
+  devices stood still at once).
+  """
+  def one(unused, both):
+    del unused
+    return jax.scipy.linalg.solve(*both, assume_a='pos')
+
+  if jax.default_backend() == 'cpu':
+    one = in_turn.one_at_a_time(one)
+  return one(jnp.int32(0), (gram, error))
 
 
 def descend_levels(

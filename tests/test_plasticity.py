@@ -1,5 +1,7 @@
 """Tests of the learning rules against loops, limits and brute force."""
 
+import re
+
 import hypothesis
 from hypothesis import strategies as st
 import jax
@@ -82,6 +84,19 @@ def test_ridge_without_penalty_is_the_least_change_that_fits():
 def test_ridge_with_a_huge_penalty_changes_nothing():
   features, error = problem(3)
   assert np.max(np.abs(ridge(features, error, 1e6))) < 1e-5
+
+
+def test_systems_of_a_batch_are_solved_apart():
+  # Whole batches of LAPACK's may wait for each other for ever.
+  features, error = (np.stack(x) for x in zip(*map(problem, range(5))))
+  many = jax.vmap(ridge, in_axes=(0, 0, None))
+  slope = jax.jit(jax.grad(lambda f, e: jnp.sum(jnp.square(many(f, e, 0.1)))))
+  text = slope.lower(features, error).compile().as_text()
+  shapes = [re.search(r'f32\[([\d,]*)\]', line)[1]
+            for line in text.splitlines() if 'custom-call(' in line]
+  assert shapes and all(shape.count(',') == 1 for shape in shapes), shapes
+  singly = jnp.stack([ridge(f, e, 0.1) for f, e in zip(features, error)])
+  np.testing.assert_allclose(many(features, error, 0.1), singly, rtol=1e-5)
 
 
 @hypothesis.given(seed=seeds)
