@@ -20,9 +20,9 @@ def tasks(
 ) -> None:
   """Draws the images of a few tasks, the answers below, right or wrong.
 
-  One row a task: one support image of each class, then query images, spread
-  over the classes, each with the class that was said before and after
-  adaptation.
+  One row a task: one support image of each class, then query images, each with
+  the class that was said before and after adaptation: the wrong ones, as far
+  as there is room, and others, spread over the classes.
 
   Args:
     path: of the picture.
@@ -34,9 +34,7 @@ def tasks(
     after: [B, M], and after.
   """
   way = int(support_class.max()) + 1
-  chosen = np.linspace(0, query.shape[1] - 1, min(
-      MOST_QUERIES, query.shape[1])).astype(int)
-  columns = way + len(chosen)
+  columns = way + min(MOST_QUERIES, query.shape[1])
   aspect = query.shape[3] / query.shape[2]
   inches = 0.9 * aspect**0.5  # an image's width
   figure, axes = plt.subplots(
@@ -47,6 +45,7 @@ def tasks(
       first = int(np.argmax(support_class[i] == label))
       _image(axis, support[i, first], GIVEN)
       axis.set_title(f'class {label + 1}', fontsize=7, color=GIVEN)
+    chosen = _choose(after[i] == query_class[i], columns - way)
     for n, axis in zip(chosen, row[way:]):
       truth = query_class[i, n]
       _image(axis, query[i, n], _color(after[i, n] == truth))
@@ -58,12 +57,20 @@ def tasks(
           fontsize=7, color=_color(right))
     hits = np.mean(after[i] == query_class[i])
     row[0].set_ylabel(f'{100 * hits:.0f} % right', fontsize=7)
-  figure.suptitle('support set (class), then queries: class said before and '
-                  'after adaptation, green where right', fontsize=8)
+  figure.suptitle(
+      'support set (class), then queries, the wrong ones among them: class '
+      'said before and after adaptation, green where right', fontsize=8)
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()
   figure.savefig(path, dpi=130)
   plt.close(figure)
+
+
+def _choose(right, number):
+  """Returns so many queries of a task in order, of `right` [M]."""
+  wrong, others = np.flatnonzero(~right)[:number], np.flatnonzero(right)
+  spread = np.linspace(0, max(len(others) - 1, 0), number - len(wrong))
+  return np.sort(np.concatenate([wrong, others[spread.astype(int)]]))
 
 
 def _color(right):

@@ -76,3 +76,14 @@ def test_a_figure_shows_them_green_where_right(tested, tmp_path, monkeypatch):
     for (image, _), query in zip(row[WAY:], seen['query'][i]):
       np.testing.assert_array_equal(image, query)
     assert [color for _, color in row[WAY:]] == [WRONG] + 5 * [RIGHT]
+
+
+def test_what_was_wrong_is_among_the_queries_that_are_drawn():
+  right = np.ones(75, bool)
+  np.testing.assert_array_equal(
+      image_figures._choose(right, 4), [0, 24, 49, 74])
+  right[[33, 60]] = False
+  np.testing.assert_array_equal(
+      image_figures._choose(right, 4), [0, 33, 60, 74])
+  np.testing.assert_array_equal(
+      image_figures._choose(~np.ones(75, bool), 3), [0, 1, 2])

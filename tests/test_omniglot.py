@@ -220,6 +220,11 @@ DAMAGES = {
         'vinyals_test.txt', 'No/character01/rot000\n'),
     'Old/character01 is in the split train too': _append(
         'vinyals_test.txt', 'Old/character01/rot000\n'),
+    'line 9: New/character01/rot090 is there twice': _append(
+        'vinyals_test.txt', 'New/character01/rot090\n'),
+    'leave out 1 of 20 classes, such as New/character02/rot270: one': (
+        lambda folder: (folder / 'vinyals_test.txt').write_text('\n'.join((
+            folder / 'vinyals_test.txt').read_text().splitlines()[:-1]))),
     'holds neither images_background.zip nor': lambda folder: (
         folder / 'images_background.zip').unlink(),
     '0009_01.png is 28 x 28 pixels': _change('images_evaluation.zip', {

@@ -21,6 +21,7 @@ OVERFLOW_Y = 240
 OVERFLOW_US = 8192
 # Every recording has three saccades of 100 ms, and events to its end (1,100
 # published ones end between 296.8 and 336.0 ms): one that ends earlier is cut.
+# A cut between two events of the last 5 % is not seen.
 SHORTEST_US = 280_000
 
 

@@ -97,11 +97,12 @@ def read_splits(
     known: names of the characters.
 
   Raises:
-    ValueError: if a line names no class, or a character is in two splits.
+    ValueError: if a line names no class, a class is named twice or not at all,
+      or a character is in two splits.
   """
   index = {name: i for i, name in enumerate(known)}
   turns = {f'rot{90 * i:03d}': i for i in range(4)}
-  tables, owner = {}, {}
+  tables, owner, classes = {}, {}, set()
   for split, path in lists.items():
     rows = []
     for number, line in enumerate(
@@ -115,10 +116,21 @@ def read_splits(
       if owner.setdefault(name, split) != split:
         raise ValueError(f'{path}, line {number}: {name} is in the split '
                          f'{owner[name]} too')
+      if (name, turn) in classes:
+        raise ValueError(
+            f'{path}, line {number}: {line.strip()} is there twice')
+      classes.add((name, turn))
       rows.append((index[name], turns[turn]))
     if not rows:
       raise ValueError(f'{path} names no class')
     tables[split] = np.array(rows, np.int32)
+  absent = [f'{name}/{turn}' for name in known for turn in turns
+            if (name, turn) not in classes]
+  if absent:
+    files = ', '.join(str(path) for path in lists.values())
+    raise ValueError(f'{files} leave out {len(absent)} of '
+                     f'{len(known) * len(turns)} classes, such as {absent[0]}: '
+                     'one of them is cut')
   return tables
 
 
