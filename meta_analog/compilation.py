@@ -11,7 +11,7 @@ compiled again.
 What is left of a later start is tracing, in Python. The small functions that
 are called the most are under `jax.jit`, so each is traced once for a shape, and
 Python looks for garbage less often (`collect_less`): the step of configs/pcm.py
-is traced in 1.4 and lowered in 0.6 s instead of 2.1 and 0.8, on one core of an
+is traced in 1.5 and lowered in 0.7 s instead of 2.1 and 0.8, on one core of an
 AMD EPYC; its program is loaded in 0.7 s.
 
 A folder of compiled programs is trusted like the program itself: whoever may

@@ -3,7 +3,8 @@
 Same numbers as `lif.activity` with soft reset; once differentiable. What makes
 it fast on a CPU, with how many times longer a presentation takes without it,
 forwards and backwards, without and with read noise (1-40-40-1, 100 steps, 4 x
-20 samples, one core of an AMD EPYC, side by side in one process):
+20 samples, one core of an AMD EPYC, side by side in one process; with noise,
+before `periphery` let it join the product):
 
     all of it, against `lif.activity`                                2.4   2.8
     the input current is computed inside the loop, from what it is

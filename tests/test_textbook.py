@@ -24,6 +24,8 @@ from meta_analog import rules
 from meta_analog import textbook
 
 TOLERANCE = 1e-4  # of the largest element of each array
+# Of a gradient: a scalar's is a sum, and may cancel.
+LEAST = 1e-3
 # Relative moves of the meta-parameters, about 20 roundings of float32. Where
 # the textbook's own gradient moves by more than STEADY, a spike, level or pulse
 # is at its edge, and rounding alone may tell two forms apart.
@@ -123,16 +125,19 @@ def parameters(case, seed):
   return jax.tree.map(lambda x: np.asarray(x, np.float32), theta)
 
 
-def distance(found, expected):
+def distance(found, expected, least=0.0):
   """Returns the largest difference, each leaf's by its largest element.
 
-  Or by a thousandth of the largest of all: a scalar's gradient is a sum that
-  may cancel.
+  Args:
+    found: pytree.
+    expected: pytree.
+    least: share of the largest element of all that a leaf is measured by where
+      its own is less.
   """
   pairs = list(zip(map(np.asarray, jax.tree.leaves(found)),
                    map(np.asarray, jax.tree.leaves(expected)), strict=True))
-  least = 1e-3 * max(np.max(np.abs(b)) for _, b in pairs) + 1e-12
-  return max(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), least)
+  floor = least * max(np.max(np.abs(b)) for _, b in pairs) + 1e-12
+  return max(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), floor)
              for a, b in pairs)
 
 
@@ -154,12 +159,14 @@ def test_loss_and_meta_gradient_are_those_of_the_textbook(case):
     theta = parameters(case, seed)
     expected = plain(seed, theta)
     steady = all(
-        distance(plain(seed, moved(theta, i))[1], expected[1]) < STEADY
+        distance(plain(seed, moved(theta, i))[1], expected[1], LEAST) < STEADY
         for i in range(NUM_MOVES))
     count[steady] += 1
     hypothesis.assume(steady)
-    for found, wanted in zip(fast(seed, theta), expected, strict=True):
-      assert distance(found, wanted) < TOLERANCE
+    of_tasks, gradient, infos = fast(seed, theta)
+    assert distance(of_tasks, expected[0]) < TOLERANCE
+    assert distance(gradient, expected[1], LEAST) < TOLERANCE
+    assert distance(infos, expected[2]) < TOLERANCE
     assert np.sum(expected[2]['support']['write']['pulses']) > 0
 
   check()
