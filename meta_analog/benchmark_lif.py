@@ -61,8 +61,8 @@ def counter(
 
   def count(weights, spikes):
     for matrix in weights:
-      source = lif.Source(lambda steps, fixed: steps[0],
-                          (spikes @ matrix,), (), size.num_steps)
+      source = lif.Source(lambda steps, noise, fixed: steps[0],
+                          (spikes @ matrix,), (), (), size.num_steps)
       spikes, sums = activity_fn(source, neuron, ones)
     return jnp.sum(sums)
 

@@ -35,6 +35,13 @@ from meta_analog import faults
 
 MOST_BYTES = 2**30  # of the folder, when a process begins
 SCHEME = 'checked://'
+# On a CPU. The first leaves XLA's newest code for small loops, which copies each
+# tile to the stack and back; the second gives loops that read the same arrays
+# one pass over them. A training step of configs/pcm.py took so many times
+# longer without them (TODO). Other versions of XLA ignore what they do
+# not know.
+EXTRA_OPTIONS = ('--xla_backend_extra_options=xla_cpu_disable_tiled_emitter,'
+                 'xla_cpu_use_multi_output_fusion=true')
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -48,6 +55,7 @@ def keep(folder: str | None, say: Callable[[str], None]) -> None:
     say: called with a warning where nothing can be kept.
   """
   collect_less()
+  tune()
   if folder is None and os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     return
   jax.config.update('jax_compilation_cache_dir', None)
@@ -71,6 +79,16 @@ def keep(folder: str | None, say: Callable[[str], None]) -> None:
                       ('min_entry_size_bytes', -1)):
     if f'JAX_PERSISTENT_CACHE_{name.upper()}' not in os.environ:
       jax.config.update(f'jax_persistent_cache_{name}', value)
+
+
+def tune() -> None:
+  """Sets the options of XLA that no single program can; before jax compiles.
+
+  What XLA_FLAGS says of its extra options stays.
+  """
+  said = os.environ.get('XLA_FLAGS', '')
+  if EXTRA_OPTIONS.partition('=')[0] not in said:
+    os.environ['XLA_FLAGS'] = f'{said} {EXTRA_OPTIONS}'.strip()
 
 
 def collect_less() -> None:

@@ -62,49 +62,50 @@ def activity(
     A `lif.Activity`.
   """
   shape = jax.eval_shape(
-      source.current_fn, jax.tree.map(lambda x: x[0], source.steps),
-      source.fixed).shape
+      source.current_fn, *jax.tree.map(
+          lambda x: x[0], (source.steps, source.noise)), source.fixed).shape
   spikes, sums = _activity(
       source.current_fn, surrogate, source.num_steps, source.steps,
-      source.fixed, jnp.broadcast_to(neuron.decay, shape),
+      source.noise, source.fixed, jnp.broadcast_to(neuron.decay, shape),
       jnp.broadcast_to(neuron.threshold, shape), weights)
   return lif.Activity(spikes, sums)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _activity(
-    current_fn: Callable[[Any, Any], jax.Array], surrogate: lif.Surrogate,
-    num_steps: int, steps: Any, fixed: Any, decay: jax.Array,
-    threshold: jax.Array, weights: jax.Array
+    current_fn: Callable[[Any, Any, Any], jax.Array],
+    surrogate: lif.Surrogate, num_steps: int, steps: Any, noise: Any,
+    fixed: Any, decay: jax.Array, threshold: jax.Array, weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """Returns spikes [T, ...] and sums [K, ...]."""
-  return _forward(current_fn, surrogate, num_steps, steps, fixed, decay,
+  return _forward(current_fn, surrogate, num_steps, steps, noise, fixed, decay,
                   threshold, weights)[0]
 
 
-def _forward(current_fn, surrogate, num_steps, steps, fixed, decay, threshold,
-             weights):
+def _forward(current_fn, surrogate, num_steps, steps, noise, fixed, decay,
+             threshold, weights):
   """Returns spikes and sums, and what the backward pass needs."""
   del surrogate
   shape = decay.shape
   loop = _merging_vmaps(
       functools.partial(_forward_loop, current_fn, num_steps))
-  v, sums = loop(steps, _spread(fixed, shape), decay, threshold,
+  v, sums = loop(steps, noise, _ranked(fixed, shape), decay, threshold,
                  _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype)
   return (spikes, jnp.stack(sums)), (
-      v, steps, fixed, decay, threshold, weights)
+      v, steps, noise, fixed, decay, threshold, weights)
 
 
-def _forward_loop(current_fn, num_steps, steps, fixed, a, v_th, columns):
+def _forward_loop(current_fn, num_steps, steps, noise, fixed, a, v_th, columns):
   """Returns potentials [B, T, ...] and sums [B, ...]; all arguments have B."""
-  constant = not jax.tree.leaves(steps)
+  constant = not jax.tree.leaves((steps, noise))
   if constant:
-    current = current_fn(steps, fixed)
+    current = current_fn(steps, noise, _spread(fixed, a.shape))
 
   def body(t, carry):
     v, potentials, sums = carry
-    now = current if constant else current_fn(_rows(steps, t), fixed)
+    now = current if constant else current_fn(
+        _rows(steps, t), _rows(noise, t), _spread(fixed, a.shape))
     v = a * v + (1.0 - a) * now - jnp.where(v > v_th, v_th, 0.0)
     z = jnp.where(v > v_th, 1.0, 0.0)
     sums = tuple(x + _scalar(c, t, z) * z for x, c in zip(sums, columns))
@@ -116,17 +117,17 @@ def _forward_loop(current_fn, num_steps, steps, fixed, a, v_th, columns):
 
 
 def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
-  """Returns the cotangents of steps, fixed, decay, threshold and weights.
+  """Returns the cotangents of what is not static, None for the noise.
 
   With u = v - v_th, s' the surrogate's derivative and z_bar the cotangent of
   the spikes, the cotangent of the potential runs backwards in time:
 
       v_bar_t = (z_bar_t - v_th v_bar_{t+1}) s'(u_t) + a v_bar_{t+1}
   """
-  v, steps, fixed, decay, threshold, weights = residuals
+  v, steps, noise, fixed, decay, threshold, weights = residuals
   spikes_bar, sums_bar = cotangents
-  spread_fixed, gather = jax.vjp(
-      functools.partial(_spread, shape=decay.shape), fixed)
+  shape = decay.shape
+  _, gather = jax.vjp(functools.partial(_spread, shape=shape), fixed)
 
   def slope(u):
     return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
@@ -134,28 +135,32 @@ def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
   loop = _merging_vmaps(
       functools.partial(_backward_loop, current_fn, slope, num_steps))
   steps_bar, fixed_bar, decay_bar, threshold_bar = loop(
-      v, spikes_bar, tuple(sums_bar), steps, spread_fixed, decay, threshold,
-      _columns(weights))
+      v, spikes_bar, tuple(sums_bar), steps, noise, _ranked(fixed, shape),
+      decay, threshold, _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype).reshape(num_steps, -1)
   weights_bar = spikes @ sums_bar.reshape(len(sums_bar), -1).T
-  return steps_bar, *gather(fixed_bar), decay_bar, threshold_bar, weights_bar
+  return (steps_bar, None, *gather(fixed_bar), decay_bar, threshold_bar,
+          weights_bar)
 
 
 def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
-                   fixed, a, v_th, columns):
+                   noise, fixed, a, v_th, columns):
   """Returns the cotangents of steps, fixed, a and v_th; all have B.
 
   Written as if all were wanted: XLA drops from a loop what nobody uses.
   """
-  constant = not jax.tree.leaves(steps)
-  pull_constant = constant and jax.vjp(functools.partial(current_fn, steps),
-                                       fixed)
+  constant = not jax.tree.leaves((steps, noise))
+  spread = functools.partial(_spread, fixed, a.shape)
+  pull_constant = constant and jax.vjp(
+      functools.partial(current_fn, steps, noise), spread())
+  leaves, tree = jax.tree.flatten(steps)
+  in_place = leaves and leaves[0].shape == z_bars.shape
 
   def body(j, carry):
     v_bar, steps_bar, fixed_bar, a_bar, v_th_bar = carry
     t = num_steps - 1 - j
     u = _row(v, t) - v_th
-    z_bar = _row(z_bars, t) - v_th * v_bar
+    z_bar = _row(steps_bar[0] if in_place else z_bars, t) - v_th * v_bar
     for x, c in zip(sums_bar, columns):
       z_bar = z_bar + _scalar(c, t, x) * x
     through_spike = z_bar * slope(u)
@@ -166,24 +171,35 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
       current, total = pull_constant[0], fixed_bar + v_bar
       fixed_bar = total
     else:
-      current, pull = jax.vjp(current_fn, _rows(steps, t), fixed)
+      current, pull = jax.vjp(
+          lambda steps, fixed: current_fn(steps, _rows(noise, t), fixed),
+          _rows(steps, t), spread())
       now, more = pull((1.0 - a) * v_bar)
-      steps_bar = jax.tree.map(
-          lambda rows, row: _with_row(rows, row, t), steps_bar, now)
+      steps_bar = [_with_row(rows, row, t)
+                   for rows, row in zip(steps_bar, jax.tree.leaves(now))]
       fixed_bar = jax.tree.map(jnp.add, fixed_bar, more)
     before = jnp.where(t > 0, _row(v, jnp.maximum(t - 1, 0)), 0.0)
     return v_bar, steps_bar, fixed_bar, a_bar + v_bar * (before - current), (
         v_th_bar)
 
   zero = jnp.zeros_like(a)
-  start = (zero, jax.tree.map(jnp.zeros_like, steps),
-           zero if constant else jax.tree.map(jnp.zeros_like, fixed), zero,
+  # A row of z_bars gives way to the first cotangent that it leads to.
+  empty = [z_bars if i == 0 and in_place else jnp.zeros_like(leaf)
+           for i, leaf in enumerate(leaves)]
+  start = (zero, empty,
+           zero if constant else jax.tree.map(jnp.zeros_like, spread()), zero,
            zero)
   _, steps_bar, fixed_bar, a_bar, v_th_bar = jax.lax.fori_loop(
       0, num_steps, body, start)
   if constant:
     fixed_bar, = pull_constant[1]((1.0 - a) * fixed_bar)
-  return steps_bar, fixed_bar, a_bar, v_th_bar
+  return jax.tree.unflatten(tree, steps_bar), fixed_bar, a_bar, v_th_bar
+
+
+def _ranked(fixed, shape):
+  """Returns arrays of as many axes as the shape has, of which some are 1."""
+  return jax.tree.map(lambda x: jnp.reshape(
+      x, (1,) * (len(shape) - jnp.ndim(x)) + jnp.shape(x)), fixed)
 
 
 def _spread(fixed, shape):

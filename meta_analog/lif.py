@@ -21,6 +21,7 @@ Axes: T time step, N sample, H neuron; `...` any.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -50,19 +51,21 @@ class LIFState(NamedTuple):
 class Source(NamedTuple):
   """An input current over time, described and not yet computed.
 
-  The current of step t is `current_fn(steps at t, fixed)`, so a time loop can
-  compute it on the way, without an array of it all.
+  The current of step t is `current_fn(steps at t, noise at t, fixed)`, so a
+  time loop can compute it on the way, without an array of it all.
 
   Attributes:
-    current_fn: elementwise, from (steps [...], fixed) to [...]; closes over no
-      array.
+    current_fn: elementwise, from (steps [...], noise [...], fixed) to [...];
+      closes over no array.
     steps: pytree of [T, ...], what differs between time steps; may be empty.
-    fixed: pytree of what does not, broadcastable to [...].
+    noise: the same, but drawn: no gradient goes to it.
+    fixed: pytree of what does not differ, broadcastable to [...].
     num_steps: T.
   """
 
-  current_fn: Callable[[Any, Any], jax.Array]
+  current_fn: Callable[[Any, Any, Any], jax.Array]
   steps: Any
+  noise: Any
   fixed: Any
   num_steps: int
 
@@ -76,19 +79,28 @@ class Activity(NamedTuple):
 
 def currents(source: Source) -> jax.Array:
   """Returns the current of every time step, [T, ...]."""
-  if not jax.tree.leaves(source.steps):
-    current = source.current_fn(source.steps, source.fixed)
+  if not jax.tree.leaves((source.steps, source.noise)):
+    current = source.current_fn(source.steps, source.noise, source.fixed)
     return jnp.broadcast_to(current, (source.num_steps,) + current.shape)
-  return jax.vmap(source.current_fn, in_axes=(0, None))(
-      source.steps, source.fixed)
+  return jax.vmap(source.current_fn, in_axes=(0, 0, None))(
+      source.steps, jax.lax.stop_gradient(source.noise), source.fixed)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def fast_sigmoid(u: jax.Array, slope: float = 1.0) -> jax.Array:
   """Returns b u / (1 + b |u|) / b, whose derivative is 1 / (1 + b |u|)^2.
 
   Source: Zenke & Ganguli, 2018 (doi:10.1162/neco_a_01086).
   """
   return u / (1.0 + slope * jnp.abs(u))
+
+
+@fast_sigmoid.defjvp
+def _fast_sigmoid_jvp(slope, primals, tangents):
+  """Divides once, where the chain of quotients would divide twice."""
+  u, = primals
+  return fast_sigmoid(u, slope), (
+      tangents[0] / jnp.square(1.0 + slope * jnp.abs(u)))
 
 
 def arctan(u: jax.Array, slope: float = 1.0) -> jax.Array:

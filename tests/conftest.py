@@ -7,11 +7,16 @@ import os
 # and an unknown flag ends the process.
 os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
+    + ' --xla_cpu_enable_concurrency_optimized_scheduler=false'
     + ' --xla_cpu_use_fusion_emitters=false' * metadata.version(
         'jaxlib').startswith('0.10.'))
 
 import hypothesis
 import jax
+
+from meta_analog import compilation
+
+compilation.tune()
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)

@@ -16,20 +16,21 @@ from meta_analog import lif
 NUM_STEPS, ROW = 20, (3, 4)
 MARGIN = 1e-5  # a potential this far from threshold spikes alike in float32
 # What a current is made of: (function, per step, fixed), as a name for jit.
-KINDS = ('line', 'converted', 'constant', 'noisy')
+KINDS = ('line', 'converted', 'constant', 'noisy', 'noise_and_steps')
 kinds = pytest.mark.parametrize('kind', KINDS)
 decays = st.floats(0.05, 0.98)
 thresholds = st.floats(0.2, 2.0)
 seeds = st.integers(0, 2**31 - 1)
 
 
-def line(steps, fixed):
-  del fixed
+def line(steps, noise, fixed):
+  del noise, fixed
   return steps
 
 
-def converted(steps, fixed):
+def converted(steps, noise, fixed):
   """A gain, a shift and a converter of 16 levels, straight through."""
+  del noise
   gain, shift = fixed
   y = gain * steps + shift
   limited = jnp.clip(y, -3.0, 3.0)
@@ -37,28 +38,35 @@ def converted(steps, fixed):
       0.4 * jnp.round(limited / 0.4) - limited)
 
 
-def constant(steps, fixed):
-  del steps
+def constant(steps, noise, fixed):
+  del steps, noise
   return fixed[0] * fixed[1]
 
 
-def noisy(steps, fixed):
-  return fixed[0] + jnp.square(fixed[1]) * steps['noise']
+def noisy(steps, noise, fixed):
+  del steps
+  return fixed[0] + jnp.square(fixed[1]) * noise['noise']
+
+
+def noise_and_steps(steps, noise, fixed):
+  return fixed[0] * steps + jnp.square(fixed[1]) * noise['noise']
 
 
 def parts(kind, seed, batch=()):
-  """Returns (steps, fixed) of a source, with leading axes `batch`."""
-  keys = jax.random.split(jax.random.key(seed), 3)
+  """Returns ((steps, noise), fixed) of a source, with leading axes `batch`."""
+  keys = jax.random.split(jax.random.key(seed), 4)
   step = 2.0 * jax.random.normal(keys[0], batch + (NUM_STEPS,) + ROW) + 0.5
   one = 2.0 * jax.random.normal(keys[1], batch + ROW) + 0.5
   column = 1.0 + 0.2 * jax.random.normal(keys[2], batch + (1,) + ROW[1:])
-  return {'line': (step, ()), 'converted': (step, (column, one)),
-          'constant': ((), (one, column)),
-          'noisy': ({'noise': step}, (one, column))}[kind]
+  noise = {'noise': jax.random.normal(keys[3], step.shape)}
+  return {'line': ((step, ()), ()), 'converted': ((step, ()), (column, one)),
+          'constant': (((), ()), (one, column)),
+          'noisy': (((), noise), (one, column)),
+          'noise_and_steps': ((step, noise), (one, column))}[kind]
 
 
-def source(kind, steps, fixed):
-  return lif.Source(globals()[kind], steps, fixed, NUM_STEPS)
+def source(kind, steps_and_noise, fixed):
+  return lif.Source(globals()[kind], *steps_and_noise, fixed, NUM_STEPS)
 
 
 @functools.partial(
@@ -162,6 +170,14 @@ def test_neurons_may_differ_within_a_layer():
       (steps, fixed, decay, threshold, weights), cotangents, kind='line')
 
 
+@pytest.mark.parametrize('plain', (False, True))
+def test_no_gradient_goes_to_the_noise(plain):
+  args, cotangents = arguments('noise_and_steps', 7, 0.9, 0.7)
+  (steps_bar, noise_bar), *_ = value_and_gradients(
+      args, cotangents, kind='noise_and_steps', plain=plain)[0]
+  assert np.all(noise_bar['noise'] == 0) and np.any(steps_bar != 0)
+
+
 def test_a_second_derivative_is_not_a_number():
   (steps, fixed, decay, threshold, weights), _ = arguments('line', 5, 0.9, 0.7)
 
@@ -170,5 +186,6 @@ def test_a_second_derivative_is_not_a_number():
                          lif.Neuron(decay, threshold), weights)
     return jnp.sum(jnp.square(out.sums))
 
-  twice = jax.grad(lambda x: jnp.sum(jnp.square(jax.grad(loss)(x))))(steps)
+  twice = jax.grad(
+      lambda x: jnp.sum(jnp.square(jax.grad(loss)(x)[0])))(steps)[0]
   assert np.all(np.isnan(twice))

@@ -213,7 +213,7 @@ def test_meta_gradient_does_not_depend_on_the_scan(reference_meta_gradient):
 
 def test_the_fused_loop_has_the_first_order_meta_gradient_of_plain():
   def unroll(currents, neuron):
-    source = lif.Source(lambda step, _: step, currents, (), len(currents))
+    source = lif.Source(lambda step, *_: step, currents, (), (), len(currents))
     return fused.activity(source, neuron, jnp.ones((7, 1))).spikes
 
   assert_close(meta_gradient(unroll, True), meta_gradient(lif.unroll, True))

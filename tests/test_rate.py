@@ -41,7 +41,7 @@ def loss(z, cotangents, weights):
 
 @functools.partial(jax.jit, static_argnames='convert_fn')
 def activity(currents, decay, threshold, weights, convert_fn=lambda z: z):
-  source = lif.Source(lambda step, fixed: step, currents, (), NUM_STEPS)
+  source = lif.Source(lambda step, *_: step, currents, (), (), NUM_STEPS)
   return rate.activity(source, lif.Neuron(decay, threshold), weights,
                        slope=SLOPE, convert_fn=convert_fn)
 
@@ -141,7 +141,7 @@ def test_the_assembled_net_takes_a_step_and_passes_its_dac():
     config.network.surrogate_slope = SLOPE
     config.periphery.dac_bits = 4
   setup = assembly.build(config)
-  source = lif.Source(lambda step, fixed: step, arguments()[0][0], (),
+  source = lif.Source(lambda step, *_: step, arguments()[0][0], (), (),
                       NUM_STEPS)
   z = setup.network.activity_fn(
       source, setup.network.neuron, jnp.ones((NUM_STEPS, 1))).spikes
