@@ -200,7 +200,8 @@ def _make_network(config, num_layers):
       compensation=compensation_lib.make(
           crossbar.drift_compensation, _clock(config)),
       num_channels=c.input_channels,
-      encode_fn=coding.CODES[c.get('code', 'current')])
+      encode_fn=coding.CODES[c.get('code', 'current')],
+      spiking=c.neuron == 'lif')
 
 
 def _make_device(

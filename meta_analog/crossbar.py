@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import fresh_noise
 from meta_analog import gaussian
 from meta_analog import synapse
 
@@ -125,7 +126,7 @@ def read(
   mean = _sum_devices(mean_uS, minus=-1.0)
   # The sum of independent Gaussian devices is one Gaussian: one draw a weight.
   variance = _sum_devices(jnp.square(sigma_uS), minus=1.0)
-  frozen = safe_sqrt((1.0 - fresh_share) * variance)
+  frozen = fresh_noise.safe_sqrt((1.0 - fresh_share) * variance)
   gain = crossbar.gain_per_uS
   weights = gain * (mean + frozen * gaussian.normal(key, mean.shape))
   if isinstance(fresh_share, (int, float)) and fresh_share == 0:
@@ -152,14 +153,7 @@ def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
   if reading.variance is None:
     return mean, jnp.zeros_like(mean)
   variance = _affine(jnp.square(inputs), reading.variance)
-  return mean, safe_sqrt(variance)
-
-
-@jax.jit
-def safe_sqrt(x: jax.Array) -> jax.Array:
-  """Returns sqrt(x) with gradient 0 where x is 0, instead of NaN."""
-  positive = x > 0
-  return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+  return mean, fresh_noise.safe_sqrt(variance)
 
 
 def staircases(

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import crossbar as xbar
+from meta_analog import fresh_noise
 from meta_analog import gaussian
 from meta_analog import lif
 from meta_analog import quantize
@@ -144,18 +145,19 @@ def drive(periphery: Periphery, inputs: jax.Array) -> jax.Array:
 
 def product(
     key: jax.Array, periphery: Periphery, view: View, inputs: jax.Array,
-    num_steps: int
+    num_steps: int, *, spikes: bool = False
 ) -> jax.Array:
   """Returns the digital outputs of one layer at every time step, [T, N, O].
 
   The arguments are those of `source`.
   """
-  return lif.currents(source(key, periphery, view, inputs, num_steps))
+  return lif.currents(
+      source(key, periphery, view, inputs, num_steps, spikes=spikes))
 
 
 def source(
     key: jax.Array, periphery: Periphery, view: View, inputs: jax.Array,
-    num_steps: int
+    num_steps: int, *, spikes: bool = False
 ) -> lif.Source:
   """Returns what the digital outputs of one layer are made of.
 
@@ -165,11 +167,13 @@ def source(
     view: of the layer.
     inputs: [N, I - 1], constant over time, or [T, N, I - 1].
     num_steps: T.
+    spikes: whether every input is 0 or 1, static.
 
   Returns:
     A `lif.Source` of currents [T, N, O].
   """
-  parts = [_tile(jax.random.fold_in(key, k), periphery, view, inputs, k,
+  square = fresh_noise.square_of_spikes if spikes else jnp.square
+  parts = [_tile(jax.random.fold_in(key, k), periphery, view, inputs, square, k,
                  num_steps) for k in range(view.columns.gain.shape[0])]
   steps, noise, fixed = zip(*parts)
   return lif.Source(
@@ -177,7 +181,7 @@ def source(
       (fixed, jnp.reshape(view.factor, (1, -1))), num_steps)
 
 
-def _tile(key, periphery, view, inputs, k, num_steps):
+def _tile(key, periphery, view, inputs, square, k, num_steps):
   """Returns what outputs of tile k are made of: per step, its noise, fixed.
 
   The analog output of a column is given in the form that costs the time loop
@@ -203,16 +207,17 @@ def _tile(key, periphery, view, inputs, k, num_steps):
   fixed = {'full_scale': jnp.reshape(full_scale, (1, 1))}
   noisy = view.reading.variance is not None
   if noisy:
-    variance = jnp.square(gain) * view.reading.variance[rows]
-    deviation = _deviation(x, variance, last)
+    variance = _fresh_variance(
+        x, square, jnp.square(gain) * view.reading.variance[rows], last)
     noise = gaussian.normal(key, (num_steps,) + mean.shape[-2:])
   if inputs.ndim == 2:
     fixed['line'] = mean + shift
     if not noisy:
       return {}, {}, fixed
-    return {}, {'noise': noise}, fixed | {'spread': deviation}
+    return {}, {'noise': noise}, fixed | {
+        'spread': fresh_noise.safe_sqrt(variance)}
   if noisy:
-    mean += deviation * noise
+    mean = fresh_noise.disturbed(mean, variance, noise)
   return {'mean': mean}, {}, fixed | {'shift': shift}
 
 
@@ -229,16 +234,16 @@ def _digital(adc_bits, steps, noise, fixed):
   return factor * total
 
 
-def _deviation(x, variance, last):
-  """Returns sqrt(x^2 variance), of the noise that is fresh in a product.
+def _fresh_variance(x, square, variance, last):
+  """Returns x^2 variance, of the noise that is fresh in a product.
 
-  The variance is the same for all tasks of a chip. Multiplied by it, XLA would
-  make their samples the rows of one product, and transpose all of them,
-  backwards: a step with read noise took 1.07 times longer.
+  The variance of the cells is the same for all tasks of a chip. Multiplied by
+  it, XLA would make their samples the rows of one product, and transpose all of
+  them, backwards: a step with read noise took 1.07 times longer.
   """
   first = jax.lax.stop_gradient(jnp.ravel(x)[:1])
   of_one_task = variance + 0.0 * jnp.sum(first)
-  return xbar.safe_sqrt(_with_bias(_affine(jnp.square(x), of_one_task, last)))
+  return _with_bias(_affine(square(x), of_one_task, last))
 
 
 def _affine(inputs, weights, last):

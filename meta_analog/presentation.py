@@ -70,6 +70,7 @@ class Network(NamedTuple):
       `population_code`.
     windows: of the first layers, which are convolutions; static.
     encode_fn: see `coding`; None where inputs are constant currents.
+    spiking: whether activity is 0 or 1, static; False is always right.
   """
 
   activity_fn: Callable[[lif.Source, lif.Neuron, jax.Array], lif.Activity]
@@ -87,6 +88,7 @@ class Network(NamedTuple):
   num_channels: int = 1
   windows: tuple[convolution.Window, ...] = ()
   encode_fn: coding.EncodeFn | None = None
+  spiking: bool = False
 
 
 class Presentation(NamedTuple):
@@ -154,7 +156,8 @@ def _all_at_once(key, network, views, inputs):
     if window is not None:
       activity = convolution.unfold(activity, window)
     source = peri.source(
-        keys[i], network.periphery, view, activity, num_steps)
+        keys[i], network.periphery, view, activity, num_steps,
+        spikes=network.spiking and i > 0)
     activity, (average, count) = network.activity_fn(
         source, network.neuron, weights)
     if window is not None:
@@ -164,7 +167,8 @@ def _all_at_once(key, network, views, inputs):
         1000.0 / (num_steps * network.dt_ms)))
   features = with_bias(average, network.readout)
   currents = peri.product(
-      keys[len(views) - 1], network.periphery, views[-1], activity, num_steps)
+      keys[len(views) - 1], network.periphery, views[-1], activity, num_steps,
+      spikes=network.spiking and len(views) > 1)
   outputs = jnp.einsum('t,tno->no', network.readout, currents)
   return Presentation(features, currents, outputs, tuple(rates))
 

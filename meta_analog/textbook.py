@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from meta_analog import base
 from meta_analog import chips
-from meta_analog import crossbar as xbar
+from meta_analog import fresh_noise
 from meta_analog import gaussian
 from meta_analog import learner
 from meta_analog import lif
@@ -188,7 +188,7 @@ def product(
       y -= periphery.ir_drop * _lost(own, weights, view, periphery)
     if noise:
       variance = jnp.square(own) @ view.reading.variance[rows]
-      y += xbar.safe_sqrt(variance) * noise[k]
+      y += fresh_noise.safe_sqrt(variance) * noise[k]
     reach = min(periphery.adc_range, float(len(weights)))
     total += peri.convert(
         gain[None] * y + offset[None],

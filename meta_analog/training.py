@@ -231,9 +231,7 @@ def compiler_options(
 ) -> dict[str, int | bool]:
   """Returns options for programs that are long to compile, none but on a CPU.
 
-  Memory before concurrency: what one device does at a time it does on one
-  core, and a step takes 1.1 times longer in the order that XLA prefers. For a
-  run so short that compiling it takes longest, XLA's older emitters: the
+  For a run so short that compiling it takes longest, XLA's older emitters: the
   step of configs/pcm.py compiles in 7 instead of 10 s on 2 idle cores, and then
   runs 1.5 times slower without read noise. Upper levels of optimisation take
   2 s more and give nothing. What XLA_FLAGS says of them stays.
@@ -246,20 +244,19 @@ def compiler_options(
   """
   if jax.default_backend() != 'cpu':
     return {}
-  options = {'xla_backend_optimization_level': 1,
-             'xla_cpu_enable_concurrency_optimized_scheduler': False}
-  if config.training.num_steps < SHORT_RUN:
+  options = {'xla_backend_optimization_level': 1}
+  if config.training.num_steps < SHORT_RUN and _has_older_emitters():
     options['xla_cpu_use_fusion_emitters'] = False
   said = os.environ.get('XLA_FLAGS', '')
-  return {name: value for name, value in options.items()
-          if name not in said and _is_known(name, value)}
+  return {name: value for name, value in options.items() if name not in said}
 
 
 @functools.cache
-def _is_known(name, value):
-  """Returns whether this version of XLA has such an option."""
+def _has_older_emitters():
+  """Returns whether XLA has other emitters, which newer versions have not."""
   try:
-    jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    jax.jit(lambda: 0, compiler_options={
+        'xla_cpu_use_fusion_emitters': False}).lower().compile()
   except jax.errors.JaxRuntimeError:
     return False
   return True

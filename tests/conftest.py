@@ -7,7 +7,6 @@ import os
 # and an unknown flag ends the process.
 os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
-    + ' --xla_cpu_enable_concurrency_optimized_scheduler=false'
     + ' --xla_cpu_use_fusion_emitters=false' * metadata.version(
         'jaxlib').startswith('0.10.'))
 

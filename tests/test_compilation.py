@@ -179,3 +179,14 @@ def test_the_least_recently_used_entries_go(tmp_path):
 def test_a_home_that_is_not_there_is_one_warning():
   run = _run('~no-such-user/xla')
   assert len(run['warnings']) == 1 and run['hits'] == run['misses'] == 0
+
+
+@pytest.mark.parametrize('said, wanted', (
+    ('', compilation.EXTRA_OPTIONS),
+    ('--xla_dump_to=x', f'--xla_dump_to=x {compilation.EXTRA_OPTIONS}'),
+    ('--xla_backend_extra_options=mine', '--xla_backend_extra_options=mine')))
+def test_options_of_xla_join_those_of_the_user(monkeypatch, said, wanted):
+  monkeypatch.setenv('XLA_FLAGS', said)
+  for _ in range(2):
+    compilation.tune()
+    assert os.environ['XLA_FLAGS'] == wanted

@@ -248,13 +248,6 @@ def test_gradient_at_silence_is_finite(variance):
   assert all(np.all(np.isfinite(g)) for g in gradients)
 
 
-def test_safe_sqrt_is_the_root_and_flat_at_zero():
-  x = jnp.array([0.0, 4.0])
-  np.testing.assert_allclose(xbar.safe_sqrt(x), [0.0, 2.0])
-  np.testing.assert_allclose(
-      jax.vmap(jax.grad(xbar.safe_sqrt))(x), [0.0, 0.25])
-
-
 # The controller's table.
 
 
