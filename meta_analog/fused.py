@@ -3,8 +3,8 @@
 Same numbers as `lif.activity` with soft reset; once differentiable. What makes
 it fast on a CPU, with how many times longer a presentation takes without it,
 forwards and backwards, without and with read noise (1-40-40-1, 100 steps, 4 x
-20 samples, one core of an AMD EPYC, side by side in one process; with noise,
-before `periphery` let it join the product):
+20 samples, one core of an AMD EPYC, side by side in one process; before
+`fresh_noise` and the options of `compilation`):
 
     all of it, against `lif.activity`                                2.4   2.8
     the input current is computed inside the loop, from what it is
@@ -14,6 +14,13 @@ before `periphery` let it join the product):
     sums of spikes over time are taken inside the loop               1.4   1.3
     rows are cut by plain slices under `vmap`, where jax's own rule
       gathers and scatters                                           1.03  1.09
+
+and with how many times longer a training step takes, without read noise:
+
+    what is the same for all samples or columns is spread inside
+      the loop, not read as an array                                 1.05
+    a row of the cotangents of spikes gives way to the cotangent
+      that it leads to, in the same array (on two cores 1.07)        1.03
 
 Tried on the same core and not kept: the products of the spikes that are there
 alone, by a kernel in C (forwards 0.10 instead of 0.08 ms at one spike in ten;

@@ -21,7 +21,6 @@ Axes: T time step, N sample, H neuron; `...` any.
 """
 
 from collections.abc import Callable
-import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -86,21 +85,12 @@ def currents(source: Source) -> jax.Array:
       source.steps, jax.lax.stop_gradient(source.noise), source.fixed)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def fast_sigmoid(u: jax.Array, slope: float = 1.0) -> jax.Array:
   """Returns b u / (1 + b |u|) / b, whose derivative is 1 / (1 + b |u|)^2.
 
   Source: Zenke & Ganguli, 2018 (doi:10.1162/neco_a_01086).
   """
   return u / (1.0 + slope * jnp.abs(u))
-
-
-@fast_sigmoid.defjvp
-def _fast_sigmoid_jvp(slope, primals, tangents):
-  """Divides once, where the chain of quotients would divide twice."""
-  u, = primals
-  return fast_sigmoid(u, slope), (
-      tangents[0] / jnp.square(1.0 + slope * jnp.abs(u)))
 
 
 def arctan(u: jax.Array, slope: float = 1.0) -> jax.Array:
