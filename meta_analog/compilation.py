@@ -39,14 +39,15 @@ SCHEME = 'checked://'
 # back: a training step of 1-40-40-1 took 1.10 times longer with it, and 1.05
 # times with read noise. Loops that read the same arrays become one pass over
 # them: 1.17 and 1.20 times longer without (one core of an AMD EPYC, jaxlib
-# 0.10.2). A version of XLA that does not know an extra option ignores it.
+# 0.10.2). A version of XLA that does not know an extra option ignores it; to do
+# without, name others: XLA_FLAGS=--xla_backend_extra_options=none.
 EXTRA_OPTIONS = ('--xla_backend_extra_options=xla_cpu_disable_tiled_emitter,'
                  'xla_cpu_use_multi_output_fusion=true')
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def keep(folder: str | None, say: Callable[[str], None]) -> None:
-  """Keeps what jax compiles from now on; before jax compiles anything.
+  """Keeps what jax compiles from now on, with options; before jax compiles.
 
   Args:
     folder: where to; made where it is not there. '' keeps nothing. None is
@@ -84,10 +85,11 @@ def keep(folder: str | None, say: Callable[[str], None]) -> None:
 def tune() -> None:
   """Sets the options of XLA that no single program can; before jax compiles.
 
-  What XLA_FLAGS says of its extra options stays.
+  What XLA_FLAGS says of its extra options stays, as does the name of a file.
   """
-  said = os.environ.get('XLA_FLAGS', '')
-  if EXTRA_OPTIONS.partition('=')[0] not in said:
+  said = os.environ.get('XLA_FLAGS', '').strip()
+  if said[:1] in ('', '-') and (
+      EXTRA_OPTIONS.partition('=')[0] not in said):
     os.environ['XLA_FLAGS'] = f'{said} {EXTRA_OPTIONS}'.strip()
 
 

@@ -154,7 +154,8 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
                    noise, fixed, a, v_th, columns):
   """Returns the cotangents of steps, fixed, a and v_th; all have B.
 
-  Written as if all were wanted: XLA drops from a loop what nobody uses.
+  Written as if all were wanted: XLA drops from a loop what nobody uses, but for
+  the rows that take the place of z_bars.
   """
   constant = not jax.tree.leaves((steps, noise))
   spread = functools.partial(_spread, fixed, a.shape)

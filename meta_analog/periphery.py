@@ -237,9 +237,10 @@ def _digital(adc_bits, steps, noise, fixed):
 def _fresh_variance(x, square, variance, last):
   """Returns x^2 variance, of the noise that is fresh in a product.
 
-  The variance of the cells is the same for all tasks of a chip. Multiplied by
-  it, XLA would make their samples the rows of one product, and transpose all of
-  them, backwards: a step with read noise took 1.07 times longer.
+  The variance of the cells is the same for all tasks of a chip. With one matrix
+  for all, XLA would make their samples the rows of one product, and transpose
+  them all, backwards: a step with read noise took 1.07 times longer. To which 0
+  times an input is added, that is one for each task under `vmap`.
   """
   first = jax.lax.stop_gradient(jnp.ravel(x)[:1])
   of_one_task = variance + 0.0 * jnp.sum(first)

@@ -70,7 +70,8 @@ class Network(NamedTuple):
       `population_code`.
     windows: of the first layers, which are convolutions; static.
     encode_fn: see `coding`; None where inputs are constant currents.
-    spiking: whether activity is 0 or 1, static; False is always right.
+    spiking: whether activity is 0 or 1, static; False for `rate`, and right,
+      if slower, for all.
   """
 
   activity_fn: Callable[[lif.Source, lif.Neuron, jax.Array], lif.Activity]
@@ -168,7 +169,7 @@ def _all_at_once(key, network, views, inputs):
   features = with_bias(average, network.readout)
   currents = peri.product(
       keys[len(views) - 1], network.periphery, views[-1], activity, num_steps,
-      spikes=network.spiking and len(views) > 1)
+      spikes=network.spiking)
   outputs = jnp.einsum('t,tno->no', network.readout, currents)
   return Presentation(features, currents, outputs, tuple(rates))
 

@@ -184,9 +184,33 @@ def test_a_home_that_is_not_there_is_one_warning():
 @pytest.mark.parametrize('said, wanted', (
     ('', compilation.EXTRA_OPTIONS),
     ('--xla_dump_to=x', f'--xla_dump_to=x {compilation.EXTRA_OPTIONS}'),
+    ('flags.txt', 'flags.txt'),
     ('--xla_backend_extra_options=mine', '--xla_backend_extra_options=mine')))
 def test_options_of_xla_join_those_of_the_user(monkeypatch, said, wanted):
   monkeypatch.setenv('XLA_FLAGS', said)
   for _ in range(2):
     compilation.tune()
     assert os.environ['XLA_FLAGS'] == wanted
+
+
+@pytest.mark.slow
+def test_what_users_compile_equals_the_textbook():
+  # With the options of a launch, which other tests have no time for.
+  program = """
+from meta_analog import compilation
+compilation.tune()
+import hypothesis
+hypothesis.settings.register_profile(
+    'child', deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile('child')
+import test_textbook as t
+case, = (case for case in t.CASES if case[3].get('periphery') == t.REAL
+         and case[3].get('sizes') == t.small.SIZES)
+t.test_loss_and_meta_gradient_are_those_of_the_textbook(case)
+"""
+  clean = {name: value for name, value in os.environ.items()
+           if name != 'XLA_FLAGS'}
+  tests = ROOT / 'tests'
+  subprocess.run([sys.executable, '-c', program], check=True, cwd=tests,
+                 env=clean | {'PYTHONPATH': f'{ROOT}{os.pathsep}{tests}'})

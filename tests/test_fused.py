@@ -15,8 +15,9 @@ from meta_analog import lif
 
 NUM_STEPS, ROW = 20, (3, 4)
 MARGIN = 1e-5  # a potential this far from threshold spikes alike in float32
-# What a current is made of: (function, per step, fixed), as a name for jit.
-KINDS = ('line', 'converted', 'constant', 'noisy', 'noise_and_steps')
+# What a current is made of, as a name for jit: a function and its `parts`.
+KINDS = ('line', 'converted', 'constant', 'noisy', 'noise_and_steps', 'two',
+         'small_first')
 kinds = pytest.mark.parametrize('kind', KINDS)
 decays = st.floats(0.05, 0.98)
 thresholds = st.floats(0.2, 2.0)
@@ -52,6 +53,15 @@ def noise_and_steps(steps, noise, fixed):
   return fixed[0] * steps + jnp.square(fixed[1]) * noise['noise']
 
 
+def two(steps, noise, fixed):
+  """A whole row, and one that differs between columns alone."""
+  del noise
+  return fixed[0] + steps[0] * steps[1]
+
+
+small_first = two
+
+
 def parts(kind, seed, batch=()):
   """Returns ((steps, noise), fixed) of a source, with leading axes `batch`."""
   keys = jax.random.split(jax.random.key(seed), 4)
@@ -59,7 +69,10 @@ def parts(kind, seed, batch=()):
   one = 2.0 * jax.random.normal(keys[1], batch + ROW) + 0.5
   column = 1.0 + 0.2 * jax.random.normal(keys[2], batch + (1,) + ROW[1:])
   noise = {'noise': jax.random.normal(keys[3], step.shape)}
-  return {'line': ((step, ()), ()), 'converted': ((step, ()), (column, one)),
+  few = step[..., :1, :] - 1.0
+  return {'two': (((step, few), ()), (one,)),
+          'small_first': (((few, step), ()), (one,)),
+          'line': ((step, ()), ()), 'converted': ((step, ()), (column, one)),
           'constant': (((), ()), (one, column)),
           'noisy': (((), noise), (one, column)),
           'noise_and_steps': ((step, noise), (one, column))}[kind]

@@ -141,6 +141,8 @@ def test_the_assembled_net_takes_a_step_and_passes_its_dac():
     config.network.surrogate_slope = SLOPE
     config.periphery.dac_bits = 4
   setup = assembly.build(config)
+  assert not setup.network.spiking
+  assert assembly.build(pcm.get_config('tiny')).network.spiking
   source = lif.Source(lambda step, *_: step, arguments()[0][0], (), (),
                       NUM_STEPS)
   z = setup.network.activity_fn(

@@ -43,6 +43,7 @@ DEEP = {'sizes': small.SIZES}  # spikes that drive spikes
 # device, rule, encoding, then what differs from SETTINGS.
 CASES = [
     ('pcm', 'delta', 'nearest', DEEP),
+    ('pcm', 'delta', 'nearest', DEEP | {'periphery': REAL}),
     ('pcm', 'ridge', 'descent', {'periphery': REAL}),
     ('pcm', 'delta', 'nearest', DEEP | {
         'layers': 'all', 'first_order': True, 'periphery': EIGHT_BITS}),
@@ -88,7 +89,7 @@ def functions(device, rule, encoding, changes):
   num_events, sizes, keep_trace = map(
       own.pop, ('num_events', 'sizes', 'keep_trace'))
   network = small.network(
-      num_devices=(1,) * (len(sizes) - 2) + (2,), **own)
+      num_devices=(1,) * (len(sizes) - 2) + (2,), **own)._replace(spiking=True)
   hardware = chips.Hardware(*pair, network)
   rule = rules.make(rule=rule, encoding=encoding,
                     update_bits=2 if encoding == 'threshold' else 4, **more)
