@@ -47,7 +47,9 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def keep(folder: str | None, say: Callable[[str], None]) -> None:
-  """Keeps what jax compiles from now on, with options; before jax compiles.
+  """Keeps what jax compiles from now on; before jax compiles anything.
+
+  Also sets what makes that fast, see `collect_less` and `tune`.
 
   Args:
     folder: where to; made where it is not there. '' keeps nothing. None is

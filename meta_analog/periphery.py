@@ -239,8 +239,8 @@ def _fresh_variance(x, square, variance, last):
 
   The variance of the cells is the same for all tasks of a chip. With one matrix
   for all, XLA would make their samples the rows of one product, and transpose
-  them all, backwards: a step with read noise took 1.07 times longer. To which 0
-  times an input is added, that is one for each task under `vmap`.
+  them all, backwards: a step with read noise took 1.07 times longer. Under
+  `vmap`, what 0 times an input is added to is one for each task.
   """
   first = jax.lax.stop_gradient(jnp.ravel(x)[:1])
   of_one_task = variance + 0.0 * jnp.sum(first)
