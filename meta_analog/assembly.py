@@ -142,12 +142,28 @@ def assemble(
       num_events=config.adapt.num_events,
       rate_band_Hz=(config.training.rate_min_Hz, config.training.rate_max_Hz),
       rate_penalty=config.training.rate_penalty,
+      tasks_at_once=tasks_at_once(config),
       before_s=config.evaluation.t_test_s, after_s=after_s,
       bounds_uS=(params.g_min_uS, params.g_max_uS),
       adapt_anew=config.evaluation.adapt_anew == 'before_each_test')
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s,
                functools.partial(assemble, config, learner_fn))
+
+
+def tasks_at_once(config: ml_collections.ConfigDict) -> int:
+  """Returns how many tasks of a chip a training computes together.
+
+  Args:
+    config: checked.
+
+  Returns:
+    What the config says, or where it says 0 what suits the machine: on a CPU
+    one, see `in_turn`, elsewhere all.
+  """
+  c = config.training
+  on_cpu = jax.default_backend() == 'cpu'
+  return c.tasks_at_once or (1 if on_cpu else c.tasks_per_chip)
 
 
 def traced(

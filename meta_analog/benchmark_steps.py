@@ -103,8 +103,9 @@ def whole(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Returns a config of one chunk a device: the batch as one array."""
   c = config.training
   num_chips = c.tasks_per_step // c.tasks_per_chip
-  return step_config(config, noisy=True, training__chips_per_chunk=-(
-      -num_chips // jax.device_count()))
+  return step_config(
+      config, noisy=True, training__tasks_at_once=c.tasks_per_chip,
+      training__chips_per_chunk=-(-num_chips // jax.device_count()))
 
 
 def compare(
@@ -116,7 +117,7 @@ def compare(
 
   The textbook form takes all tasks of a device as one array, as vmap lays them
   out; chunks that fit the cache are one of our short cuts, so it is measured
-  in the same chunks as well.
+  in the same chunks as well, one task at a time where we take one.
 
   Args:
     config: of the training.
@@ -184,13 +185,14 @@ def num_draws(config: ml_collections.ConfigDict) -> int:
 
 
 def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
-  """Returns the draws of `num_draws` alone, in the chunks of the step."""
+  """Returns the draws of `num_draws` alone, as many at once as in the step."""
   c = config.training
   num_chips = c.tasks_per_step // c.tasks_per_chip
-  num_chunks = -(-num_chips // c.chips_per_chunk)
-  each = math.ceil(num_draws(config) / num_chunks / 2)
+  num_pieces = -(-num_chips // training.chips_per_chunk(config)) * (
+      c.tasks_per_chip // assembly.tasks_at_once(config))
+  each = math.ceil(num_draws(config) / num_pieces / 2)
 
-  def chunk(unused, i, key, scale):
+  def piece(unused, i, key, scale):
     del unused
     key = jax.random.fold_in(key, i)
 
@@ -202,7 +204,7 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
     return jax.lax.fori_loop(0, 2, presentation, jnp.zeros(each))[0]
 
   run = jax.jit(lambda key, scale: sharding.over_devices(
-      chunk, num_chunks, (), key, scale),
+      piece, num_pieces, (), key, scale),
                 compiler_options=training.compiler_options(config))
   return functools.partial(run, jax.random.key(config.seed), jnp.float32(1.0))
 

@@ -120,7 +120,7 @@ def _forward_loop(current_fn, num_steps, steps, noise, fixed, a, v_th, columns):
 
   zero = jnp.zeros_like(a)
   start = zero, _no_rows(zero, num_steps), (zero,) * len(columns)
-  return jax.lax.fori_loop(0, num_steps, body, start)[1:]
+  return _loop(num_steps, body, start)[1:]
 
 
 def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
@@ -166,7 +166,7 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
 
   def body(j, carry):
     v_bar, steps_bar, fixed_bar, a_bar, v_th_bar = carry
-    t = num_steps - 1 - j
+    t = jnp.uint32(num_steps - 1) - j
     u = _row(v, t) - v_th
     z_bar = _row(steps_bar[0] if in_place else z_bars, t) - v_th * v_bar
     for x, c in zip(sums_bar, columns):
@@ -186,7 +186,7 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
       steps_bar = [_with_row(rows, row, t)
                    for rows, row in zip(steps_bar, jax.tree.leaves(now))]
       fixed_bar = jax.tree.map(jnp.add, fixed_bar, more)
-    before = jnp.where(t > 0, _row(v, jnp.maximum(t - 1, 0)), 0.0)
+    before = jnp.where(t > 0, _row(v, jnp.where(t > 0, t - 1, 0)), 0.0)
     return v_bar, steps_bar, fixed_bar, a_bar + v_bar * (before - current), (
         v_th_bar)
 
@@ -197,11 +197,23 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
   start = (zero, empty,
            zero if constant else jax.tree.map(jnp.zeros_like, spread()), zero,
            zero)
-  _, steps_bar, fixed_bar, a_bar, v_th_bar = jax.lax.fori_loop(
-      0, num_steps, body, start)
+  _, steps_bar, fixed_bar, a_bar, v_th_bar = _loop(num_steps, body, start)
   if constant:
     fixed_bar, = pull_constant[1]((1.0 - a) * fixed_bar)
   return jax.tree.unflatten(tree, steps_bar), fixed_bar, a_bar, v_th_bar
+
+
+def _loop(num_steps, body, start):
+  """Returns what `jax.lax.fori_loop` from 0 does, of t without a sign.
+
+  That counts twice and converts its count for every row, each a small program
+  of its own.
+  """
+  one, end = jnp.uint32(1), jnp.uint32(num_steps)
+  return jax.lax.while_loop(
+      lambda carry: carry[0] < end,
+      lambda carry: (carry[0] + one, body(*carry)),
+      (jnp.uint32(0), start))[1]
 
 
 def _ranked(fixed, shape):
@@ -235,17 +247,12 @@ def _rows(tree, t):
 
 def _row(array, t):
   """Returns row t of [B, T, ...]."""
-  return jax.lax.dynamic_index_in_dim(array, _unsigned(t), 1, keepdims=False)
+  return jax.lax.dynamic_index_in_dim(array, t, 1, keepdims=False)
 
 
 def _with_row(array, row, t):
   """Returns [B, T, ...] with another row t."""
-  return jax.lax.dynamic_update_index_in_dim(array, row, _unsigned(t), 1)
-
-
-def _unsigned(t):
-  """Returns the index as one that cannot be negative: nothing is checked."""
-  return jnp.asarray(t, jnp.uint32)
+  return jax.lax.dynamic_update_index_in_dim(array, row, t, 1)
 
 
 def _merging_vmaps(fn):

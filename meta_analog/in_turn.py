@@ -1,16 +1,26 @@
-"""A few images at a time, whatever batch they come in: for a core's cache.
+"""A few images or tasks at a time, whatever batch they come in: for the cache.
 
-The windows of one image, over all time steps, fit a core's cache, and those of
-a batch do not. On one core of an AMD EPYC (16-32-64 channels, T = 4, 100
-images, no noise) a presentation takes 18 ms in pieces of five and 52 ms in one,
-with its gradient, for which windows are cut anew rather than kept, 80 ms and
-117 ms; four tasks of 25 images under `vmap`, which come one after the other, 18
-ms and 47 ms. Elsewhere than on a CPU the pieces, the same, come at once.
+What a core's cache holds is computed sooner than what it does not. On a CPU:
 
-Axes: T time step, N sample, C piece, n sample of a piece.
+    the windows of a few images, over all time steps, fit in, and those of a
+      batch do not: on one core of an AMD EPYC (16-32-64 channels, T = 4, 100
+      images, no noise) a presentation takes 18 ms in pieces of five and 52 ms
+      in one, with its gradient, for which windows are cut anew rather than
+      kept, 80 ms and 117 ms; four tasks of 25 images under `vmap`, which come
+      one after the other, 18 ms and 47 ms
+    the tasks of one chip come one after the other, each with its gradient, so
+      that nothing of a task is kept for the backward pass of all; a training
+      step (1-40-40-1, 100 steps, four tasks of 20 + 20 samples on a chip)
+      with all four at once takes @@ as long on two cores, with read noise
+      @@, on one core @@; two at once @@, @@ and @@
+
+Elsewhere than on a CPU the pieces, the same, come at once.
+
+Axes: T time step, N sample, C piece, n sample or item of a piece.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
@@ -55,6 +65,77 @@ def of_pieces(
   whole = one_at_a_time(whole) if on_cpu else whole
   return whole(jax.random.key_data(key), (
       [leaves[i] for i in varied], x.reshape(-1, size, *x.shape[1:])))
+
+
+def mean(
+    fn: Callable[[Any, Any], tuple[jax.Array, Any]], shared: Any, items: Any, *,
+    at_once: int
+) -> tuple[jax.Array, Any]:
+  """Returns the mean of `fn(shared, item)` over items, some at a time.
+
+  Where they are not all at once, the gradient is taken on the way: by what is
+  shared, and of the scalar alone. Once differentiable by that way.
+
+  Args:
+    fn: to a scalar and a pytree of real arrays; of what it closes over, nothing
+      is differentiated by.
+    shared: pytree of arrays.
+    items: pytree of arrays with a leading axis of items.
+    at_once: how many items are one vectorised axis; divides their number.
+
+  Returns:
+    The mean scalar and the mean pytree.
+  """
+  num_items = len(jax.tree.leaves(items)[0])
+  if at_once == num_items:
+    each = jax.vmap(functools.partial(fn, shared))(items)
+    return jax.tree.map(lambda x: jnp.mean(x, axis=0), each)
+  pieces = items if at_once == 1 else jax.tree.map(
+      lambda x: x.reshape(-1, at_once, *x.shape[1:]), items)
+  leaves, tree = jax.tree.flatten(shared)
+  real = [i for i, leaf in enumerate(leaves)
+          if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+  def of_piece(varied, leaves, piece):
+    given = dict(zip(real, varied))
+    shared = jax.tree.unflatten(
+        tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
+    if at_once == 1:  # No batch of one, see `sharding.sum_chips`.
+      return fn(shared, piece)
+    each = jax.vmap(functools.partial(fn, shared))(piece)
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), each)
+
+  total = _sum_with_gradient(of_piece)(
+      [leaves[i] for i in real], leaves, pieces)
+  return jax.tree.map(lambda x: x / num_items, total)
+
+
+def _sum_with_gradient(fn):
+  """Returns the sum of fn(varied, fixed, piece) over pieces, axis 0."""
+  @jax.custom_vjp
+  def total(varied, fixed, pieces):
+    return _sum_in_turn(functools.partial(fn, varied, fixed), pieces)
+
+  def forward(varied, fixed, pieces):
+    both = jax.value_and_grad(fn, has_aux=True)
+    return _sum_in_turn(functools.partial(both, varied, fixed), pieces)
+
+  def backward(gradient, cotangents):
+    scale, _ = cotangents
+    return jax.tree.map(lambda x: scale * x, gradient), None, None
+
+  total.defvjp(forward, backward)
+  return total
+
+
+def _sum_in_turn(fn, pieces):
+  """Returns the sum of fn of each piece, one after the other."""
+  fn = jax.jit(fn, inline=True)  # Traced once for its shapes and for its use.
+  shapes = jax.eval_shape(fn, jax.tree.map(lambda x: x[0], pieces))
+  add = lambda total, piece: (
+      jax.tree.map(jnp.add, total, fn(piece)), None)
+  start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  return jax.lax.scan(add, start, pieces)[0]
 
 
 def one_at_a_time(fn: Callable[..., Any]) -> Callable[..., Any]:

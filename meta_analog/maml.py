@@ -12,6 +12,7 @@ Axes: B task on the chip, N sample, O output, D date (time of a test).
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ import jax.numpy as jnp
 from meta_analog import base
 
 LossFn = Callable[[jax.Array, jax.Array], jax.Array]
+# (chip, (key, episode)) -> (loss, info) of one task.
+OneTask = Callable[[Any, tuple[jax.Array, base.Episode]],
+                   tuple[jax.Array, base.Info]]
 
 
 class Schedule(NamedTuple):
@@ -65,6 +69,11 @@ def adapt(
   return jax.lax.scan(body, chip, jnp.arange(num_events))
 
 
+def all_at_once(fn: OneTask, chip: Any, items: Any) -> Any:
+  """Returns fn of every item, its results stacked."""
+  return jax.vmap(functools.partial(fn, chip))(items)
+
+
 def meta_loss(
     learner: base.Learner,
     key: jax.Array,
@@ -74,7 +83,8 @@ def meta_loss(
     loss_fn: LossFn,
     *,
     num_events: int = 1,
-) -> tuple[jax.Array, base.Info]:
+    over_tasks: Callable[[OneTask, Any, Any], Any] = all_at_once,
+) -> Any:
   """Returns the query loss after adaptation of each task on one fresh chip.
 
   Args:
@@ -85,14 +95,18 @@ def meta_loss(
     schedule: times.
     loss_fn: (outputs [N, O], targets [N, O]) to a scalar.
     num_events: adaptation events per task, static.
+    over_tasks: `(fn, chip, items) -> result`, with fn the loss and info of one
+      task, and items the keys and episodes of all.
 
   Returns:
-    Losses [B] and info: 'support' and 'query', the infos of the learner.
+    Losses [B] and info: 'support' and 'query', the infos of the learner; or
+    what `over_tasks` makes of them.
   """
   key_chip, key_tasks = jax.random.split(key)
   chip = learner.init(key_chip, theta)
 
-  def one_task(key, episode):
+  def one_task(chip, item):
+    key, episode = item
     key_adapt, key_query = jax.random.split(key)
     adapted, support_info = adapt(
         learner, key_adapt, chip, episode.support, schedule,
@@ -103,7 +117,7 @@ def meta_loss(
     return loss_fn(outputs, episode.query.y), info
 
   keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
-  return jax.vmap(one_task)(keys, episodes)
+  return over_tasks(one_task, chip, (keys, episodes))
 
 
 def evaluate(

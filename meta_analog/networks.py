@@ -6,6 +6,7 @@ meta-parameters into the transforms that the launcher trains through.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from meta_analog import base
 from meta_analog import conductances
 from meta_analog import crossbar as xbar
 from meta_analog import gaussian
+from meta_analog import in_turn
 from meta_analog import lif
 from meta_analog import losses
 from meta_analog import maml
@@ -237,6 +239,7 @@ def make(
     num_events: int,
     rate_band_Hz: tuple[float, float],
     rate_penalty: float,
+    tasks_at_once: int,
     before_s: float,
     after_s: tuple[float, ...],
     bounds_uS: tuple[float, float],
@@ -252,7 +255,9 @@ def make(
     loss_fn: query loss.
     num_events: adaptation events per task.
     rate_band_Hz: firing rates that cost nothing.
-    rate_penalty: weight of `losses.firing_rate_penalty`.
+    rate_penalty: weight of `losses.firing_rate_penalty`, of each task.
+    tasks_at_once: tasks of a training's chip that are computed together;
+      divides their number.
     before_s: time of the test before adaptation.
     after_s: times of the tests after it.
     bounds_uS: lowest and highest state of a device.
@@ -261,28 +266,28 @@ def make(
   Returns:
     `Networks`.
   """
+  def scored(one_task, chip, item):
+    task_loss, info = one_task(chip, item)
+    rates_Hz, support = info['query']['rate_Hz'], info['support']
+    penalty = sum(losses.firing_rate_penalty(rate, *rate_band_Hz)
+                  for rate in rates_Hz)
+    return task_loss + rate_penalty * penalty, {
+        'support_loss': loss_fn(support['outputs'][0], item[1].support.y),
+        'query_loss': task_loss,
+        'rate_Hz': jnp.stack([jnp.mean(rate) for rate in rates_Hz]),
+        'pulses_per_task': jnp.sum(support['write']['pulses']),
+        'share_at_bound': losses.share_at_bound(
+            [g_uS[-1] for g_uS in support['g_uS']], bounds_uS)}
+
   def loss(episodes, noise_scale):
     key, theta = hk.next_rng_key(), parameters()()
     learner = make_learner(noise_scale, testing=False)
-    task_losses, info = maml.meta_loss(
+    return maml.meta_loss(
         learner, key, theta, episodes, schedule, loss_fn,
-        num_events=num_events)
-    rates_Hz = [jnp.mean(rate, axis=0) for rate in info['query']['rate_Hz']]
-    penalty = sum(losses.firing_rate_penalty(rate, *rate_band_Hz)
-                  for rate in rates_Hz)
-    mean = jnp.mean(task_losses)
-    support = info['support']
-    first = jax.vmap(loss_fn)(support['outputs'][:, 0], episodes.support.y)
-    summary = {
-        'support_loss': jnp.mean(first),
-        'query_loss': mean,
-        'rate_Hz': jnp.stack([jnp.mean(rate) for rate in rates_Hz]),
-        'pulses_per_task': jnp.mean(
-            jnp.sum(support['write']['pulses'], axis=1)),
-        'share_at_bound': losses.share_at_bound(
-            [g_uS[:, -1] for g_uS in support['g_uS']], bounds_uS),
-    }
-    return mean + rate_penalty * penalty, summary
+        num_events=num_events,
+        over_tasks=lambda one_task, chip, items: in_turn.mean(
+            functools.partial(scored, one_task), chip, items,
+            at_once=tasks_at_once))
 
   def evaluate(episodes, noise_scale) -> dict[str, Any]:
     key, theta = hk.next_rng_key(), parameters()()

@@ -14,6 +14,7 @@ ADDED = {
         'hidden_program', 'hidden_read', 'hidden_write', 'output_program',
         'output_read', 'output_write', 'drift_spread')},
     'network': {'input_channels': 1, 'neuron': 'lif'},
+    'training': {'tasks_at_once': 0},
     'evaluation': {'adapt_anew': 'never'},
 }
 # The same of images alone, by the name of the task.

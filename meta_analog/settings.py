@@ -63,7 +63,8 @@ RANGES = {
     'training.num_steps': (1, INF, True),
     'training.tasks_per_step': (1, INF, True),
     'training.tasks_per_chip': (1, INF, True),
-    'training.chips_per_chunk': (1, INF, True),
+    'training.tasks_at_once': (0, INF, True),
+    'training.chips_per_chunk': (0, INF, True),
     'training.learning_rate': (0, INF, False),
     'training.warmup_fraction': (0, 1, True),
     'training.clip_norm': (0, INF, False),
@@ -147,6 +148,12 @@ def _check(config):
     raise ValueError(
         f'config.training.tasks_per_step = {training.tasks_per_step}: must be '
         f'a multiple of training.tasks_per_chip ({training.tasks_per_chip})')
+  at_once = training.tasks_at_once
+  if at_once and training.tasks_per_chip % at_once:
+    raise ValueError(
+        f'config.training.tasks_at_once = {at_once}: must divide '
+        f'training.tasks_per_chip ({training.tasks_per_chip}), or be 0 for '
+        'what suits the machine')
   if config.evaluation.num_tasks % config.evaluation.num_chips:
     raise ValueError(
         f'config.evaluation.num_tasks = {config.evaluation.num_tasks}: must be '

@@ -24,6 +24,7 @@ from meta_analog import networks
 from meta_analog import sharding
 
 SHORT_RUN = 50  # steps
+MOST_CHIPS = 16  # of a chunk on an accelerator, where it is not set
 
 
 class TrainState(NamedTuple):
@@ -152,7 +153,7 @@ def make_uncompiled(
   def update(state, key):
     scale = scale_of(state.step)
     gradient, info = sharding.sum_chips(
-        chip_gradient, num_chips, c.chips_per_chunk,
+        chip_gradient, num_chips, chips_per_chunk(config),
         (state.params, setup.task.data),
         jax.random.fold_in(key, state.step), scale)
     gradient, info = jax.tree.map(lambda x: x / num_chips, (gradient, info))
@@ -166,6 +167,24 @@ def make_uncompiled(
 
   batch, replay = _again(setup, c, num_chips, scale_of)
   return Trainer(init, update, _names, batch, replay)
+
+
+def chips_per_chunk(config: ml_collections.ConfigDict) -> int:
+  """Returns how many chips are one vectorised axis.
+
+  It does not depend on the number of devices, nor do the results then.
+
+  Args:
+    config: checked.
+
+  Returns:
+    What the config says, or where it says 0 what suits the machine: on a CPU
+    one, elsewhere all of a step up to a limit.
+  """
+  c = config.training
+  if c.chips_per_chunk or jax.default_backend() == 'cpu':
+    return c.chips_per_chunk or 1
+  return min(c.tasks_per_step // c.tasks_per_chip, MOST_CHIPS)
 
 
 def _optimizer(c, learning_rate):
