@@ -39,13 +39,14 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
   """Returns the seconds of each function, [num_rounds], taken in turns.
 
-  Each is called once before, which is not counted.
+  In its turn each is called twice, of which the second is counted: what took
+  much memory gives it back when it has ended, and a step of 64 tasks took 0.058
+  instead of 0.037 s right after its textbook form (2 cores of an AMD EPYC).
   """
-  for fn in fns.values():
-    jax.block_until_ready(fn())
   taken = {name: [] for name in fns}
   for _ in range(num_rounds):
     for name, fn in fns.items():
+      jax.block_until_ready(fn())
       taken[name].append(seconds(fn))
   return {name: np.array(values) for name, values in taken.items()}
 

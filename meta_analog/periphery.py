@@ -207,8 +207,8 @@ def _tile(key, periphery, view, inputs, square, k, num_steps):
   fixed = {'full_scale': jnp.reshape(full_scale, (1, 1))}
   noisy = view.reading.variance is not None
   if noisy:
-    variance = _fresh_variance(
-        x, square, jnp.square(gain) * view.reading.variance[rows], last)
+    variance = _with_bias(_affine(
+        square(x), jnp.square(gain) * view.reading.variance[rows], last))
     noise = gaussian.normal(key, (num_steps,) + mean.shape[-2:])
   if inputs.ndim == 2:
     fixed['line'] = mean + shift
@@ -232,19 +232,6 @@ def _digital(adc_bits, steps, noise, fixed):
       y = y + part['spread'] * part['noise']
     total += convert(y, part['full_scale'], bits=adc_bits)
   return factor * total
-
-
-def _fresh_variance(x, square, variance, last):
-  """Returns x^2 variance, of the noise that is fresh in a product.
-
-  The variance of the cells is the same for all tasks of a chip. With one matrix
-  for all, XLA would make their samples the rows of one product, and transpose
-  them all, backwards: a step with read noise took 1.07 times longer. Under
-  `vmap`, what 0 times an input is added to is one for each task.
-  """
-  first = jax.lax.stop_gradient(jnp.ravel(x)[:1])
-  of_one_task = variance + 0.0 * jnp.sum(first)
-  return _with_bias(_affine(square(x), of_one_task, last))
 
 
 def _affine(inputs, weights, last):

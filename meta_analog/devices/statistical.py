@@ -125,7 +125,8 @@ def drift(
     g_uS: jax.Array, nu: jax.Array, age_s: jax.Array, t0_s: jax.Array
 ) -> jax.Array:
   """Returns g ((age + t_0) / t_0)^-nu; ages below 1 ms count as 1 ms."""
-  return g_uS * (1.0 + jnp.maximum(age_s, MIN_AGE_S) / t0_s) ** -nu
+  ages = jnp.maximum(age_s, MIN_AGE_S) / t0_s
+  return g_uS * jnp.exp(-nu * jnp.log1p(ages))
 
 
 def accumulated(
