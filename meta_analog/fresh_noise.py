@@ -2,39 +2,28 @@
 
 For independent Gaussian cells, x (W + S noise) with noise fresh in every
 product has the law of x W + sqrt(x^2 S^2) noise, so there is one draw for an
-output. Here are the parts of that whose derivatives jax is not left to take.
+output. Here are the parts of that whose derivatives jax is not left to take,
+for their speed in a training step with read noise (1-40-40-1, AMD EPYC,
+measured side by side, on one core where nothing else is said).
 """
 
 import jax
 import jax.numpy as jnp
 
 
-@jax.custom_jvp
+@jax.jit
 def safe_sqrt(x: jax.Array) -> jax.Array:
-  """Returns sqrt(x) with gradient 0 where x is 0, instead of NaN.
-
-  Forwards it is the root alone, and its slope another root, so that XLA keeps x
-  for the backward pass instead of the root, and where to take which.
-  """
-  return jnp.sqrt(x)
-
-
-@safe_sqrt.defjvp
-def _safe_sqrt_jvp(primals, tangents):
-  x, = primals
+  """Returns sqrt(x) with gradient 0 where x is 0, instead of NaN."""
   positive = x > 0
-  slope = 0.5 * jnp.where(
-      positive, jax.lax.rsqrt(jnp.where(positive, x, 1.0)), 0.0)
-  return safe_sqrt(x), slope * tangents[0]
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
 @jax.custom_jvp
 def square_of_spikes(x: jax.Array) -> jax.Array:
   """Returns x^2 of spikes, 0 or 1, which is x and so no further array.
 
-  Its derivative is that of the square, 2 x. With `jnp.square` a training step
-  with read noise takes 1.04 times longer (1-40-40-1, one core of an AMD EPYC),
-  and 1.08 times on two cores.
+  Its derivative is that of the square, 2 x. With `jnp.square` a step takes 1.04
+  times longer, and 1.08 times on two cores.
 
   Args:
     x: 0 or 1, any shape.
@@ -52,12 +41,16 @@ def _square_of_spikes_jvp(primals, tangents):
   return square_of_spikes(x), 2.0 * x * tangents[0]
 
 
+@jax.custom_vjp
 def disturbed(
     mean: jax.Array, variance: jax.Array, noise: jax.Array
 ) -> jax.Array:
   """Returns mean + sqrt(variance) noise; no gradient goes to the noise.
 
-  Where the variance is 0, so is its gradient.
+  Where the variance is 0, so is its gradient. It keeps one array for the
+  backward pass, noise / sqrt(variance), of which both follow; left to jax, which
+  keeps the deviation, the noise and where they count, a step takes @@ times
+  longer.
 
   Args:
     mean: any shape.
@@ -67,4 +60,19 @@ def disturbed(
   Returns:
     An array of that shape.
   """
-  return mean + safe_sqrt(variance) * jax.lax.stop_gradient(noise)
+  return _disturbed_forward(mean, variance, noise)[0]
+
+
+def _disturbed_forward(mean, variance, noise):
+  noise = jax.lax.stop_gradient(noise)  # of second derivatives as well
+  positive = variance > 0
+  ratio = noise * jnp.where(
+      positive, jax.lax.rsqrt(jnp.where(positive, variance, 1.0)), 0.0)
+  return mean + variance * ratio, 0.5 * ratio
+
+
+def _disturbed_backward(slope, cotangent):
+  return cotangent, slope * cotangent, None
+
+
+disturbed.defvjp(_disturbed_forward, _disturbed_backward)

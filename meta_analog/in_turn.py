@@ -87,6 +87,8 @@ def mean(
     The mean scalar and the mean pytree.
   """
   num_items = len(jax.tree.leaves(items)[0])
+  if num_items == 1:
+    return fn(shared, jax.tree.map(lambda x: x[0], items))
   if at_once == num_items:
     each = jax.vmap(functools.partial(fn, shared))(items)
     return jax.tree.map(lambda x: jnp.mean(x, axis=0), each)
@@ -131,7 +133,8 @@ def _sum_with_gradient(fn):
 def _sum_in_turn(fn, pieces):
   """Returns the sum of fn of each piece, one after the other."""
   fn = jax.jit(fn, inline=True)  # Traced once for its shapes and for its use.
-  shapes = jax.eval_shape(fn, jax.tree.map(lambda x: x[0], pieces))
+  shapes = jax.eval_shape(fn, jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), pieces))
   add = lambda total, piece: (
       jax.tree.map(jnp.add, total, fn(piece)), None)
   start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -50,11 +50,11 @@ def test_the_slope_of_a_power_law_is_its_exponent(power):
   assert timing.slope(values, taken) == pytest.approx(power, abs=1e-9)
 
 
-def test_functions_take_turns_after_a_call_that_is_not_counted():
+def test_functions_take_turns_each_after_a_call_that_is_not_counted():
   calls = []
   taken = timing.interleaved(
       {'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 3)
-  assert ''.join(calls) == 'ab' * 4
+  assert ''.join(calls) == 'aabb' * 3
   assert {name: values.shape for name, values in taken.items()} == {
       'a': (3,), 'b': (3,)}
 
@@ -113,15 +113,16 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
 
   def make_step(config, learner_fn=None):
     c = config.training
-    asked.append((c.tasks_per_step, learner_fn, c.chips_per_chunk))
+    asked.append((c.tasks_per_step, learner_fn, c.chips_per_chunk,
+                  c.tasks_at_once))
     return step
 
   monkeypatch.setattr(steps, 'make_step', make_step)
   monkeypatch.setattr(steps.jax, 'device_count', lambda: 1)
   out = steps.compare(config, learner.make, 1e9, num_rounds=2,
                       tasks_of_memory=(8,))
-  assert asked == [
-      (4, None, 1), (4, learner.make, 2), (4, learner.make, 1), (8, None, 1)]
+  assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2),
+                   (4, learner.make, 0, 0), (8, None, 0, 0)]
   for name in ('ours_s', 'textbook_s', 'ratio', 'ratio_same_chunks',
                'compile_s'):
     assert out[name] > 0, name

@@ -1,4 +1,6 @@
-"""Images presented a few at a time are presented as in one batch."""
+"""What comes a few at a time gives what it gives in one batch."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -131,3 +133,83 @@ def test_a_vmap_is_a_loop_and_can_be_differentiated_twice():
   got = slope(in_turn.one_at_a_time(fn))
   assert shapes == {(3,)}
   np.testing.assert_allclose(got, slope(fn), rtol=1e-4)
+
+
+def _items():
+  keys = jax.random.split(jax.random.key(5), 6)
+  return keys, jax.random.normal(jax.random.key(6), (6, 3))
+
+
+def _score(shared, item):
+  """Returns a loss that asks for every part, and what goes beside it."""
+  key, x = item
+  noise = jax.random.normal(key, x.shape)
+  picked = shared['w'][shared['index']]
+  loss = jnp.sum(jnp.sin(picked * x + noise)) + shared['b'] ** 2
+  return loss, {'x': x, 'loss': loss}
+
+
+def _shared():
+  return {'w': jnp.arange(6.0).reshape(2, 3), 'b': jnp.float32(0.7),
+          'index': jnp.int32(1)}
+
+
+@pytest.mark.parametrize('at_once', [1, 2, 3, 6])
+def test_a_mean_in_turn_is_the_mean_with_its_gradient(at_once):
+  def scaled(mean_fn, w):
+    loss, info = mean_fn(_shared() | {'w': w})
+    return 2.5 * loss, info
+
+  in_turn_fn = lambda shared: in_turn.mean(
+      _score, shared, _items(), at_once=at_once)
+  batch_fn = lambda shared: jax.tree.map(
+      lambda x: jnp.mean(x, axis=0),
+      jax.vmap(functools.partial(_score, shared))(_items()))
+  w = _shared()['w']
+  got, expected = (jax.jit(jax.value_and_grad(
+      functools.partial(scaled, mean_fn), has_aux=True))(w)
+                   for mean_fn in (in_turn_fn, batch_fn))
+  _assert_close(got, expected, 1e-5)
+  assert np.all(np.asarray(got[1])[0] == 0) and np.all(got[1][1] != 0)
+  _assert_close(in_turn_fn(_shared()), batch_fn(_shared()), 1e-5)
+
+
+def test_a_mean_in_turn_can_be_vectorised():
+  def gradient(b, at_once):
+    loss = lambda b: in_turn.mean(
+        _score, _shared() | {'b': b}, _items(), at_once=at_once)[0]
+    return jax.grad(loss)(b)
+
+  b = jnp.linspace(-1.0, 1.0, 4)
+  got = jax.vmap(functools.partial(gradient, at_once=2))(b)
+  np.testing.assert_allclose(got, 2.0 * b, rtol=1e-5)
+
+
+@pytest.mark.parametrize('at_once', [1, 2])
+def test_items_in_turn_are_no_larger_batch(at_once):
+  batches = []
+
+  @jax.custom_batching.custom_vmap
+  def seen(x):
+    return x
+
+  @seen.def_vmap
+  def rule(axis_size, in_batched, x):
+    batches.append(axis_size)
+    return x, in_batched[0]
+
+  in_turn.mean(lambda shared, x: (jnp.sum(shared * seen(x)), {}),
+               jnp.float32(2.0), jnp.ones((6, 3)), at_once=at_once)
+  assert set(batches) == ({at_once} if at_once > 1 else set())
+
+
+def test_one_item_is_no_batch():
+  shapes = []
+
+  def fn(shared, x):
+    shapes.append(x.shape)
+    return shared * jnp.sum(x), {'x': x}
+
+  loss, info = in_turn.mean(
+      fn, jnp.float32(2.0), jnp.ones((1, 3)), at_once=1)
+  assert loss == 6.0 and info['x'].shape == (3,) and shapes == [(3,)]

@@ -80,6 +80,8 @@ BAD = {
     'training.num_steps': -5,
     'training.tasks_per_step': 0,
     'training.tasks_per_chip': 5,
+    'training.tasks_at_once': 3,
+    'training.chips_per_chunk': -1,
     'training.learning_rate': 0.0,
     'training.t_query_s': 50.0,
     'training.rate_min_Hz': 500.0,

@@ -1,0 +1,90 @@
+"""The loss that the launcher trains through, of the tasks of one chip."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import pcm
+from meta_analog import assembly
+from meta_analog import training
+
+NUM_TASKS = 4
+
+
+def _config(**fields):
+  config = pcm.get_config('tiny')
+  config.network.hidden_sizes = (5, 4)
+  config.network.num_time_steps = 12
+  config.training.tasks_per_chip = config.training.tasks_per_step = NUM_TASKS
+  config.training.rate_min_Hz, config.training.rate_max_Hz = 40.0, 60.0
+  config.update_from_flattened_dict(
+      {name.replace('__', '.'): value for name, value in fields.items()})
+  return config
+
+
+def _episodes(setup):
+  return jax.vmap(setup.task.sample, in_axes=(0, None))(
+      jax.random.split(jax.random.key(2), NUM_TASKS), setup.task.data)
+
+
+def _outcome(at_once, scale):
+  """Returns ((loss, metrics), gradient) of a random net, and its loss alone."""
+  setup = assembly.build(_config(training__tasks_at_once=at_once))
+  params = jax.jit(setup.networks.theta.init)(jax.random.key(0))
+  loss = lambda params: setup.networks.loss.apply(
+      params, jax.random.key(1), _episodes(setup), jnp.float32(scale))
+  return jax.jit(jax.value_and_grad(loss, has_aux=True))(params), jax.jit(
+      lambda params: loss(params)[0])(params)
+
+
+@pytest.fixture(scope='module')
+def at_once():
+  return _outcome(NUM_TASKS, 1.0)[0]
+
+
+@pytest.mark.parametrize('number', [1, 2])
+def test_tasks_in_turn_are_those_of_a_batch(number, at_once):
+  in_turn, alone = _outcome(number, 1.0)
+  largest = max(np.max(np.abs(x)) for x in jax.tree.leaves(at_once[1]))
+  assert largest > 1e-3
+  for a, b in zip(jax.tree.leaves(in_turn), jax.tree.leaves(at_once),
+                  strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * largest)
+  np.testing.assert_allclose(alone, at_once[0][0], rtol=1e-5)
+
+
+def test_firing_rates_cost_by_each_task():
+  # Without noise a task costs the same beside any other.
+  setup = assembly.build(_config(training__rate_penalty=100.0))
+  params = jax.jit(setup.networks.theta.init)(jax.random.key(0))
+  episodes = _episodes(setup)
+
+  @jax.jit
+  def loss(picked):
+    (total, info) = setup.networks.loss.apply(
+        params, jax.random.key(1),
+        jax.tree.map(lambda x: x[jnp.asarray(picked)], episodes),
+        jnp.float32(0.0))
+    return total, total - info['query_loss']
+
+  alone = [loss(np.full(NUM_TASKS, i)) for i in range(NUM_TASKS)]
+  penalties = np.array([penalty for _, penalty in alone])
+  assert np.min(penalties) > 0 and np.ptp(penalties) > 0.01 * np.max(penalties)
+  np.testing.assert_allclose(
+      loss(np.arange(NUM_TASKS)), np.mean(alone, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize('backend, tasks, few, many', [
+    ('cpu', 1, 1, 1), ('gpu', NUM_TASKS, 2, training.MOST_CHIPS)])
+def test_what_is_computed_together_suits_the_machine(
+    backend, tasks, few, many, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  config = _config(training__tasks_per_step=2 * NUM_TASKS)
+  assert assembly.tasks_at_once(config) == tasks
+  assert training.chips_per_chunk(config) == few
+  config.training.tasks_per_step = 100 * NUM_TASKS
+  assert training.chips_per_chunk(config) == many
+  config.training.tasks_at_once, config.training.chips_per_chunk = 2, 3
+  assert assembly.tasks_at_once(config) == 2
+  assert training.chips_per_chunk(config) == 3
