@@ -3,7 +3,7 @@
 Same numbers as `lif.activity` with soft reset; once differentiable. What makes
 it fast on a CPU, with how many times longer a presentation takes without it,
 forwards and backwards, without and with read noise (1-40-40-1, 100 steps, 4 x
-20 samples, one core of an AMD EPYC, side by side in one process; before
+20 samples at once, one core of an AMD EPYC, side by side in one process; before
 `fresh_noise` and the options of `compilation`):
 
     all of it, against `lif.activity`                                2.4   2.8
@@ -15,19 +15,23 @@ forwards and backwards, without and with read noise (1-40-40-1, 100 steps, 4 x
     rows are cut by plain slices under `vmap`, where jax's own rule
       gathers and scatters                                           1.03  1.09
 
-and with how many times longer a training step takes, without read noise:
+and with how many times longer a training step takes, without read noise, the
+last for one task at a time:
 
     what is the same for all samples or columns is spread inside
       the loop, not read as an array                                 1.05
     a row of the cotangents of spikes gives way to the cotangent
       that it leads to, in the same array (on two cores 1.07)        1.03
+    the time loop counts once, without a sign                        1.05
 
 Tried on the same core and not kept: the products of the spikes that are there
 alone, by a kernel in C (forwards 0.10 instead of 0.08 ms at one spike in ten;
 0.05 instead of 0.09 ms for the gradient of the weights); blocks of time that
 fit the cache, all layers of one before the next, under `jax.lax.scan` (2 times
 slower, for it copies what it keeps); gradients written over the potentials (1.1
-times slower in a training step).
+times slower in a training step); one task at a time: sums of spikes and
+cotangents taken a step late, in the pass of the next step, and arrays that are
+not cleared first (nothing), four steps to a round (1.02 times slower).
 
 The backward pass keeps only the membrane potentials. No shape is flattened:
 XLA would index each broadcast of a flat row by a division (6 ms instead of 0.9
