@@ -47,10 +47,9 @@ def disturbed(
 ) -> jax.Array:
   """Returns mean + sqrt(variance) noise; no gradient goes to the noise.
 
-  Where the variance is 0, so is its gradient. It keeps one array for the
-  backward pass, noise / sqrt(variance), of which both follow; left to jax, which
-  keeps the deviation, the noise and where they count, a step takes 1.03 times
-  longer.
+  Where the variance is 0, so is its gradient. For the backward pass it keeps
+  one array, noise / sqrt(variance). Left to jax, which keeps the deviation, the
+  noise and where they count, a training step took 1.03 times longer.
 
   Args:
     mean: any shape.
