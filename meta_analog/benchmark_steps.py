@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 import functools
-import math
+import itertools
 import time
 from typing import Any
 from typing import NamedTuple
@@ -171,38 +171,44 @@ def compare(
           str(tasks): peak for tasks, peak in sorted(memory.items())}}
 
 
-def num_draws(config: ml_collections.ConfigDict) -> int:
-  """Returns how many Gaussian values the reads of one step draw.
+def draw_shapes(
+    config: ml_collections.ConfigDict
+) -> list[tuple[int, ...]]:
+  """Returns the shapes of the Gaussian values of one presentation of a task.
 
-  A support and a query set for each task; of each layer one value for every
-  output of every sample at every time step, and one for every weight.
+  Of each layer one value for every output of every sample at every time step,
+  and one for every weight. The support and the query set share their samples
+  evenly.
+
+  Args:
+    config: of the training.
   """
-  layers = sizes(config)
-  samples = config.task.support_size + config.task.query_size
-  fresh = samples * config.network.num_time_steps * sum(layers[1:])
-  frozen = 2 * sum((m + 1) * n for m, n in zip(layers[:-1], layers[1:]))
-  return config.training.tasks_per_step * (fresh + frozen)
+  pairs = list(itertools.pairwise(sizes(config)))
+  num_samples = -(-(config.task.support_size + config.task.query_size) // 2)
+  return [(config.network.num_time_steps, num_samples, n) for _, n in pairs] + [
+      (m + 1, n) for m, n in pairs]
 
 
 def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
-  """Returns the draws of `num_draws` alone, as many at once as in the step."""
-  c = config.training
-  num_chips = c.tasks_per_step // c.tasks_per_chip
-  num_pieces = -(-num_chips // training.chips_per_chunk(config)) * (
-      c.tasks_per_chip // assembly.tasks_at_once(config))
-  each = math.ceil(num_draws(config) / num_pieces / 2)
+  """Returns the draws of a step alone, as many at once as in the step."""
+  at_once = training.chips_per_chunk(config) * assembly.tasks_at_once(config)
+  shapes = [(at_once, *shape) for shape in draw_shapes(config)]
 
   def piece(unused, i, key, scale):
     del unused
     key = jax.random.fold_in(key, i)
 
-    def presentation(j, total):
-      drawn = gaussian.normal(jax.random.fold_in(key, j), (each,))
-      return total + scale * drawn
+    def presentation(j, totals):
+      keys = jax.random.split(jax.random.fold_in(key, j), len(shapes))
+      return [total + scale * gaussian.normal(key, shape)
+              for total, key, shape in zip(totals, keys, shapes)]
 
     # What a loop leaves is computed whole, however little of it is used.
-    return jax.lax.fori_loop(0, 2, presentation, jnp.zeros(each))[0]
+    totals = jax.lax.fori_loop(
+        0, 2, presentation, [jnp.zeros(shape) for shape in shapes])
+    return sum(total[(0,) * total.ndim] for total in totals)
 
+  num_pieces = -(-config.training.tasks_per_step // at_once)
   run = jax.jit(lambda key, scale: sharding.over_devices(
       piece, num_pieces, (), key, scale),
                 compiler_options=training.compiler_options(config))

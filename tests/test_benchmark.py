@@ -86,9 +86,13 @@ def test_as_many_values_are_drawn_as_the_reads_of_a_step_draw():
   config = steps.step_config(
       pcm_config.get_config(), noisy=True, task__support_size=3,
       task__query_size=2, **SMALL)
-  # 4 tasks: 5 samples x 6 steps x 9 outputs, and 8 + 20 + 5 weights twice
-  assert steps.num_draws(config) == 4 * (5 * 6 * 9 + 2 * 33)
-  assert np.isfinite(np.asarray(steps.draws(config)())).all()
+  # Six steps, half of five samples; the rows of the weights hold a bias.
+  assert steps.draw_shapes(config) == [
+      (6, 3, 4), (6, 3, 4), (6, 3, 1), (2, 4), (5, 4), (5, 1)]
+  drawn = np.asarray(steps.draws(config)())
+  # Two presentations of each of 4 tasks give 6 values each; none comes twice.
+  assert drawn.shape == (4,) and len({*drawn}) == 4
+  assert 0.3 < np.std(drawn) / np.sqrt(12) < 3
 
 
 @pytest.fixture(name='config', scope='module')
