@@ -170,7 +170,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.t_query_s = 251.0
   c.training.rate_min_Hz = 5.0
   c.training.rate_max_Hz = 200.0
-  c.training.rate_penalty = 0.1
+  c.training.rate_penalty = 0.03  # of the mean rates in each task
   c.training.checkpoint_every = 500
   c.training.log_every = 10
 

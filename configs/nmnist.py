@@ -222,7 +222,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.training.pretrain_distortion = 0.06  # of every sample, relative; 0: none
   c.training.rate_min_Hz = 1.0
   c.training.rate_max_Hz = 15.0
-  c.training.rate_penalty = 0.1
+  c.training.rate_penalty = 0.1  # of the mean rates in each task
   c.training.checkpoint_every = 100
   c.training.log_every = 10
 

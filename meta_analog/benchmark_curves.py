@@ -13,6 +13,7 @@ from meta_analog import benchmark_timing as timing
 SHARED = {
     'adapt__rule': 'delta', 'adapt__num_steps': 1,
     'training__tasks_per_step': 64, 'training__tasks_per_chip': 4,
+    'training__tasks_at_once': 0,
     'network__num_time_steps': 50}
 AXES = {
     'tasks': (64, 128, 256, 512),

@@ -176,12 +176,12 @@ def draw_shapes(
 ) -> list[tuple[int, ...]]:
   """Returns the shapes of the Gaussian values of one presentation of a task.
 
-  Of each layer one value for every output of every sample at every time step,
-  and one for every weight. The support and the query set share their samples
-  evenly.
-
   Args:
     config: of the training.
+
+  Returns:
+    [T, N, O] of each layer, new in every product, then [I, O] of each, drawn
+    once; N is half the samples of the support and the query set.
   """
   pairs = list(itertools.pairwise(sizes(config)))
   num_samples = -(-(config.task.support_size + config.task.query_size) // 2)
@@ -200,8 +200,8 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
 
     def presentation(j, totals):
       keys = jax.random.split(jax.random.fold_in(key, j), len(shapes))
-      return [total + scale * gaussian.normal(key, shape)
-              for total, key, shape in zip(totals, keys, shapes)]
+      return [total + scale * gaussian.normal(own, shape)
+              for total, own, shape in zip(totals, keys, shapes)]
 
     # What a loop leaves is computed whole, however little of it is used.
     totals = jax.lax.fori_loop(

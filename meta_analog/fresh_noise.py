@@ -48,8 +48,8 @@ def disturbed(
   """Returns mean + sqrt(variance) noise; no gradient goes to the noise.
 
   Where the variance is 0, so is its gradient. For the backward pass it keeps
-  one array, noise / sqrt(variance). Left to jax, which keeps the deviation, the
-  noise and where they count, a training step took 1.03 times longer.
+  one array, noise / 2 sqrt(variance). Left to jax, which keeps the deviation,
+  the noise and where they count, a training step took 1.03 times longer.
 
   Args:
     mean: any shape.

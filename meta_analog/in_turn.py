@@ -15,7 +15,8 @@ What a core's cache holds is computed sooner than what it does not. On a CPU:
       with read noise, on one core 1.07 and 1.18 times; with two at once 1.08
       and 1.11, on one core 0.96 and 1.08 times
 
-Elsewhere than on a CPU the pieces, the same, come at once.
+Elsewhere than on a CPU the pieces, the same, come at once, and so do the tasks
+(`assembly.tasks_at_once`).
 
 Axes: T time step, N sample, C piece, n sample or item of a piece.
 """
@@ -74,8 +75,8 @@ def mean(
 ) -> tuple[jax.Array, Any]:
   """Returns the mean of `fn(shared, item)` over items, some at a time.
 
-  Where they are not all at once, the gradient is taken on the way: by what is
-  shared, and of the scalar alone. Once differentiable by that way.
+  The scalar alone can be differentiated, by what is shared alone, and once:
+  where the items are not all at once, its gradient is taken on the way.
 
   Args:
     fn: to a scalar and a pytree of real arrays; of what it closes over, nothing
@@ -86,13 +87,23 @@ def mean(
 
   Returns:
     The mean scalar and the mean pytree.
+
+  Raises:
+    ValueError: if at_once does not divide the number of items.
   """
+  items = jax.lax.stop_gradient(items)
   num_items = len(jax.tree.leaves(items)[0])
-  if num_items == 1:
-    return fn(shared, jax.tree.map(lambda x: x[0], items))
+  if num_items % at_once:
+    raise ValueError(f'{num_items} items cannot come {at_once} at once')
   if at_once == num_items:
-    each = jax.vmap(functools.partial(fn, shared))(items)
-    return jax.tree.map(lambda x: jnp.mean(x, axis=0), each)
+    if num_items == 1:
+      loss, info = fn(shared, jax.tree.map(lambda x: x[0], items))
+    else:
+      loss, info = jax.tree.map(
+          lambda x: jnp.mean(x, axis=0),
+          jax.vmap(functools.partial(fn, shared))(items))
+    return loss, jax.lax.stop_gradient(info)
+  items, wrap = _without_keys(items)
   pieces = items if at_once == 1 else jax.tree.map(
       lambda x: x.reshape(-1, at_once, *x.shape[1:]), items)
   leaves, tree = jax.tree.flatten(shared)
@@ -103,6 +114,7 @@ def mean(
     given = dict(zip(real, varied))
     shared = jax.tree.unflatten(
         tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
+    piece = wrap(piece)
     if at_once == 1:  # No batch of one, see `sharding.sum_chips`.
       return fn(shared, piece)
     each = jax.vmap(functools.partial(fn, shared))(piece)
@@ -111,6 +123,25 @@ def mean(
   total = _sum_with_gradient(of_piece)(
       [leaves[i] for i in real], leaves, pieces)
   return jax.tree.map(lambda x: x / num_items, total)
+
+
+def _without_keys(tree):
+  """Returns a tree of arrays without random keys, and what makes them again.
+
+  A scan over split keys is called a reuse by jax's checker where it is batched.
+  """
+  leaves, structure = jax.tree.flatten(tree)
+  kinds = [
+      jax.random.key_impl(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+      else None for x in leaves]
+
+  def wrap(leaves):
+    return jax.tree.unflatten(structure, [
+        jax.random.wrap_key_data(x, impl=kind) if kind else x
+        for x, kind in zip(leaves, kinds)])
+
+  return [jax.random.key_data(x) if kind else x
+          for x, kind in zip(leaves, kinds)], wrap
 
 
 def _sum_with_gradient(fn):
@@ -136,9 +167,11 @@ def _sum_in_turn(fn, pieces):
   fn = jax.jit(fn, inline=True)  # Traced once for its shapes and for its use.
   shapes = jax.eval_shape(fn, jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), pieces))
-  add = lambda total, piece: (
-      jax.tree.map(jnp.add, total, fn(piece)), None)
   start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  def add(total, piece):
+    return jax.tree.map(jnp.add, total, fn(piece)), None
+
   return jax.lax.scan(add, start, pieces)[0]
 
 

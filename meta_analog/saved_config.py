@@ -7,7 +7,7 @@ import ml_collections
 
 from meta_analog import files
 
-# Fields that younger versions added, with the value that changes nothing, so
+# Fields that younger versions added, with the value that changes no test, so
 # that a net of before can be tested in every way of now.
 ADDED = {
     'noise': {name: 1.0 for name in (
@@ -49,6 +49,11 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
 
 def filled(values: dict[str, Any]) -> dict[str, Any]:
   """Returns what a config.json holds, with the fields added since it was."""
+  training = values.get('training')
+  if (isinstance(training, dict) and 'tasks_at_once' not in training
+      and training.get('chips_per_chunk') == 1):
+    # The default then, which is what 0 means on a CPU.
+    values = values | {'training': training | {'chips_per_chunk': 0}}
   task = values.get('task')
   name = task.get('name') if isinstance(task, dict) else None
   return _filled(_filled(values, ADDED), ADDED_TO.get(name, {}))

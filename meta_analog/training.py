@@ -1,10 +1,11 @@
 """Meta-training: state, noise schedule, one sharded step.
 
-The meta-batch is num_chips x tasks_per_chip. Chips are grouped into chunks that
-fit the cache; chunks are spread over a mesh of all devices that jax sees. Every
-key comes from the global index of its chip, and the gradients of all chunks
-are gathered and summed in one order, so the result does not depend on how many
-devices share the work.
+The meta-batch is num_chips x tasks_per_chip. Chips are grouped into chunks, on
+a CPU of one chip, whose tasks come one after the other (see `in_turn`); chunks
+are spread over a mesh of all devices that jax sees. Every key comes from the
+global index of its chip, and the gradients of all chunks are gathered and
+summed in one order, so the result does not depend on how many devices share the
+work, where their number does not set the chunks (`chips_per_chunk`).
 """
 
 from collections.abc import Callable
@@ -172,19 +173,21 @@ def make_uncompiled(
 def chips_per_chunk(config: ml_collections.ConfigDict) -> int:
   """Returns how many chips are one vectorised axis.
 
-  It does not depend on the number of devices, nor do the results then.
-
   Args:
     config: checked.
 
   Returns:
     What the config says, or where it says 0 what suits the machine: on a CPU
-    one, elsewhere all of a step up to a limit.
+    one, elsewhere an even share of those of a step, for every device and up to
+    a limit, which rounds otherwise for another number of devices. Not measured
+    on a GPU.
   """
   c = config.training
   if c.chips_per_chunk or jax.default_backend() == 'cpu':
     return c.chips_per_chunk or 1
-  return min(c.tasks_per_step // c.tasks_per_chip, MOST_CHIPS)
+  num_chips, devices = c.tasks_per_step // c.tasks_per_chip, jax.device_count()
+  num_rounds = -(-num_chips // (devices * MOST_CHIPS))
+  return -(-num_chips // (devices * num_rounds))
 
 
 def _optimizer(c, learning_rate):

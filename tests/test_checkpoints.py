@@ -325,6 +325,18 @@ def test_a_net_is_not_tested_on_tasks_of_another_shape(tmp_path, field, value):
     workdir.check_of_run(other, tmp_path)
 
 
+def test_a_run_in_chunks_of_before_is_a_run_of_now(tmp_path):
+  config = pcm.get_config('tiny')
+  values = workdir.as_json(config)
+  assert values['training']['chips_per_chunk'] == 0
+  values['training']['chips_per_chunk'] = 1
+  files.write_json(tmp_path / 'config.json', values)
+  assert not workdir.check_of_run(config, tmp_path)  # chosen, of now
+  del values['training']['tasks_at_once']
+  files.write_json(tmp_path / 'config.json', values)
+  assert workdir.check_of_run(config, tmp_path)
+
+
 def test_the_sizes_of_a_saved_task_follow_from_its_shots(tmp_path):
   config = nmnist.get_config('tiny')
   files.write_json(tmp_path / 'config.json', workdir.as_json(config))

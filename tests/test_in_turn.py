@@ -187,20 +187,43 @@ def test_a_mean_in_turn_can_be_vectorised():
 
 @pytest.mark.parametrize('at_once', [1, 2])
 def test_items_in_turn_are_no_larger_batch(at_once):
-  batches = []
+  sizes = set()
 
-  @jax.custom_batching.custom_vmap
-  def seen(x):
-    return x
+  def gradient(x):
+    mean = lambda shared: in_turn.mean(
+        lambda shared, x: (jnp.sum(shared * jnp.sin(x)), {}), shared, x,
+        at_once=at_once)[0]
+    return jax.grad(mean)(jnp.float32(2.0))
 
-  @seen.def_vmap
-  def rule(axis_size, in_batched, x):
-    batches.append(axis_size)
-    return x, in_batched[0]
+  def look(jaxpr):
+    for eqn in jaxpr.eqns:
+      if eqn.primitive.name == 'sin':
+        sizes.update(var.aval.size for var in eqn.invars)
+      for inner in jax.core.jaxprs_in_params(eqn.params):
+        look(inner)
 
-  in_turn.mean(lambda shared, x: (jnp.sum(shared * seen(x)), {}),
-               jnp.float32(2.0), jnp.ones((6, 3)), at_once=at_once)
-  assert set(batches) == ({at_once} if at_once > 1 else set())
+  look(jax.make_jaxpr(gradient)(jnp.ones((6, 3))).jaxpr)
+  assert sizes == {3 * at_once}
+
+
+@pytest.mark.parametrize('at_once', [1, 2, 6])
+def test_only_the_scalar_has_a_gradient_and_only_by_what_is_shared(at_once):
+  keys, x = _items()
+
+  def total(b, x):
+    loss, info = in_turn.mean(
+        _score, _shared() | {'b': b}, (jax.random.clone(keys), x),
+        at_once=at_once)
+    return loss + jnp.sum(info['loss'])
+
+  by_b, by_x = jax.grad(total, argnums=(0, 1))(jnp.float32(0.7), x)
+  np.testing.assert_allclose(by_b, 1.4, rtol=1e-5)
+  assert np.all(by_x == 0)
+
+
+def test_a_number_that_does_not_divide_is_refused():
+  with pytest.raises(ValueError, match='6 items cannot come 4 at once'):
+    in_turn.mean(_score, _shared(), _items(), at_once=4)
 
 
 def test_one_item_is_no_batch():

@@ -12,8 +12,8 @@ from meta_analog import training
 NUM_TASKS = 4
 
 
-def _config(**fields):
-  config = pcm.get_config('tiny')
+def _config(variant='tiny', **fields):
+  config = pcm.get_config(variant)
   config.network.hidden_sizes = (5, 4)
   config.network.num_time_steps = 12
   config.training.tasks_per_chip = config.training.tasks_per_step = NUM_TASKS
@@ -28,9 +28,9 @@ def _episodes(setup):
       jax.random.split(jax.random.key(2), NUM_TASKS), setup.task.data)
 
 
-def _outcome(at_once, scale):
+def _outcome(at_once, scale, variant='tiny'):
   """Returns ((loss, metrics), gradient) of a random net, and its loss alone."""
-  setup = assembly.build(_config(training__tasks_at_once=at_once))
+  setup = assembly.build(_config(variant, training__tasks_at_once=at_once))
   params = jax.jit(setup.networks.theta.init)(jax.random.key(0))
   loss = lambda params: setup.networks.loss.apply(
       params, jax.random.key(1), _episodes(setup), jnp.float32(scale))
@@ -54,6 +54,39 @@ def test_tasks_in_turn_are_those_of_a_batch(number, at_once):
   np.testing.assert_allclose(alone, at_once[0][0], rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('variant', [
+    'closed_loop', 'all_layers', 'all_layers_first_order'])
+def test_tasks_in_turn_of_other_rules_are_those_of_a_batch(variant):
+  in_turn, at_once = (
+      _outcome(number, 1.0, f'{variant},tiny')[0] for number in (1, NUM_TASKS))
+  largest = max(np.max(np.abs(x)) for x in jax.tree.leaves(at_once[1]))
+  assert largest > 1e-3
+  for a, b in zip(jax.tree.leaves(in_turn), jax.tree.leaves(at_once),
+                  strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * largest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('chips, tasks', [(1, 1), (2, 1), (2, 2)])
+def test_chunks_of_chips_with_tasks_in_turn_take_the_same_step(chips, tasks):
+  def step(chips, tasks):
+    config = _config(
+        training__tasks_per_step=3 * NUM_TASKS, training__noise_full=0.0,
+        training__chips_per_chunk=chips, training__tasks_at_once=tasks)
+    trainer = training.make(config, assembly.build(config))
+    state = jax.jit(trainer.init)(jax.random.key(0))
+    state, info = trainer.update(
+        state._replace(step=state.step + 1), jax.random.key(5))
+    return state.opt_state, info
+
+  # Of three chips, so that one of the second chunk is padding.
+  for a, b in zip(jax.tree.leaves(step(chips, tasks)),
+                  jax.tree.leaves(step(1, NUM_TASKS)), strict=True):
+    np.testing.assert_allclose(
+        a, b, rtol=1e-3, atol=1e-4 * np.max(np.abs(b)) + 1e-9)
+
+
 def test_firing_rates_cost_by_each_task():
   # Without noise a task costs the same beside any other.
   setup = assembly.build(_config(training__rate_penalty=100.0))
@@ -62,7 +95,7 @@ def test_firing_rates_cost_by_each_task():
 
   @jax.jit
   def loss(picked):
-    (total, info) = setup.networks.loss.apply(
+    total, info = setup.networks.loss.apply(
         params, jax.random.key(1),
         jax.tree.map(lambda x: x[jnp.asarray(picked)], episodes),
         jnp.float32(0.0))
@@ -76,15 +109,18 @@ def test_firing_rates_cost_by_each_task():
 
 
 @pytest.mark.parametrize('backend, tasks, few, many', [
-    ('cpu', 1, 1, 1), ('gpu', NUM_TASKS, 2, training.MOST_CHIPS)])
+    ('cpu', 1, 1, 1), ('gpu', NUM_TASKS, 2, 15)])
 def test_what_is_computed_together_suits_the_machine(
     backend, tasks, few, many, monkeypatch):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  monkeypatch.setattr(jax, 'device_count', lambda: 1)
   config = _config(training__tasks_per_step=2 * NUM_TASKS)
   assert assembly.tasks_at_once(config) == tasks
   assert training.chips_per_chunk(config) == few
   config.training.tasks_per_step = 100 * NUM_TASKS
-  assert training.chips_per_chunk(config) == many
+  assert training.chips_per_chunk(config) == many  # 7 chunks of 100 chips
+  monkeypatch.setattr(jax, 'device_count', lambda: 4)
+  assert training.chips_per_chunk(config) == min(many, 13)  # 8 chunks
   config.training.tasks_at_once, config.training.chips_per_chunk = 2, 3
   assert assembly.tasks_at_once(config) == 2
   assert training.chips_per_chunk(config) == 3
