@@ -7,7 +7,8 @@ step of a member is `training`'s own.
 `sweep.members_at_once` members are a vectorised axis (vmap) within a chunk;
 such groups follow each other inside the step (lax.map). Which is faster depends
 on the machine. 4 members of configs/pcm.py with 8 tasks per step, 2 CPU cores,
-jax 0.10.2, side by side in one process, per step and to compile:
+jax 0.10.2, side by side in one process, per step and to compile (when the tasks
+of a chip still came all at once):
 
     all at once                    0.339 s    50 s
     one at a time                  0.234 s    21 s
