@@ -48,15 +48,12 @@ def of_pieces(
   """
   on_cpu = jax.default_backend() == 'cpu'
   size = max(n for n in range(1, MOST + 1) if len(x) % n == 0)
-  leaves, tree = jax.tree.flatten(fixed)
-  varied = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+  arrays, leaves, join = _parted(fixed, lambda x: isinstance(x, jax.Array))
 
   def whole(key_data, arrays_and_pieces):
     key = jax.random.wrap_key_data(key_data)
     arrays, pieces = arrays_and_pieces
-    given = dict(zip(varied, arrays))
-    fixed = jax.tree.unflatten(
-        tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
+    fixed = join(arrays, leaves)
     one = jax.checkpoint(
         lambda i, piece: fn(jax.random.fold_in(key, i), fixed, piece))
     numbers = jnp.arange(len(pieces))
@@ -66,7 +63,7 @@ def of_pieces(
 
   whole = one_at_a_time(whole) if on_cpu else whole
   return whole(jax.random.key_data(key), (
-      [leaves[i] for i in varied], x.reshape(-1, size, *x.shape[1:])))
+      arrays, x.reshape(-1, size, *x.shape[1:])))
 
 
 def mean(
@@ -106,23 +103,31 @@ def mean(
   items, wrap = _without_keys(items)
   pieces = items if at_once == 1 else jax.tree.map(
       lambda x: x.reshape(-1, at_once, *x.shape[1:]), items)
-  leaves, tree = jax.tree.flatten(shared)
-  real = [i for i, leaf in enumerate(leaves)
-          if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+  varied, leaves, join = _parted(
+      shared, lambda x: jnp.issubdtype(x.dtype, jnp.inexact))
 
   def of_piece(varied, leaves, piece):
-    given = dict(zip(real, varied))
-    shared = jax.tree.unflatten(
-        tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
-    piece = wrap(piece)
+    shared, piece = join(varied, leaves), wrap(piece)
     if at_once == 1:  # No batch of one, see `sharding.sum_chips`.
       return fn(shared, piece)
     each = jax.vmap(functools.partial(fn, shared))(piece)
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), each)
 
-  total = _sum_with_gradient(of_piece)(
-      [leaves[i] for i in real], leaves, pieces)
+  total = _sum_with_gradient(of_piece)(varied, leaves, pieces)
   return jax.tree.map(lambda x: x / num_items, total)
+
+
+def _parted(tree, wanted):
+  """Returns the leaves that are wanted, all leaves, and what joins both."""
+  leaves, structure = jax.tree.flatten(tree)
+  numbers = [i for i, leaf in enumerate(leaves) if wanted(leaf)]
+
+  def join(picked, leaves):
+    given = dict(zip(numbers, picked))
+    return jax.tree.unflatten(
+        structure, [given.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+  return [leaves[i] for i in numbers], leaves, join
 
 
 def _without_keys(tree):

@@ -180,8 +180,8 @@ def drift(
   Returns:
     Conductance, uS.
   """
-  # With a power, which XLA takes four times longer for, a training step without
-  # read noise took 1.02 times longer (1-40-40-1, one core of an AMD EPYC).
+  # With a power, a training step without read noise took 1.02 times longer
+  # (1-40-40-1, one core of an AMD EPYC).
   ages = jnp.maximum(age_s, MIN_AGE_S) / t0_s
   return g_uS * jnp.exp(-nu * jnp.log(ages))
 
