@@ -16,6 +16,7 @@ from meta_analog import base
 from meta_analog import evaluation
 from meta_analog import networks
 from meta_analog import plasticity
+from meta_analog import precise
 from meta_analog import presentation
 from meta_analog import sharding
 from meta_analog import training
@@ -139,7 +140,7 @@ def float_ridge(
     def predict(penalty):
       delta_w = plasticity.ridge(
           seen.features, support.y - seen.outputs, penalty)
-      return tested.outputs + tested.features @ delta_w
+      return tested.outputs + precise.matmul(tested.features, delta_w)
 
     return jax.lax.map(predict, penalties)
 

@@ -38,6 +38,9 @@ def run(
 ) -> dict[str, Any]:
   """Measures this machine; writes benchmark.json and prints a table.
 
+  The file is written after every case, with those still to come as
+  'unmeasured': who stops it keeps what there is.
+
   Args:
     config: of the training that is measured; see `settings.check`.
     workdir: folder to write into; made where it is not there.
@@ -53,23 +56,22 @@ def run(
   folder = pathlib.Path(workdir)
   files.check_writable(folder)
   console = rich.console.Console(highlight=False, soft_wrap=True)
-  out = {'config': config.name, 'quick': quick, 'machine': machine()}
+  out = {'config': config.name, 'quick': quick, 'machine': machine(),
+         'cases': {}, 'curves': {}}
   console.print(
       f'Measuring {config.name} on {jax.device_count()} x '
       f'{out["machine"]["device_kind"]}, into {folder}: '
       f'{SHORT if quick else LONG}. Leave the machine alone meanwhile.')
   out['matmul_flops'] = timing.matmul_rate(5 if quick else 20)
-  began, cases = time.perf_counter(), {}
+  began = time.perf_counter()
   todo = [*step_cases(config, out['matmul_flops'], quick),
           *other_cases(config, quick)]
   for i, (name, words, measure) in enumerate(todo):
     console.print(f'{i + 1} of {len(todo)}, at '
                   f'{time.perf_counter() - began:.0f} s: {words}')
-    cases[name] = measure()
-  out['curves'] = cases.pop('curves')
-  out['cases'] = with_noise_cost(cases)
-  out['targets'] = benchmark_table.targets(out)
-  files.write_json(folder / 'benchmark.json', out)
+    add(out, name, measure())
+    out['unmeasured'] = [name for name, _, _ in todo[i + 1:]]
+    files.write_json(folder / 'benchmark.json', out)
   console.print(benchmark_table.table(out))
   console.print(f'Written to {folder}: benchmark.json.')
   return out
@@ -152,8 +154,21 @@ def other_cases(config: ml_collections.ConfigDict, quick: bool) -> list[Case]:
        lambda: start.start(config))]
 
 
-def with_noise_cost(cases: dict[str, Any]) -> dict[str, Any]:
-  """Returns the cases with what the noise costs, relative to the step."""
-  noisy = cases['meta_step_noisy']
-  cost = noisy['ours_s'] / cases['meta_step']['ours_s'] - 1.0
-  return cases | {'meta_step_noisy': noisy | {'noise_cost': cost}}
+def add(out: dict[str, Any], name: str, values: dict[str, Any]) -> None:
+  """Adds a case, or the curves, to what benchmark.json holds.
+
+  The noisy step gets 'noise_cost', relative to the step, which comes before.
+
+  Args:
+    out: changed.
+    name: of the case.
+    values: that were measured.
+  """
+  if name == 'curves':
+    out['curves'] = values
+  else:
+    out['cases'][name] = values
+  if name == 'meta_step_noisy':
+    values['noise_cost'] = (
+        values['ours_s'] / out['cases']['meta_step']['ours_s'] - 1.0)
+  out['targets'] = benchmark_table.targets(out)

@@ -24,9 +24,11 @@ from meta_analog import benchmark_timing as timing
 from meta_analog import environment
 from meta_analog import fused
 from meta_analog import lif
+from meta_analog import precise
 from meta_analog import sharding
 
 DECAY, THRESHOLD, RATE = 0.9, 0.3, 0.1
+CHUNK = 4
 
 
 class Size(NamedTuple):
@@ -35,7 +37,7 @@ class Size(NamedTuple):
   num_steps: int = 256
   num_samples: int = 256
   num_neurons: int = 128
-  chunk: int = 4  # samples that ours computes together, for a core's cache
+  chunk: int = 0  # samples that ours computes together; 0: see `chunk_of`
 
 
 def inputs(size: Size) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -61,8 +63,9 @@ def counter(
 
   def count(weights, spikes):
     for matrix in weights:
-      source = lif.Source(lambda steps, noise, fixed: steps[0],
-                          (spikes @ matrix,), (), (), size.num_steps)
+      currents = precise.matmul(spikes, matrix)
+      source = lif.Source(lambda steps, noise, fixed: steps[0], (currents,),
+                          (), (), size.num_steps)
       spikes, sums = activity_fn(source, neuron, ones)
     return jnp.sum(sums)
 
@@ -105,8 +108,9 @@ def measure(size: Size, *, num_rounds: int) -> dict[str, Any]:
   """
   share = share_of(size)
   ours, scan = counter(size, fused.activity), counter(size, lif.activity)
-  fns = {'ours': make(size, ours, size.chunk), 'scan': make(size, scan, share),
-         'scan_in_chunks': make(size, scan, size.chunk)}
+  chunk = chunk_of(size)
+  fns = {'ours': make(size, ours, chunk), 'scan': make(size, scan, share),
+         'scan_in_chunks': make(size, scan, chunk)}
   os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # PyTorch's threads spin
   there = [name for name in PEERS if util.find_spec(name) is not None]
   fns |= {name: PEERS[name](size) for name in there}
@@ -119,7 +123,7 @@ def measure(size: Size, *, num_rounds: int) -> dict[str, Any]:
       'version': metadata.version(name)} for name in there}
   return out | {
       'ratio': ratio('scan'), 'ratio_in_chunks': ratio('scan_in_chunks'),
-      'size': size._asdict(),
+      'size': size._replace(chunk=chunk)._asdict(),
       'peers': dict.fromkeys(PEERS, 'not installed') | peers}
 
 
@@ -127,6 +131,15 @@ def share_of(size: Size) -> int:
   """Returns the samples of a device, or all where they do not divide."""
   count = jax.device_count()
   return size.num_samples // (1 if size.num_samples % count else count)
+
+
+def chunk_of(size: Size) -> int:
+  """Returns what a size says of chunks, or what suits the machine.
+
+  On a CPU four samples, for a core's cache; elsewhere all of a device.
+  """
+  on_cpu = jax.default_backend() == 'cpu'
+  return size.chunk or (CHUNK if on_cpu else share_of(size))
 
 
 def _torch_gradient(size, make_layers):
@@ -187,7 +200,7 @@ def _spyx(size):
     def body(states, now):
       after = []
       for matrix, layer, state in zip(weights, layers, states):
-        now, state = layer(now @ matrix, state)
+        now, state = layer(precise.matmul(now, matrix), state)
         after.append(state)
       return after, jnp.sum(now)
 

@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 
 from meta_analog import environment
+from meta_analog import precise
 from meta_analog import sharding
 
 MATMUL_SIZE = 1024
@@ -87,11 +88,12 @@ def operations(
 def matmul_rate(num_rounds: int, size: int = MATMUL_SIZE) -> float:
   """Returns the rate of float32 products of two matrices, operations a second.
 
-  In jax's default precision, on all devices; the best round of two ways to use
-  the cores of a CPU: a product in each device, or one product at a time.
+  Not of rounded factors (see `precise`), on all devices; the best round of two
+  ways to use the cores of a CPU: a product in each device, or one at a time.
   """
   matrix = jnp.full((size, size), 1.0 / size, jnp.float32)
-  body = lambda x, y: jax.lax.fori_loop(0, CHAIN, lambda _, z: z @ y, x)
+  body = lambda x, y: jax.lax.fori_loop(
+      0, CHAIN, lambda _, z: precise.matmul(z, y), x)
   everywhere = jax.shard_map(
       lambda x, y: body(x, y), mesh=sharding.mesh(),
       in_specs=(PartitionSpec(sharding.SHARD), PartitionSpec()),

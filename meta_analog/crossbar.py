@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from meta_analog import base
 from meta_analog import fresh_noise
 from meta_analog import gaussian
+from meta_analog import precise
 from meta_analog import synapse
 
 
@@ -256,7 +257,7 @@ def _sum_devices(g_uS, *, minus):
   num_devices = g_uS.shape[1]
   signs = jnp.repeat(jnp.array([1.0, minus], g_uS.dtype), num_devices)
   flat = g_uS.reshape(2 * num_devices, -1)
-  return (signs @ flat).reshape(g_uS.shape[2:])
+  return precise.matmul(signs, flat).reshape(g_uS.shape[2:])
 
 
 def _affine(inputs, weights):
@@ -267,6 +268,6 @@ def _affine(inputs, weights):
   """
   if inputs.ndim == 2:
     ones = jnp.ones((inputs.shape[0], 1), inputs.dtype)
-    return jnp.concatenate([inputs, ones], axis=1) @ weights
-  out = inputs @ weights[:-1]
+    return precise.matmul(jnp.concatenate([inputs, ones], axis=1), weights)
+  out = precise.matmul(inputs, weights[:-1])
   return out + weights[-1].reshape((1,) * (out.ndim - 1) + (-1,))

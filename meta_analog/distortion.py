@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import ndimage
 
+from meta_analog import precise
+
 
 def distort(
     key: jax.Array, images: jax.Array, image_shape: tuple[int, int, int],
@@ -38,7 +40,7 @@ def distort(
     key_matrix, key_shift = jax.random.split(key)
     matrix = jnp.eye(2) + deviation * jax.random.normal(key_matrix, (2, 2))
     shift = 0.25 * deviation * sides * jax.random.normal(key_shift, (2, 1))
-    places = (middle + matrix @ from_middle + shift).reshape(
+    places = (middle + precise.matmul(matrix, from_middle) + shift).reshape(
         2, *image_shape[:2])
     layers = jnp.moveaxis(image.reshape(-1, *image_shape), -1, 1)
     take = lambda layer: ndimage.map_coordinates(layer, list(places), order=1)

@@ -49,6 +49,9 @@ from jax import custom_batching
 import jax.numpy as jnp
 
 from meta_analog import lif
+from meta_analog import precise
+
+STEPS_AT_ONCE = 10  # elsewhere than on a CPU
 
 
 def activity(
@@ -57,6 +60,7 @@ def activity(
     weights: jax.Array,
     *,
     surrogate: lif.Surrogate = lif.fast_sigmoid,
+    at_once: int = 0,
 ) -> lif.Activity:
   """Returns the spikes of a layer at rest that is driven by a source.
 
@@ -68,38 +72,44 @@ def activity(
     neuron: parameters, scalars or arrays broadcastable to [...].
     weights: [T, K], of each time step in each sum.
     surrogate: see `lif.step`.
+    at_once: time steps of a round of the loop, at most T; of 0 what suits the
+      machine. The numbers are the same.
 
   Returns:
     A `lif.Activity`.
   """
+  if not at_once:
+    at_once = 1 if jax.default_backend() == 'cpu' else STEPS_AT_ONCE
   shape = jax.eval_shape(
       source.current_fn, *jax.tree.map(
           lambda x: x[0], (source.steps, source.noise)), source.fixed).shape
   spikes, sums = _activity(
-      source.current_fn, surrogate, source.num_steps, source.steps,
+      source.current_fn, surrogate, source.num_steps,
+      min(at_once, source.num_steps), source.steps,
       source.noise, source.fixed, jnp.broadcast_to(neuron.decay, shape),
       jnp.broadcast_to(neuron.threshold, shape), weights)
   return lif.Activity(spikes, sums)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _activity(
     current_fn: Callable[[Any, Any, Any], jax.Array],
-    surrogate: lif.Surrogate, num_steps: int, steps: Any, noise: Any,
-    fixed: Any, decay: jax.Array, threshold: jax.Array, weights: jax.Array
+    surrogate: lif.Surrogate, num_steps: int, at_once: int, steps: Any,
+    noise: Any, fixed: Any, decay: jax.Array, threshold: jax.Array,
+    weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """Returns spikes [T, ...] and sums [K, ...]."""
-  return _forward(current_fn, surrogate, num_steps, steps, noise, fixed, decay,
-                  threshold, weights)[0]
+  return _forward(current_fn, surrogate, num_steps, at_once, steps, noise,
+                  fixed, decay, threshold, weights)[0]
 
 
-def _forward(current_fn, surrogate, num_steps, steps, noise, fixed, decay,
-             threshold, weights):
+def _forward(current_fn, surrogate, num_steps, at_once, steps, noise, fixed,
+             decay, threshold, weights):
   """Returns spikes and sums, and what the backward pass needs."""
   del surrogate
   shape = decay.shape
   loop = _merging_vmaps(
-      functools.partial(_forward_loop, current_fn, num_steps))
+      functools.partial(_forward_loop, current_fn, num_steps, at_once))
   v, sums = loop(steps, noise, _ranked(fixed, shape), decay, threshold,
                  _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype)
@@ -107,27 +117,31 @@ def _forward(current_fn, surrogate, num_steps, steps, noise, fixed, decay,
       v, steps, noise, fixed, decay, threshold, weights)
 
 
-def _forward_loop(current_fn, num_steps, steps, noise, fixed, a, v_th, columns):
+def _forward_loop(current_fn, num_steps, at_once, steps, noise, fixed, a, v_th,
+                  columns):
   """Returns potentials [B, T, ...] and sums [B, ...]; all arguments have B."""
   constant = not jax.tree.leaves((steps, noise))
   if constant:
     current = current_fn(steps, noise, _spread(fixed, a.shape))
 
-  def body(t, carry):
-    v, potentials, sums = carry
+  def step(t, carry, potentials):
+    del potentials
+    v, sums = carry
     now = current if constant else current_fn(
         _rows(steps, t), _rows(noise, t), _spread(fixed, a.shape))
     v = a * v + (1.0 - a) * now - jnp.where(v > v_th, v_th, 0.0)
     z = jnp.where(v > v_th, 1.0, 0.0)
     sums = tuple(x + _scalar(c, t, z) * z for x, c in zip(sums, columns))
-    return v, _with_row(potentials, v, t), sums
+    return (v, sums), [v]
 
   zero = jnp.zeros_like(a)
-  start = zero, _no_rows(zero, num_steps), (zero,) * len(columns)
-  return _loop(num_steps, body, start)[1:]
+  (_, sums), (potentials,) = _loop(
+      num_steps, at_once, step, (zero, (zero,) * len(columns)),
+      [_no_rows(zero, num_steps)], backwards=False)
+  return potentials, sums
 
 
-def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
+def _backward(current_fn, surrogate, num_steps, at_once, residuals, cotangents):
   """Returns the cotangents of what is not static, None for the noise.
 
   With u = v - v_th, s' the surrogate's derivative and z_bar the cotangent of
@@ -144,18 +158,19 @@ def _backward(current_fn, surrogate, num_steps, residuals, cotangents):
     return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
 
   loop = _merging_vmaps(
-      functools.partial(_backward_loop, current_fn, slope, num_steps))
+      functools.partial(_backward_loop, current_fn, slope, num_steps, at_once))
   steps_bar, fixed_bar, decay_bar, threshold_bar = loop(
       v, spikes_bar, tuple(sums_bar), steps, noise, _ranked(fixed, shape),
       decay, threshold, _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype).reshape(num_steps, -1)
-  weights_bar = spikes @ sums_bar.reshape(len(sums_bar), -1).T
+  weights_bar = precise.matmul(
+      spikes, sums_bar.reshape(len(sums_bar), -1).T)
   return (steps_bar, None, *gather(fixed_bar), decay_bar, threshold_bar,
           weights_bar)
 
 
-def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
-                   noise, fixed, a, v_th, columns):
+def _backward_loop(current_fn, slope, num_steps, at_once, v, z_bars, sums_bar,
+                   steps, noise, fixed, a, v_th, columns):
   """Returns the cotangents of steps, fixed, a and v_th; all have B.
 
   Written as if all were wanted: XLA drops from a loop what nobody uses, but for
@@ -168,9 +183,8 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
   leaves, tree = jax.tree.flatten(steps)
   in_place = leaves and leaves[0].shape == z_bars.shape
 
-  def body(j, carry):
-    v_bar, steps_bar, fixed_bar, a_bar, v_th_bar = carry
-    t = jnp.uint32(num_steps - 1) - j
+  def step(t, carry, steps_bar):
+    v_bar, fixed_bar, a_bar, v_th_bar = carry
     u = _row(v, t) - v_th
     z_bar = _row(steps_bar[0] if in_place else z_bars, t) - v_th * v_bar
     for x, c in zip(sums_bar, columns):
@@ -179,45 +193,65 @@ def _backward_loop(current_fn, slope, num_steps, v, z_bars, sums_bar, steps,
     # The reset of the step after this one.
     v_th_bar = v_th_bar - through_spike - jnp.where(u > 0, v_bar, 0.0)
     v_bar = through_spike + a * v_bar
+    rows_bar = []
     if constant:
-      current, total = pull_constant[0], fixed_bar + v_bar
-      fixed_bar = total
+      current, fixed_bar = pull_constant[0], fixed_bar + v_bar
     else:
       current, pull = jax.vjp(
           lambda steps, fixed: current_fn(steps, _rows(noise, t), fixed),
           _rows(steps, t), spread())
       now, more = pull((1.0 - a) * v_bar)
-      steps_bar = [_with_row(rows, row, t)
-                   for rows, row in zip(steps_bar, jax.tree.leaves(now))]
+      rows_bar = jax.tree.leaves(now)
       fixed_bar = jax.tree.map(jnp.add, fixed_bar, more)
     before = jnp.where(t > 0, _row(v, jnp.where(t > 0, t - 1, 0)), 0.0)
-    return v_bar, steps_bar, fixed_bar, a_bar + v_bar * (before - current), (
-        v_th_bar)
+    a_bar = a_bar + v_bar * (before - current)
+    return (v_bar, fixed_bar, a_bar, v_th_bar), rows_bar
 
   zero = jnp.zeros_like(a)
   # A row of z_bars gives way to the first cotangent that it leads to.
   empty = [z_bars if i == 0 and in_place else jnp.zeros_like(leaf)
            for i, leaf in enumerate(leaves)]
-  start = (zero, empty,
-           zero if constant else jax.tree.map(jnp.zeros_like, spread()), zero,
-           zero)
-  _, steps_bar, fixed_bar, a_bar, v_th_bar = _loop(num_steps, body, start)
+  start = (zero, zero if constant else jax.tree.map(jnp.zeros_like, spread()),
+           zero, zero)
+  (_, fixed_bar, a_bar, v_th_bar), steps_bar = _loop(
+      num_steps, at_once, step, start, empty, backwards=True)
   if constant:
     fixed_bar, = pull_constant[1]((1.0 - a) * fixed_bar)
   return jax.tree.unflatten(tree, steps_bar), fixed_bar, a_bar, v_th_bar
 
 
-def _loop(num_steps, body, start):
-  """Returns what `jax.lax.fori_loop` from 0 does, of t without a sign.
+def _loop(num_steps, at_once, step, carry, arrays, *, backwards):
+  """Returns what is carried, and the arrays with the rows that steps gave.
 
-  That counts twice and converts its count for every row, each a small program
-  of its own.
+  `jax.lax.fori_loop` counts twice and converts its count, which has a sign, for
+  every row, each a small program of its own.
+
+  Args:
+    num_steps: T.
+    at_once: time steps of a round.
+    step: (t, carry, arrays) -> (carry, row t of each array [B, T, ...]).
+    carry: before the first step.
+    arrays: lists what rows are written into, at the end of a round.
+    backwards: whether time runs backwards.
   """
-  one, end = jnp.uint32(1), jnp.uint32(num_steps)
-  return jax.lax.while_loop(
-      lambda carry: carry[0] < end,
-      lambda carry: (carry[0] + one, body(*carry)),
-      (jnp.uint32(0), start))[1]
+  def one_round(i, carry, arrays, size):
+    rows, last = [], jnp.uint32(num_steps - 1)
+    for k in range(size):
+      carry, now = step(last - k - i if backwards else i + k, carry, arrays)
+      rows.append(now)
+    first = last - (size - 1) - i if backwards else i
+    up = slice(None, None, -1 if backwards else 1)
+    return carry, [_with_rows(array, new[up], first)
+                   for array, new in zip(arrays, zip(*rows))]
+
+  rest = num_steps % at_once
+  end, size = jnp.uint32(num_steps - rest), jnp.uint32(at_once)
+  _, both = jax.lax.while_loop(
+      lambda counted: counted[0] < end,
+      lambda counted: (
+          counted[0] + size, one_round(counted[0], *counted[1], at_once)),
+      (jnp.uint32(0), (carry, arrays)))
+  return one_round(end, *both, rest) if rest else both
 
 
 def _ranked(fixed, shape):
@@ -254,9 +288,9 @@ def _row(array, t):
   return jax.lax.dynamic_index_in_dim(array, t, 1, keepdims=False)
 
 
-def _with_row(array, row, t):
-  """Returns [B, T, ...] with another row t."""
-  return jax.lax.dynamic_update_index_in_dim(array, row, t, 1)
+def _with_rows(array, rows, t):
+  """Returns [B, T, ...] with other rows from t on."""
+  return jax.lax.dynamic_update_slice_in_dim(array, jnp.stack(rows, 1), t, 1)
 
 
 def _merging_vmaps(fn):

@@ -28,6 +28,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from meta_analog import precise
 from meta_analog import quantize
 
 Surrogate = Callable[[jax.Array], jax.Array]
@@ -228,7 +229,7 @@ def activity(
     An `Activity`.
   """
   spikes = unroll(currents(source), neuron, surrogate=surrogate, reset=reset)
-  return Activity(spikes, jnp.tensordot(weights.T, spikes, axes=1))
+  return Activity(spikes, precise.tensordot(weights.T, spikes, axes=1))
 
 
 def leaky_integrate(currents: jax.Array, decay: jax.Array) -> jax.Array:

@@ -23,6 +23,7 @@ from meta_analog import crossbar as xbar
 from meta_analog import fresh_noise
 from meta_analog import gaussian
 from meta_analog import lif
+from meta_analog import precise
 from meta_analog import quantize
 
 EXACT_BITS = 32  # a converter as fine as float32 itself
@@ -240,7 +241,8 @@ def _affine(inputs, weights, last):
   matrix = weights[:-1] if last else weights
   # One axis of rows: XLA would transpose a contraction over two, backwards.
   num_rows = math.prod(inputs.shape[:-1])
-  rows = inputs.reshape(num_rows, inputs.shape[-1]) @ matrix
+  rows = precise.matmul(
+      inputs.reshape(num_rows, inputs.shape[-1]), matrix)
   return rows.reshape(inputs.shape[:-1] + rows.shape[-1:]), bias
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import in_turn
+from meta_analog import precise
 
 
 def delta_rule(
@@ -38,8 +39,9 @@ def delta_rule(
   """
   chex.assert_rank([features, error], 2)
   def body(delta_w, _):
-    residual = error - features @ delta_w
-    return delta_w + rate * features.T @ residual / len(features), None
+    residual = error - precise.matmul(features, delta_w)
+    slope = precise.matmul(rate * features.T, residual)
+    return delta_w + slope / len(features), None
 
   start = jnp.zeros((features.shape[1], error.shape[1]), features.dtype)
   return jax.lax.scan(body, start, None, length=num_steps)[0]
@@ -67,9 +69,9 @@ def ridge(
   """
   chex.assert_rank([features, error], 2)
   num_samples = features.shape[0]
-  gram = features @ features.T
+  gram = precise.matmul(features, features.T)
   gram = gram + num_samples * penalty * jnp.eye(num_samples)
-  return features.T @ _solve(gram, error)
+  return precise.matmul(features.T, _solve(gram, error))
 
 
 def _solve(gram, error):
@@ -125,13 +127,13 @@ def descend_levels(
       jnp.square(levels) if jnp.ndim(penalty) == 0 else 1.0), levels.shape)
   power = jnp.mean(jnp.square(features), axis=0)  # [F]
   take = lambda index: jnp.take_along_axis(levels, index[None], axis=0)[0]
-  residual = error - features @ take(start)
+  residual = error - precise.matmul(features, take(start))
 
   def body(carry, i):
     index, residual = carry
     f, options = features[:, i], levels[:, i]  # [N], [L, O]
     now = jnp.take_along_axis(options, index[i][None], axis=0)[0]  # [O]
-    slope = f @ residual / num_samples + power[i] * now
+    slope = precise.matmul(f, residual) / num_samples + power[i] * now
     objective = power[i] * jnp.square(options) - 2.0 * slope[None] * options
     best = jnp.argmin(objective + cost[:, i], axis=0)
     new = jnp.take_along_axis(options, best[None], axis=0)[0]

@@ -27,6 +27,7 @@ from meta_analog import crossbar as xbar
 from meta_analog import in_turn
 from meta_analog import lif
 from meta_analog import periphery as peri
+from meta_analog import precise
 from meta_analog import rules
 
 # Without a limit, without a tile's end.
@@ -170,7 +171,7 @@ def _all_at_once(key, network, views, inputs):
   currents = peri.product(
       keys[len(views) - 1], network.periphery, views[-1], activity, num_steps,
       spikes=network.spiking)
-  outputs = jnp.einsum('t,tno->no', network.readout, currents)
+  outputs = precise.einsum('t,tno->no', network.readout, currents)
   return Presentation(features, currents, outputs, tuple(rates))
 
 

@@ -33,6 +33,7 @@ from meta_analog import losses
 from meta_analog import networks
 from meta_analog import parameters
 from meta_analog import plasticity
+from meta_analog import precise
 from meta_analog import presentation
 from meta_analog import pretraining_files
 from meta_analog import settings
@@ -98,7 +99,7 @@ def make(
         jnp.concatenate([support.x, query.x]))
     head = plasticity.delta_rule(
         seen.features[:number], support.y, jnp.exp(log_rate))
-    outputs = seen.features[number:] @ head
+    outputs = precise.matmul(seen.features[number:], head)
     penalty = sum(
         losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
         for rate in seen.rate_Hz)

@@ -33,6 +33,7 @@ from meta_analog import base
 from meta_analog import controller
 from meta_analog import crossbar as xbar
 from meta_analog import gaussian
+from meta_analog import precise
 
 # (key, crossbar, inputs [B, I], time_s) -> outputs [B, O], in units of weight
 MeasureFn = Callable[
@@ -115,8 +116,8 @@ def products(device: base.Device) -> MeasureFn:
   def measure_fn(key, crossbar, inputs, time_s):
     mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
     variance = jnp.sum(jnp.square(sigma_uS), axis=(0, 1))
-    deviation = jnp.sqrt(jnp.square(inputs) @ variance)
-    currents = inputs @ controller.difference(mean_uS)
+    deviation = jnp.sqrt(precise.matmul(jnp.square(inputs), variance))
+    currents = precise.matmul(inputs, controller.difference(mean_uS))
     noise = gaussian.normal(key, currents.shape)
     return crossbar.gain_per_uS * (currents + deviation * noise)
 
@@ -153,11 +154,11 @@ def gradient_descent(
   def look(key, crossbar, time_s):
     key_inputs, key_noise = jax.random.split(key)
     inputs = gaussian.normal(key_inputs, (num_inputs, wanted_w.shape[0]))
-    wanted = inputs @ _wanted_now(model, crossbar, wanted_w, time_s,
-                                  reference_s)
+    wanted = precise.matmul(inputs, _wanted_now(
+        model, crossbar, wanted_w, time_s, reference_s))
     error = measure_fn(key_noise, crossbar, inputs, time_s) - wanted
     size = jnp.sqrt(jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(wanted)))
-    return inputs.T @ error / num_inputs, size
+    return precise.matmul(inputs.T, error) / num_inputs, size
 
   def body(carry, i):
     crossbar, mean = carry

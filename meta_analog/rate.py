@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import lif
+from meta_analog import precise
 
 
 def activity(
@@ -48,4 +49,4 @@ def activity(
   v = lif.leaky_integrate(lif.currents(source), neuron.decay)
   drive = slope * jnp.maximum(v - neuron.threshold, 0.0)
   z = convert_fn(drive / (1.0 + drive))
-  return lif.Activity(z, jnp.tensordot(weights.T, z, axes=1))
+  return lif.Activity(z, precise.tensordot(weights.T, z, axes=1))

@@ -23,6 +23,7 @@ from meta_analog import gaussian
 from meta_analog import learner
 from meta_analog import lif
 from meta_analog import periphery as peri
+from meta_analog import precise
 from meta_analog import presentation
 from meta_analog import rules
 
@@ -149,7 +150,7 @@ def advance(
       x = with_bias(after[-1].z)
     current = product(noise[-1], network.periphery, views[-1], x)
     if change is not None:
-      current += x @ change
+      current += precise.matmul(x, change)
     output = decay * output + (1.0 - decay) * current
     return (after, output), (output, current, [s.z for s in after])
 
@@ -183,11 +184,12 @@ def product(
   for k, (gain, offset) in enumerate(zip(*view.columns)):
     rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
     own, weights = x[:, rows], view.reading.weights[rows]
-    y = own @ weights
+    y = precise.matmul(own, weights)
     if periphery.ir_drop:
       y -= periphery.ir_drop * _lost(own, weights, view, periphery)
     if noise:
-      variance = jnp.square(own) @ view.reading.variance[rows]
+      variance = precise.matmul(
+          jnp.square(own), view.reading.variance[rows])
       y += fresh_noise.safe_sqrt(variance) * noise[k]
     reach = min(periphery.adc_range, float(len(weights)))
     total += peri.convert(
@@ -202,8 +204,9 @@ def _lost(x, weights, view, periphery):
   row = jnp.arange(num_rows)[:, None] / num_rows
   largest = view.weight_max * periphery.dac_range
   load = num_rows / peri.WIRE_TO_CELL * (
-      jnp.abs(x) @ jnp.abs(weights)) / largest
-  return peri.wire_loss(load) * (x @ (weights * (1.0 - (1.0 - row) ** 2)))
+      precise.matmul(jnp.abs(x), jnp.abs(weights))) / largest
+  far = weights * (1.0 - (1.0 - row) ** 2)
+  return peri.wire_loss(load) * precise.matmul(x, far)
 
 
 def with_bias(x: jax.Array) -> jax.Array:

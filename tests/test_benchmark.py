@@ -127,6 +127,11 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
                       tasks_of_memory=(8,))
   assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2),
                    (4, learner.make, 0, 0), (8, None, 0, 0)]
+  asked.clear()
+  alone = steps.compare(steps.whole(config), learner.make, 1e9, num_rounds=1,
+                        tasks_of_memory=())
+  assert asked == [(4, None, 2, 2), (4, learner.make, 2, 2)]
+  assert alone['ratio_same_chunks'] == alone['ratio']  # one measurement
   for name in ('ours_s', 'textbook_s', 'ratio', 'ratio_same_chunks',
                'compile_s'):
     assert out[name] > 0, name
@@ -216,19 +221,22 @@ def test_pulses_and_reads_are_given_per_second():
 def _result():
   step = {'tasks': 64, 'ours_s': 0.5, 'ratio': 2.0, 'peak_memory_bytes': 10,
           'peak_memory_bytes_by_tasks': {'64': 10}}
-  return {
+  out = {
       'config': 'pcm', 'quick': True, 'matmul_flops': 1e11,
       'machine': {'devices': 2, 'device_kinds': ['cpu'], 'cores': 2,
                   'cpu': 'Abacus', 'jax': jax.__version__},
-      'cases': benchmark.with_noise_cost({
-          'meta_step': step, 'meta_step_noisy': step | {'ours_s': 0.75},
-          'lif': {'ratio': 2.5, 'peers': {'norse': 'not installed'}}}),
+      'cases': {}, 'curves': {}}
+  for name, values in {
+      'meta_step': step, 'meta_step_noisy': step | {'ours_s': 0.75},
+      'lif': {'ratio': 2.5, 'peers': {'norse': 'not installed'}},
       'curves': {'width': {'values': [40, 80], 'seconds': [1.0, 4.0],
-                           'slope': 2.0, 'device': 'pcm'}}}
+                           'slope': 2.0, 'device': 'pcm'}}}.items():
+    benchmark.add(out, name, values)
+  return out
 
 
 def test_targets_are_met_or_not_and_not_measured_is_neither():
-  found = benchmark_table.targets(_result())
+  found = _result()['targets']
   assert {path: goal['met'] for path, goal in found.items()
           if path.startswith(('cases.meta_step.ratio', 'cases.lif',
                               'curves'))} == {
@@ -240,7 +248,6 @@ def test_targets_are_met_or_not_and_not_measured_is_neither():
 
 def test_the_table_names_the_machine_and_what_was_wanted():
   out = _result()
-  out['targets'] = benchmark_table.targets(out)
   console = rich.console.Console(width=160)
   with console.capture() as capture:
     console.print(benchmark_table.table(out))
@@ -248,6 +255,23 @@ def test_the_table_names_the_machine_and_what_was_wanted():
   for words in ('Abacus', 'at least 3', 'NOT met', 'not installed', '64 tasks',
                 'Not measured in a quick run: evaluation, sweep, start'):
     assert words in text, words
+
+
+def test_what_was_measured_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):
+  def stop():
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(benchmark.timing, 'matmul_rate', lambda num_rounds: 1e11)
+  monkeypatch.setattr(benchmark, 'step_cases', lambda *args: [
+      ('meta_step', 'a step', lambda: {'ours_s': 0.5, 'ratio': 4.0})])
+  monkeypatch.setattr(benchmark, 'other_cases', lambda *args: [
+      ('lif', 'neurons', stop), ('curves', 'growth', stop)])
+  with pytest.raises(KeyboardInterrupt):
+    benchmark.run(pcm_config.get_config(), str(tmp_path), False)
+  out = json.loads((tmp_path / 'benchmark.json').read_text())
+  assert out['cases'] == {'meta_step': {'ours_s': 0.5, 'ratio': 4.0}}
+  assert out['targets']['cases.meta_step.ratio']['met']
+  assert out['unmeasured'] == ['lif', 'curves']
 
 
 def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured():

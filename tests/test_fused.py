@@ -83,11 +83,13 @@ def source(kind, steps_and_noise, fixed):
 
 
 @functools.partial(
-    jax.jit, static_argnames=('kind', 'name', 'plain', 'batched'))
+    jax.jit, static_argnames=('kind', 'name', 'plain', 'batched', 'at_once'))
 def value_and_gradients(
-    args, cotangents, *, kind, name='fast_sigmoid', plain=False, batched=0):
+    args, cotangents, *, kind, name='fast_sigmoid', plain=False, batched=0,
+  at_once=0):
   """Returns spikes and the derivatives of a weighted sum of all outputs."""
-  activity_fn = lif.activity if plain else fused.activity
+  activity_fn = lif.activity if plain else functools.partial(
+      fused.activity, at_once=at_once)
 
   def one(args, cotangents):
     steps, fixed, decay, threshold, weights = args
@@ -161,6 +163,32 @@ def test_two_vmaps_change_nothing(kind, seed):
       np.linspace(1.3, 0.4, 6).reshape(2, 3), batch=(2, 3))
   assume_clear_of_threshold(kind, args, batched=2)
   assert_equals_plain(args, cotangents, kind=kind, batched=2)
+
+
+@kinds
+@pytest.mark.parametrize('at_once', [7, 50])  # of 20: six are left, or none
+@hypothesis.given(seed=seeds)
+@hypothesis.settings(max_examples=5)
+def test_several_steps_of_a_round_are_the_same_steps(kind, at_once, seed):
+  args, cotangents = arguments(kind, seed, np.array([0.5, 0.9]),
+                               np.array([0.5, 1.2]), batch=(2,))
+  assume_clear_of_threshold(kind, args, batched=1)
+  assert_equals_plain(
+      args, cotangents, kind=kind, batched=1, at_once=at_once)
+
+
+def test_a_round_is_as_long_as_suits_the_machine(monkeypatch):
+  args, cotangents = arguments('line', 11, 0.9, 0.7)
+
+  def rounds():
+    text = str(jax.make_jaxpr(lambda *args: value_and_gradients.__wrapped__(
+        *args, kind='line'))(args, cotangents))
+    return text.count('dynamic_update_slice')
+
+  one = rounds()
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setattr(fused, 'STEPS_AT_ONCE', 15)
+  assert rounds() == 2 * one  # of a round, and of the five steps after it
 
 
 @kinds

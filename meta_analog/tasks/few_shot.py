@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import precise
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -78,9 +79,10 @@ def baselines(episodes: base.Episode) -> dict[str, jax.Array]:
 
 
 def _baselines(support, query):
-  means = (support.y.T @ support.x) / jnp.sum(support.y, axis=0)[:, None]
-  distance = (jnp.sum(jnp.square(means), axis=1)[None]
-              - 2.0 * query.x @ means.T)  # but for what all classes share
+  sums = precise.matmul(support.y.T, support.x)
+  means = sums / jnp.sum(support.y, axis=0)[:, None]
+  distance = (jnp.sum(jnp.square(means), axis=1)[None]  # less what all share
+              - 2.0 * precise.matmul(query.x, means.T))
   hits = jnp.argmin(distance, axis=1) == jnp.argmax(query.y, axis=1)
   way = support.y.shape[1]
   return {'chance': jnp.float32(1.0 / way),

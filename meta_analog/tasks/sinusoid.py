@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import base
+from meta_analog import precise
 
 RANGES = {
     'support_size': (1, math.inf, True),
@@ -155,25 +156,29 @@ def best_linear_step(
 
   support, query = features(episodes.support.x), features(episodes.query.x)
   num_samples = support.shape[1]
-  gram = jnp.einsum('bni,bnj->bij', support, support) / num_samples
-  moment = jnp.einsum('bni,bnj->bi', support, episodes.support.y) / num_samples
+  gram = precise.einsum('bni,bnj->bij', support, support) / num_samples
+  moment = precise.einsum(
+      'bni,bnj->bi', support, episodes.support.y) / num_samples
   target = episodes.query.y[..., 0]  # [B, N]
 
   def solve(rows, target):
     rows = rows.reshape(target.size, -1)
-    return jnp.linalg.solve(rows.T @ rows, rows.T @ target.reshape(-1))
+    return jnp.linalg.solve(
+        precise.matmul(rows.T, rows), precise.matmul(rows.T, target.ravel()))
 
   def predict(w, matrix):
-    moved = w[None] + (moment - gram @ w) @ matrix.T  # [B, 2]
-    return jnp.einsum('bni,bi->bn', query, moved)
+    moved = w[None] + precise.matmul(
+        moment - precise.matmul(gram, w), matrix.T)  # [B, 2]
+    return precise.einsum('bni,bi->bn', query, moved)
 
   def fit_step(w):
-    rows = jnp.einsum('bni,bj->bnij', query, moment - gram @ w)
-    return solve(rows, target - query @ w).reshape(2, 2)
+    left = moment - precise.matmul(gram, w)
+    rows = precise.einsum('bni,bj->bnij', query, left)
+    return solve(rows, target - precise.matmul(query, w)).reshape(2, 2)
 
   def fit_start(matrix):
-    rest = jnp.einsum('bni,bi->bn', query, moment @ matrix.T)
-    rows = query - jnp.einsum('bni,ij,bjk->bnk', query, matrix, gram)
+    rest = precise.einsum('bni,bi->bn', query, precise.matmul(moment, matrix.T))
+    rows = query - precise.einsum('bni,ij,bjk->bnk', query, matrix, gram)
     return solve(rows, target - rest)
 
   w = jax.lax.fori_loop(0, 20, lambda _, w: fit_start(fit_step(w)),
