@@ -101,6 +101,7 @@ def step_cases(
   tasks = QUICK_TASKS if quick else TASKS
   num_rounds = QUICK_ROUNDS if quick else ROUNDS
   more = () if quick else MEMORY_TASKS
+  made = {}  # of each case its step, as a function
 
   def case(rule, noisy):
     chosen = steps.step_config(
@@ -109,12 +110,14 @@ def step_cases(
     settings.check(chosen)
 
     def measure():
-      out = steps.compare(
+      out, made[rule, noisy] = steps.compare(
           chosen, textbook.make, matmul_flops, num_rounds=num_rounds,
           tasks_of_memory=more, same_chunks=not quick)
       if noisy:
         out['fraction_random_numbers'] = steps.fraction_random_numbers(
             chosen, out['ours_s'], num_rounds)
+        out['noise_cost'] = steps.cost(
+            made[rule, False], made[rule, True], 3 * num_rounds)
       return out
 
     return measure
@@ -157,8 +160,6 @@ def other_cases(config: ml_collections.ConfigDict, quick: bool) -> list[Case]:
 def add(out: dict[str, Any], name: str, values: dict[str, Any]) -> None:
   """Adds a case, or the curves, to what benchmark.json holds.
 
-  The noisy step gets 'noise_cost', relative to the step, which comes before.
-
   Args:
     out: changed.
     name: of the case.
@@ -168,7 +169,4 @@ def add(out: dict[str, Any], name: str, values: dict[str, Any]) -> None:
     out['curves'] = values
   else:
     out['cases'][name] = values
-  if name == 'meta_step_noisy':
-    values['noise_cost'] = (
-        values['ours_s'] / out['cases']['meta_step']['ours_s'] - 1.0)
   out['targets'] = benchmark_table.targets(out)

@@ -112,7 +112,7 @@ def compare(
     config: ml_collections.ConfigDict, textbook_fn: LearnerFn,
     matmul_rate: float, *, num_rounds: int, tasks_of_memory: Sequence[int],
     same_chunks: bool = True
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Callable[[], Any]]:
   """Returns the numbers of a step beside those of its textbook form.
 
   The textbook form takes all tasks of a device as one array, as vmap lays them
@@ -131,7 +131,8 @@ def compare(
   Returns:
     'tasks'; 'ours_s', 'textbook_s', their 'ratio', 'ratio_same_chunks';
     'operations' and 'fraction_of_matmul_rate'; 'compile_s',
-    'peak_memory_bytes' and 'peak_memory_bytes_by_tasks'.
+    'peak_memory_bytes' and 'peak_memory_bytes_by_tasks'; and the step as a
+    function without arguments.
   """
   ours, program, compile_s = first_compile(lambda: make_step(config))
   textbooks = {'textbook': make_step(whole(config), textbook_fn)}
@@ -144,8 +145,9 @@ def compare(
   programs = timing.compile_all(
       [step.lowered for step in (*textbooks.values(), *others)])
   reference = programs[0]
+  step_fn = call(ours, program)
   taken = timing.interleaved(
-      {'ours': call(ours, program)} | {
+      {'ours': step_fn} | {
           name: call(step, made)
           for (name, step), made in zip(textbooks.items(), programs)},
       num_rounds)
@@ -171,7 +173,16 @@ def compare(
       'peak_memory_bytes': memory[c.tasks_per_step],
       'textbook_peak_memory_bytes': timing.peak_bytes(reference),
       'peak_memory_bytes_by_tasks': {
-          str(tasks): peak for tasks, peak in sorted(memory.items())}}
+          str(tasks): peak for tasks, peak in sorted(memory.items())}}, step_fn
+
+
+def cost(
+    without_fn: Callable[[], Any], with_fn: Callable[[], Any], num_rounds: int
+) -> float:
+  """Returns what something costs of a step without it, both in turns."""
+  taken = timing.interleaved(
+      {'without': without_fn, 'with': with_fn}, num_rounds)
+  return timing.ratio(taken['with'], taken['without']) - 1.0
 
 
 def draw_shapes(

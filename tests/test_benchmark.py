@@ -68,6 +68,12 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios():
   assert timing.ratio(reference, ours) == 4.0
 
 
+def test_a_cost_is_relative_and_the_median_of_rounds(monkeypatch):
+  monkeypatch.setattr(timing, 'interleaved', lambda fns, num_rounds: {
+      'without': np.array([1.0, 2.0, 4.0]), 'with': np.array([2.0, 3.0, 4.0])})
+  assert steps.cost(None, None, 3) == 0.5
+
+
 def test_the_rate_of_products_is_that_of_a_machine():
   assert 1e7 < timing.matmul_rate(1, size=128) < 1e16
 
@@ -123,13 +129,14 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
 
   monkeypatch.setattr(steps, 'make_step', make_step)
   monkeypatch.setattr(steps.jax, 'device_count', lambda: 1)
-  out = steps.compare(config, learner.make, 1e9, num_rounds=2,
-                      tasks_of_memory=(8,))
+  out, step_fn = steps.compare(config, learner.make, 1e9, num_rounds=2,
+                               tasks_of_memory=(8,))
+  assert step_fn()[1]['loss'] > 0
   assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2),
                    (4, learner.make, 0, 0), (8, None, 0, 0)]
   asked.clear()
-  alone = steps.compare(steps.whole(config), learner.make, 1e9, num_rounds=1,
-                        tasks_of_memory=())
+  alone, _ = steps.compare(steps.whole(config), learner.make, 1e9,
+                           num_rounds=1, tasks_of_memory=())
   assert asked == [(4, None, 2, 2), (4, learner.make, 2, 2)]
   assert alone['ratio_same_chunks'] == alone['ratio']  # one measurement
   for name in ('ours_s', 'textbook_s', 'ratio', 'ratio_same_chunks',
@@ -227,7 +234,8 @@ def _result():
                   'cpu': 'Abacus', 'jax': jax.__version__},
       'cases': {}, 'curves': {}}
   for name, values in {
-      'meta_step': step, 'meta_step_noisy': step | {'ours_s': 0.75},
+      'meta_step': step,
+      'meta_step_noisy': step | {'ours_s': 0.75, 'noise_cost': 0.5},
       'lif': {'ratio': 2.5, 'peers': {'norse': 'not installed'}},
       'curves': {'width': {'values': [40, 80], 'seconds': [1.0, 4.0],
                            'slope': 2.0, 'device': 'pcm'}}}.items():
