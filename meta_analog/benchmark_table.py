@@ -93,8 +93,12 @@ def table(out: dict[str, Any]) -> rich.table.Table:
         f'curves.{axis}.slope', curve['slope'])
   missing = [name for name in ('evaluation', 'sweep', 'start')
              if name not in out['cases']]
+  notes = []
   if missing:
-    made.caption = f'Not measured in a quick run: {", ".join(missing)}.'
+    notes.append(f'Not measured in a quick run: {", ".join(missing)}.')
+  if machine['platform'] != 'cpu':
+    notes.append('Wanted is what was asked of two CPU cores.')
+  made.caption = ' '.join(notes) or None
   return made
 
 

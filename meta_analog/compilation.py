@@ -39,10 +39,15 @@ SCHEME = 'checked://'
 # back: a training step of 1-40-40-1 took 1.10 times longer with it, and 1.05
 # times with read noise. Loops that read the same arrays become one pass over
 # them: 1.17 and 1.20 times longer without (one core of an AMD EPYC, jaxlib
-# 0.10.2). A version of XLA that does not know an extra option ignores it; to do
-# without, name others: XLA_FLAGS=--xla_backend_extra_options=none.
+# 0.10.2). jaxlib 0.12 compiles small loops whole, up to more than these bytes,
+# and then a pass over many arrays one number at a time: on two cores the step
+# with read noise took 1.09 times longer so (without noise 0.94), and one of
+# 1-320-320-1, of two tiles a layer, 1.96 times; to 0.10.2 it makes no
+# difference. A version of XLA that does not know an extra option ignores it; to
+# do without, name others: XLA_FLAGS=--xla_backend_extra_options=none.
 EXTRA_OPTIONS = ('--xla_backend_extra_options=xla_cpu_disable_tiled_emitter,'
-                 'xla_cpu_use_multi_output_fusion=true')
+                 'xla_cpu_use_multi_output_fusion=true,'
+                 'xla_cpu_small_while_loop_byte_threshold=1024')
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 

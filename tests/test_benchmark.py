@@ -231,7 +231,7 @@ def _result():
   out = {
       'config': 'pcm', 'quick': True, 'matmul_flops': 1e11,
       'machine': {'devices': 2, 'device_kinds': ['cpu'], 'cores': 2,
-                  'cpu': 'Abacus', 'jax': jax.__version__},
+                  'cpu': 'Abacus', 'jax': jax.__version__, 'platform': 'cpu'},
       'cases': {}, 'curves': {}}
   for name, values in {
       'meta_step': step,
@@ -263,6 +263,12 @@ def test_the_table_names_the_machine_and_what_was_wanted():
   for words in ('Abacus', 'at least 3', 'NOT met', 'not installed', '64 tasks',
                 'Not measured in a quick run: evaluation, sweep, start'):
     assert words in text, words
+  assert 'two CPU cores' not in text
+  out['machine'] |= {'device_kinds': ['NVIDIA H100'], 'platform': 'gpu'}
+  with console.capture() as capture:
+    console.print(benchmark_table.table(out))
+  for words in ('2 x NVIDIA H100', 'asked of two CPU cores'):
+    assert words in capture.get(), words
 
 
 def test_what_was_measured_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):
