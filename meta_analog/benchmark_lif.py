@@ -109,12 +109,14 @@ def measure(size: Size, *, num_rounds: int) -> dict[str, Any]:
   share = share_of(size)
   ours, scan = counter(size, fused.activity), counter(size, lif.activity)
   chunk = chunk_of(size)
-  fns = {'ours': make(size, ours, chunk), 'scan': make(size, scan, share),
-         'scan_in_chunks': make(size, scan, chunk)}
+  fns = {'ours': make(size, ours, chunk), 'scan': make(size, scan, share)}
+  if chunk != share:
+    fns['scan_in_chunks'] = make(size, scan, chunk)
   os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # PyTorch's threads spin
   there = [name for name in PEERS if util.find_spec(name) is not None]
   fns |= {name: PEERS[name](size) for name in there}
   taken = timing.interleaved(fns, num_rounds)
+  taken.setdefault('scan_in_chunks', taken['scan'])
   ratio = lambda name: timing.ratio(taken[name], taken['ours'])
   out = {f'{name}_s': float(taken[name].min())
          for name in ('ours', 'scan', 'scan_in_chunks')}

@@ -136,8 +136,8 @@ def compare(
   """
   ours, program, compile_s = first_compile(lambda: make_step(config))
   textbooks = {'textbook': make_step(whole(config), textbook_fn)}
-  at_once = lambda c: (training.chips_per_chunk(c), assembly.tasks_at_once(c))
-  if same_chunks and at_once(config) != at_once(whole(config)):
+  chunk = lambda c: (training.chips_per_chunk(c), assembly.tasks_at_once(c))
+  if same_chunks and chunk(config) != chunk(whole(config)):
     textbooks['same_chunks'] = make_step(config, textbook_fn)
   others = [make_step(step_config(
       config, noisy=True, training__tasks_per_step=tasks))
@@ -160,7 +160,7 @@ def compare(
   memory = {c.tasks_per_step: timing.peak_bytes(program)} | {
       tasks: timing.peak_bytes(program)
       for tasks, program in zip(tasks_of_memory, programs)}
-  return {
+  out = {
       'tasks': c.tasks_per_step, 'rule': config.adapt.rule, 'ours_s': ours_s,
       'textbook_s': float(taken['textbook'].min()),
       'ratio': timing.ratio(taken['textbook'], taken['ours']),
@@ -173,7 +173,8 @@ def compare(
       'peak_memory_bytes': memory[c.tasks_per_step],
       'textbook_peak_memory_bytes': timing.peak_bytes(reference),
       'peak_memory_bytes_by_tasks': {
-          str(tasks): peak for tasks, peak in sorted(memory.items())}}, step_fn
+          str(tasks): peak for tasks, peak in sorted(memory.items())}}
+  return out, step_fn
 
 
 def cost(

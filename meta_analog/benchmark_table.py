@@ -97,7 +97,8 @@ def table(out: dict[str, Any]) -> rich.table.Table:
   if missing:
     notes.append(f'Not measured in a quick run: {", ".join(missing)}.')
   if machine['platform'] != 'cpu':
-    notes.append('Wanted is what was asked of two CPU cores.')
+    notes.append('Wanted is what was asked of two CPU cores. snnTorch and '
+                 'Norse run on the CPU.')
   made.caption = ' '.join(notes) or None
   return made
 

@@ -27,19 +27,18 @@ last for one task at a time:
 Elsewhere than on a CPU every pass is a program to be started, so there ten time
 steps make a round, which XLA joins into two or three passes: on one H100 a
 training step of 256 tasks took 12.9 ms with one, 3.3 ms with 10, 3.4 ms with 20
-and 3.3 ms, for twice the compilation, with 50. A kernel by hand is not worth it
-there: of 3.4 ms the loops now take 1.3 ms, of which their arrays, read and
-written once at the 2.3 TB/s that a copy reached, would take 0.6 ms, so it could
-save a fifth. (Of factors rounded to TF32, see `precise`; a profile of a step.)
+and 3.3 ms, for twice the compilation, with 50 (products rounded to TF32, see
+`precise`). A kernel by hand was left: with 20 the loops take 1.3 ms of 3.4, at
+least 0.6 of them for their arrays at the 2.3 TB/s of a copy, and in 0.8 ms none
+of 397 passes runs. So it could save 0.7 ms and a part of those 0.8.
 
-Tried on the same core and not kept: the products of the spikes that are there
-alone, by a kernel in C (forwards 0.10 instead of 0.08 ms at one spike in ten;
-0.05 instead of 0.09 ms for the gradient of the weights); blocks of time that
-fit the cache, all layers of one before the next, under `jax.lax.scan` (2 times
-slower, for it copies what it keeps); gradients written over the potentials (1.1
-times slower in a training step); one task at a time: sums of spikes and
-cotangents taken a step late, in the pass of the next step, and arrays that are
-not cleared first (nothing), four steps to a round (1.02 times slower).
+Tried on that core and not kept: the products of the spikes that are there
+alone, in C (forwards 0.10 instead of 0.08 ms at one spike in ten; 0.05 instead
+of 0.09 ms for the gradient of the weights); blocks of time that fit the cache,
+all layers of one before the next (2 times slower: a scan copies what it keeps);
+gradients written over the potentials (1.1 times slower); one task at a time:
+sums of spikes and cotangents taken a step late, arrays that are not cleared
+(nothing), four steps to a round (1.02 times slower).
 
 The backward pass keeps only the membrane potentials. No shape is flattened:
 XLA would index each broadcast of a flat row by a division (6 ms instead of 0.9
@@ -51,6 +50,7 @@ Axes: B batch of all vmaps, T time step, K sum; `...` any.
 from collections.abc import Callable
 import functools
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,13 +62,20 @@ from meta_analog import precise
 STEPS_AT_ONCE = 10  # elsewhere than on a CPU
 
 
+class Rounds(NamedTuple):
+  """How a time loop runs, static."""
+
+  num_steps: int  # T
+  size: int  # time steps of a round, at most T
+
+
 def activity(
     source: lif.Source,
     neuron: lif.Neuron,
     weights: jax.Array,
     *,
     surrogate: lif.Surrogate = lif.fast_sigmoid,
-    at_once: int = 0,
+    steps_at_once: int = 0,
 ) -> lif.Activity:
   """Returns the spikes of a layer at rest that is driven by a source.
 
@@ -80,44 +87,44 @@ def activity(
     neuron: parameters, scalars or arrays broadcastable to [...].
     weights: [T, K], of each time step in each sum.
     surrogate: see `lif.step`.
-    at_once: time steps of a round of the loop, at most T; of 0 what suits the
-      machine. The numbers are the same.
+    steps_at_once: in a round of the loop; more than T are T, 0 is what suits
+      the machine. The numbers are the same but for rounding.
 
   Returns:
     A `lif.Activity`.
   """
-  if not at_once:
-    at_once = 1 if jax.default_backend() == 'cpu' else STEPS_AT_ONCE
+  if not steps_at_once:
+    steps_at_once = 1 if jax.default_backend() == 'cpu' else STEPS_AT_ONCE
   shape = jax.eval_shape(
       source.current_fn, *jax.tree.map(
           lambda x: x[0], (source.steps, source.noise)), source.fixed).shape
   spikes, sums = _activity(
-      source.current_fn, surrogate, source.num_steps,
-      min(at_once, source.num_steps), source.steps,
-      source.noise, source.fixed, jnp.broadcast_to(neuron.decay, shape),
+      source.current_fn, surrogate, Rounds(
+          source.num_steps, min(steps_at_once, source.num_steps)),
+      source.steps, source.noise, source.fixed,
+      jnp.broadcast_to(neuron.decay, shape),
       jnp.broadcast_to(neuron.threshold, shape), weights)
   return lif.Activity(spikes, sums)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _activity(
     current_fn: Callable[[Any, Any, Any], jax.Array],
-    surrogate: lif.Surrogate, num_steps: int, at_once: int, steps: Any,
-    noise: Any, fixed: Any, decay: jax.Array, threshold: jax.Array,
-    weights: jax.Array
+    surrogate: lif.Surrogate, rounds: Rounds, steps: Any, noise: Any,
+    fixed: Any, decay: jax.Array, threshold: jax.Array, weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """Returns spikes [T, ...] and sums [K, ...]."""
-  return _forward(current_fn, surrogate, num_steps, at_once, steps, noise,
-                  fixed, decay, threshold, weights)[0]
+  return _forward(current_fn, surrogate, rounds, steps, noise, fixed, decay,
+                  threshold, weights)[0]
 
 
-def _forward(current_fn, surrogate, num_steps, at_once, steps, noise, fixed,
-             decay, threshold, weights):
+def _forward(current_fn, surrogate, rounds, steps, noise, fixed, decay,
+             threshold, weights):
   """Returns spikes and sums, and what the backward pass needs."""
   del surrogate
   shape = decay.shape
   loop = merged_vmaps.merged(
-      functools.partial(_forward_loop, current_fn, num_steps, at_once))
+      functools.partial(_forward_loop, current_fn, rounds))
   v, sums = loop(steps, noise, _ranked(fixed, shape), decay, threshold,
                  _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype)
@@ -125,8 +132,7 @@ def _forward(current_fn, surrogate, num_steps, at_once, steps, noise, fixed,
       v, steps, noise, fixed, decay, threshold, weights)
 
 
-def _forward_loop(current_fn, num_steps, at_once, steps, noise, fixed, a, v_th,
-                  columns):
+def _forward_loop(current_fn, rounds, steps, noise, fixed, a, v_th, columns):
   """Returns potentials [B, T, ...] and sums [B, ...]; all arguments have B."""
   constant = not jax.tree.leaves((steps, noise))
   if constant:
@@ -144,12 +150,13 @@ def _forward_loop(current_fn, num_steps, at_once, steps, noise, fixed, a, v_th,
 
   zero = jnp.zeros_like(a)
   (_, sums), (potentials,) = _loop(
-      num_steps, at_once, step, (zero, (zero,) * len(columns)),
-      [_no_rows(zero, num_steps)], backwards=False)
+      rounds, step, (zero, (zero,) * len(columns)),
+      [jnp.zeros((len(zero), rounds.num_steps) + zero.shape[1:], zero.dtype)],
+      backwards=False)
   return potentials, sums
 
 
-def _backward(current_fn, surrogate, num_steps, at_once, residuals, cotangents):
+def _backward(current_fn, surrogate, rounds, residuals, cotangents):
   """Returns the cotangents of what is not static, None for the noise.
 
   With u = v - v_th, s' the surrogate's derivative and z_bar the cotangent of
@@ -166,19 +173,20 @@ def _backward(current_fn, surrogate, num_steps, at_once, residuals, cotangents):
     return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
 
   loop = merged_vmaps.merged(
-      functools.partial(_backward_loop, current_fn, slope, num_steps, at_once))
+      functools.partial(_backward_loop, current_fn, slope, rounds))
   steps_bar, fixed_bar, decay_bar, threshold_bar = loop(
       v, spikes_bar, tuple(sums_bar), steps, noise, _ranked(fixed, shape),
       decay, threshold, _columns(weights))
-  spikes = (v > threshold[None]).astype(v.dtype).reshape(num_steps, -1)
+  spikes = (v > threshold[None]).astype(v.dtype).reshape(
+      rounds.num_steps, -1)
   weights_bar = precise.matmul(
       spikes, sums_bar.reshape(len(sums_bar), -1).T)
   return (steps_bar, None, *gather(fixed_bar), decay_bar, threshold_bar,
           weights_bar)
 
 
-def _backward_loop(current_fn, slope, num_steps, at_once, v, z_bars, sums_bar,
-                   steps, noise, fixed, a, v_th, columns):
+def _backward_loop(current_fn, slope, rounds, v, z_bars, sums_bar, steps,
+                   noise, fixed, a, v_th, columns):
   """Returns the cotangents of steps, fixed, a and v_th; all have B.
 
   Written as if all were wanted: XLA drops from a loop what nobody uses, but for
@@ -222,28 +230,27 @@ def _backward_loop(current_fn, slope, num_steps, at_once, v, z_bars, sums_bar,
   start = (zero, zero if constant else jax.tree.map(jnp.zeros_like, spread()),
            zero, zero)
   (_, fixed_bar, a_bar, v_th_bar), steps_bar = _loop(
-      num_steps, at_once, step, start, empty, backwards=True)
+      rounds, step, start, empty, backwards=True)
   if constant:
     fixed_bar, = pull_constant[1]((1.0 - a) * fixed_bar)
   return jax.tree.unflatten(tree, steps_bar), fixed_bar, a_bar, v_th_bar
 
 
-def _loop(num_steps, at_once, step, carry, arrays, *, backwards):
+def _loop(rounds, step, carry, arrays, *, backwards):
   """Returns what is carried, and the arrays with the rows that steps gave.
 
   `jax.lax.fori_loop` counts twice and converts its count, which has a sign, for
   every row, each a small program of its own.
 
   Args:
-    num_steps: T.
-    at_once: time steps of a round.
+    rounds: how it runs.
     step: (t, carry, arrays) -> (carry, row t of each array [B, T, ...]).
     carry: before the first step.
     arrays: lists what rows are written into, at the end of a round.
     backwards: whether time runs backwards.
   """
   def one_round(i, carry, arrays, size):
-    rows, last = [], jnp.uint32(num_steps - 1)
+    rows, last = [], jnp.uint32(rounds.num_steps - 1)
     for k in range(size):
       carry, now = step(last - k - i if backwards else i + k, carry, arrays)
       rows.append(now)
@@ -252,12 +259,12 @@ def _loop(num_steps, at_once, step, carry, arrays, *, backwards):
     return carry, [_with_rows(array, new[up], first)
                    for array, new in zip(arrays, zip(*rows))]
 
-  rest = num_steps % at_once
-  end, size = jnp.uint32(num_steps - rest), jnp.uint32(at_once)
+  rest = rounds.num_steps % rounds.size
+  end, size = jnp.uint32(rounds.num_steps - rest), jnp.uint32(rounds.size)
   _, both = jax.lax.while_loop(
       lambda counted: counted[0] < end,
       lambda counted: (
-          counted[0] + size, one_round(counted[0], *counted[1], at_once)),
+          counted[0] + size, one_round(counted[0], *counted[1], rounds.size)),
       (jnp.uint32(0), (carry, arrays)))
   return one_round(end, *both, rest) if rest else both
 
@@ -275,11 +282,6 @@ def _spread(fixed, shape):
 def _columns(weights):
   """Returns the K columns of weights [T, K]."""
   return tuple(weights[:, k] for k in range(weights.shape[1]))
-
-
-def _no_rows(row, num_steps):
-  """Returns zeros [B, T, ...] for rows [B, ...]."""
-  return jnp.zeros((row.shape[0], num_steps) + row.shape[1:], row.dtype)
 
 
 def _scalar(column, t, like):

@@ -139,7 +139,9 @@ def advance(
       inputs, network.num_channels))
   step_fn = functools.partial(
       lif.step, neuron=network.neuron,
-      **getattr(network.activity_fn, 'keywords', {}))
+      **{name: value for name, value in getattr(
+          network.activity_fn, 'keywords', {}).items()
+         if name in ('surrogate', 'reset')})
   decay, start = network.readout_decay, network.readout_start
 
   def body(carry, noise):

@@ -74,6 +74,32 @@ def test_a_cost_is_relative_and_the_median_of_rounds(monkeypatch):
   assert steps.cost(None, None, 3) == 0.5
 
 
+def test_the_noisy_step_says_what_its_noise_costs(monkeypatch):
+  made = []
+
+  def compare(config, *args, **kwargs):
+    made.append(config.crossbar.fresh_read_share > 0)
+    return {'ours_s': 1.0}, made[-1]
+
+  monkeypatch.setattr(steps, 'compare', compare)
+  monkeypatch.setattr(steps, 'fraction_random_numbers', lambda *args: 0.1)
+  monkeypatch.setattr(steps, 'cost', lambda *fns_and_rounds: fns_and_rounds)
+  out = {name: measure() for name, _, measure in benchmark.step_cases(
+      pcm_config.get_config(), 1e9, True)}
+  assert made == [False, True]
+  assert out['meta_step_noisy']['noise_cost'][:2] == (False, True)
+  assert 'noise_cost' not in out['meta_step']
+
+
+@pytest.mark.parametrize('backend, chunk, expected', [
+    ('cpu', 0, 4), ('gpu', 0, 8), ('gpu', 2, 2)])
+def test_as_many_samples_come_together_as_suits_the_machine(
+    backend, chunk, expected, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  monkeypatch.setattr(jax, 'device_count', lambda: 1)
+  assert lif_case.chunk_of(lif_case.Size(6, 8, 3, chunk)) == expected
+
+
 def test_the_rate_of_products_is_that_of_a_machine():
   assert 1e7 < timing.matmul_rate(1, size=128) < 1e16
 

@@ -39,11 +39,14 @@ REAL = peri.Periphery(
 ARCTAN = functools.partial(
     fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
 HARD = functools.partial(lif.activity, reset='hard')
+ROUNDS = functools.partial(fused.activity, steps_at_once=8)  # as on a GPU
 DEEP = {'sizes': small.SIZES}  # spikes that drive spikes
 # device, rule, encoding, then what differs from SETTINGS.
 CASES = [
     ('pcm', 'delta', 'nearest', DEEP),
     ('pcm', 'delta', 'nearest', DEEP | {'periphery': REAL}),
+    ('pcm', 'delta', 'nearest', DEEP | {
+        'periphery': REAL, 'activity_fn': ROUNDS}),
     ('pcm', 'ridge', 'descent', {'periphery': REAL}),
     ('pcm', 'delta', 'nearest', DEEP | {
         'layers': 'all', 'first_order': True, 'periphery': EIGHT_BITS}),
