@@ -205,9 +205,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.load_profile('child')
 import test_textbook as t
-case, = (case for case in t.CASES if case[3].get('periphery') == t.REAL
-         and case[3].get('sizes') == t.small.SIZES)
-t.test_loss_and_meta_gradient_are_those_of_the_textbook(case)
+step_by_step, in_rounds = (
+    case for case in t.CASES if case[3].get('periphery') == t.REAL
+    and case[3].get('sizes') == t.small.SIZES)
+for case in (step_by_step, in_rounds):
+  t.test_loss_and_meta_gradient_are_those_of_the_textbook(case)
 """
   clean = {name: value for name, value in os.environ.items()
            if name != 'XLA_FLAGS'}
