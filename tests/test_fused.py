@@ -165,7 +165,8 @@ def test_two_vmaps_change_nothing(kind, seed):
   assert_equals_plain(args, cotangents, kind=kind, batched=2)
 
 
-@kinds
+@pytest.mark.parametrize(
+    'kind', ['converted', 'constant', 'noisy', 'noise_and_steps', 'two'])
 @pytest.mark.parametrize('at_once', [5, 7, 50])  # of 20: none, six, all left
 @hypothesis.given(seed=seeds)
 @hypothesis.settings(max_examples=5)
