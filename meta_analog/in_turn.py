@@ -169,9 +169,11 @@ def _sum_with_gradient(fn):
 
 def _sum_in_turn(fn, pieces):
   """Returns the sum of fn of each piece, one after the other."""
-  fn = jax.jit(fn, inline=True)  # Traced once for its shapes and for its use.
-  shapes = jax.eval_shape(fn, jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), pieces))
+  # Traced once for its shapes and for its use: where a chip is on one of many
+  # devices, a bare shape of its pieces would be another type.
+  fn = jax.jit(fn, inline=True)
+  shapes = jax.eval_shape(
+      lambda pieces: fn(jax.tree.map(lambda x: x[0], pieces)), pieces)
   start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
   def add(total, piece):
