@@ -19,6 +19,8 @@ compilation.tune()
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
+# Of the tests' own products: a GPU rounds their factors (see `precise`).
+jax.config.update('jax_default_matmul_precision', 'highest')
 
 hypothesis.settings.register_profile(
     'default', deadline=None, derandomize=True, max_examples=15,
