@@ -17,7 +17,6 @@ from meta_analog import benchmark_start as start
 from meta_analog import benchmark_steps as steps
 from meta_analog import benchmark_sweep as sweep
 from meta_analog import benchmark_table
-from meta_analog import benchmark_timing as timing
 from meta_analog import environment
 from meta_analog import files
 from meta_analog import settings
@@ -62,10 +61,8 @@ def run(
       f'Measuring {config.name} on {jax.device_count()} x '
       f'{out["machine"]["device_kind"]}, into {folder}: '
       f'{SHORT if quick else LONG}. Leave the machine alone meanwhile.')
-  out['matmul_flops'] = timing.matmul_rate(5 if quick else 20)
   began = time.perf_counter()
-  todo = [*step_cases(config, out['matmul_flops'], quick),
-          *other_cases(config, quick)]
+  todo = [*step_cases(config, quick), *other_cases(config, quick)]
   for i, (name, words, measure) in enumerate(todo):
     console.print(f'{i + 1} of {len(todo)}, at '
                   f'{time.perf_counter() - began:.0f} s: {words}')
@@ -95,7 +92,7 @@ def cpu() -> str:
 
 
 def step_cases(
-    config: ml_collections.ConfigDict, matmul_flops: float, quick: bool
+    config: ml_collections.ConfigDict, quick: bool
 ) -> list[Case]:
   """Returns the cases of one training step against its textbook form."""
   tasks = QUICK_TASKS if quick else TASKS
@@ -111,8 +108,8 @@ def step_cases(
 
     def measure():
       out, made[rule, noisy] = steps.compare(
-          chosen, textbook.make, matmul_flops, num_rounds=num_rounds,
-          tasks_of_memory=more, same_chunks=not quick)
+          chosen, textbook.make, num_rounds=num_rounds, tasks_of_memory=more,
+          quick=quick)
       if noisy:
         out['fraction_random_numbers'] = steps.fraction_random_numbers(
             chosen, out['ours_s'], num_rounds)

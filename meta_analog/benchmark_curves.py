@@ -1,6 +1,7 @@
 """How the cost of a training step grows along each axis of its size."""
 
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 import ml_collections
@@ -12,41 +13,41 @@ from meta_analog import benchmark_timing as timing
 # What all axes share but for the one that varies.
 SHARED = {
     'adapt__rule': 'delta', 'adapt__num_steps': 1,
-    'training__tasks_per_step': 64, 'training__tasks_per_chip': 4,
+    'training__tasks_per_step': 64, 'training__tasks_per_chip': 1,
     'training__tasks_at_once': 0,
-    'network__num_time_steps': 50}
+    'network__num_time_steps': 50, 'network__hidden_sizes': (40, 40)}
 AXES = {
     'tasks': (64, 128, 256, 512),
     'time_steps': (50, 100, 200, 400),
     'width': (40, 80, 160, 320),
     'inner_steps': (1, 2, 4, 8),
-    'chips': (32, 64, 128, 256)}
+    'chips': (64, 128, 256, 512)}
 # A quick run measures the network alone, which is sooner compiled.
 QUICK_CHANGES = {'device': 'ideal', 'training__num_steps': 20}
 QUICK_AXES = {
     'tasks': (64, 256), 'time_steps': (50, 200), 'width': (40, 160),
-    'inner_steps': (1, 4), 'chips': (32, 128)}
+    'inner_steps': (1, 4), 'chips': (64, 256)}
 
 
 def fields(axis: str, value: int) -> dict[str, Any]:
   """Returns what differs from the config at a value of an axis.
 
   Args:
-    axis: of AXES. 'chips' have one task each, where the chips of 'tasks' have
-      four; 'width' is that of every hidden layer, for 16 tasks.
+    axis: of AXES. There are 64 'chips' of one task, or as many as the axis
+      says; more 'tasks' are more on each; 'width' is that of every hidden
+      layer.
     value: along it.
 
   Returns:
     Fields for `benchmark_steps.step_config`.
   """
   return SHARED | {
-      'tasks': {'training__tasks_per_step': value},
+      'tasks': {'training__tasks_per_step': value,
+                'training__tasks_per_chip': value // 64},
       'time_steps': {'network__num_time_steps': value},
-      'width': {'network__hidden_sizes': (value, value),
-                'training__tasks_per_step': 16},
+      'width': {'network__hidden_sizes': (value, value)},
       'inner_steps': {'adapt__num_steps': value},
-      'chips': {'training__tasks_per_step': value,
-                'training__tasks_per_chip': 1}}[axis]
+      'chips': {'training__tasks_per_step': value}}[axis]
 
 
 def measure(
@@ -72,11 +73,11 @@ def measure(
       chosen = fields(axis, value) | changes
       names[axis, value] = repr(sorted(chosen.items()))
       points[names[axis, value]] = chosen
-  made = [steps.make_step(steps.step_config(config, noisy=False, **chosen))
-          for chosen in points.values()]
-  programs = timing.compile_all([step.lowered for step in made])
+  made = timing.compile_all(
+      functools.partial(steps.make_step, steps.step_config(
+          config, noisy=False, **chosen)) for chosen in points.values())
   taken = timing.interleaved(
-      dict(zip(points, map(steps.call, made, programs))), num_rounds)
+      {name: steps.call(*one) for name, one in zip(points, made)}, num_rounds)
   out = {}
   for axis, values in axes.items():
     fewest = [float(np.min(taken[names[axis, value]])) for value in values]

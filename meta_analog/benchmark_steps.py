@@ -6,11 +6,11 @@ import functools
 import itertools
 import time
 from typing import Any
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from meta_analog import assembly
 from meta_analog import base
@@ -21,13 +21,6 @@ from meta_analog import sharding
 from meta_analog import training
 
 LearnerFn = Callable[..., base.Learner]
-
-
-class Step(NamedTuple):
-  """One training step, not yet compiled."""
-
-  lowered: Any
-  arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def step_config(
@@ -65,7 +58,7 @@ def sizes(config: ml_collections.ConfigDict) -> tuple[int, ...]:
 
 def make_step(
     config: ml_collections.ConfigDict, learner_fn: LearnerFn = learner.make
-) -> Step:
+) -> timing.Step:
   """Returns the second step of a training, traced.
 
   Args:
@@ -73,24 +66,26 @@ def make_step(
     learner_fn: see `assembly.build`.
 
   Returns:
-    A `Step`.
+    A `benchmark_timing.Step`.
   """
   trainer = training.make(config, assembly.build(config, learner_fn))
   key_init, key = jax.random.split(jax.random.key(config.seed))
   state = jax.jit(trainer.init)(key_init)
   state = state._replace(step=state.step + 1)  # At the first there is no noise.
   update = trainer.update  # a functools.partial of what jax compiles
-  return Step(update.func.lower(state, key, **update.keywords),
-              ((state, key), update.keywords))
+  return timing.Step(update.func.lower(state, key, **update.keywords),
+                     ((state, key), update.keywords))
 
 
-def call(step: Step, compiled: Any) -> Callable[[], Any]:
+def call(step: timing.Step, compiled: Any) -> Callable[[], Any]:
   """Returns the step as a function without arguments."""
   args, kwargs = step.arguments
   return functools.partial(compiled, *args, **kwargs)
 
 
-def first_compile(step_fn: Callable[[], Step]) -> tuple[Step, Any, float]:
+def first_compile(
+    step_fn: Callable[[], timing.Step]
+) -> tuple[timing.Step, Any, float]:
   """Returns a step, its program, and the seconds to trace and compile it."""
   with timing.no_cache():
     began = time.perf_counter()
@@ -109,9 +104,9 @@ def whole(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 
 def compare(
-    config: ml_collections.ConfigDict, textbook_fn: LearnerFn,
-    matmul_rate: float, *, num_rounds: int, tasks_of_memory: Sequence[int],
-    same_chunks: bool = True
+    config: ml_collections.ConfigDict, textbook_fn: LearnerFn, *,
+    num_rounds: int, tasks_of_memory: Sequence[int], quick: bool = False,
+    matmul_size: int = timing.MATMUL_SIZE
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
   """Returns the numbers of a step beside those of its textbook form.
 
@@ -123,57 +118,58 @@ def compare(
   Args:
     config: of the training.
     textbook_fn: makes the textbook learner, see `assembly.build`.
-    matmul_rate: of this machine, operations a second.
     num_rounds: in which they take turns.
     tasks_of_memory: meta-batches whose memory is asked for as well.
-    same_chunks: whether the textbook form is measured in our chunks too.
+    quick: whether to do without 'compile_s', for which it is compiled alone,
+      and 'ratio_same_chunks'.
+    matmul_size: of the matrices whose products it is a fraction of.
 
   Returns:
     'tasks'; 'ours_s', 'textbook_s', their 'ratio', 'ratio_same_chunks';
-    'operations' and 'fraction_of_matmul_rate'; 'compile_s',
+    'operations', 'matmul_flops' and 'fraction_of_matmul_rate'; 'compile_s',
     'peak_memory_bytes' and 'peak_memory_bytes_by_tasks'; and the step as a
     function without arguments.
   """
-  ours, program, compile_s = first_compile(lambda: make_step(config))
-  textbooks = {'textbook': make_step(whole(config), textbook_fn)}
+  textbook = whole(config)
+  step_fns = {'ours': functools.partial(make_step, config),
+              'textbook': functools.partial(make_step, textbook, textbook_fn)}
   chunk = lambda c: (training.chips_per_chunk(c), assembly.tasks_at_once(c))
-  if same_chunks and chunk(config) != chunk(whole(config)):
-    textbooks['same_chunks'] = make_step(config, textbook_fn)
-  others = [make_step(step_config(
+  if not quick and chunk(config) != chunk(textbook):
+    step_fns['same_chunks'] = functools.partial(make_step, config, textbook_fn)
+  names = list(step_fns)  # of what takes turns
+  step_fns |= {tasks: functools.partial(make_step, step_config(
       config, noisy=True, training__tasks_per_step=tasks))
-            for tasks in tasks_of_memory]
-  programs = timing.compile_all(
-      [step.lowered for step in (*textbooks.values(), *others)])
-  reference = programs[0]
-  step_fn = call(ours, program)
+               for tasks in tasks_of_memory}
+  made = {}
+  if not quick:
+    *made['ours'], compile_s = first_compile(step_fns.pop('ours'))
+  made |= zip(step_fns, timing.compile_all(step_fns.values()))
+  step_fn, products = call(*made['ours']), timing.products(matmul_size)
   taken = timing.interleaved(
-      {'ours': step_fn} | {
-          name: call(step, made)
-          for (name, step), made in zip(textbooks.items(), programs)},
-      num_rounds)
-  programs = programs[len(textbooks):]
-  ours_s = float(taken['ours'].min())
+      {'ours': step_fn, **products.fns} | {
+          name: call(*made[name]) for name in names[1:]}, num_rounds)
+  rate = products.rate(taken)
   c = config.training
   work = timing.operations(
       c.tasks_per_step, config.task.support_size + config.task.query_size,
       config.network.num_time_steps, sizes(config))
-  memory = {c.tasks_per_step: timing.peak_bytes(program)} | {
-      tasks: timing.peak_bytes(program)
-      for tasks, program in zip(tasks_of_memory, programs)}
+  memory = {tasks: timing.peak_bytes(made[name][1]) for tasks, name in [
+      (c.tasks_per_step, 'ours'), *((n, n) for n in tasks_of_memory)]}
   out = {
-      'tasks': c.tasks_per_step, 'rule': config.adapt.rule, 'ours_s': ours_s,
+      'tasks': c.tasks_per_step, 'rule': config.adapt.rule,
+      'ours_s': float(taken['ours'].min()),
       'textbook_s': float(taken['textbook'].min()),
       'ratio': timing.ratio(taken['textbook'], taken['ours']),
-      **({'ratio_same_chunks': timing.ratio(
-          taken.get('same_chunks', taken['textbook']),
-          taken['ours'])} if same_chunks else {}),
       'operations': work,
-      'fraction_of_matmul_rate': work / ours_s / matmul_rate,
-      'compile_s': compile_s,
+      'matmul_flops': float(rate.max()),
+      'fraction_of_matmul_rate': float(np.median(work / taken['ours'] / rate)),
       'peak_memory_bytes': memory[c.tasks_per_step],
-      'textbook_peak_memory_bytes': timing.peak_bytes(reference),
+      'textbook_peak_memory_bytes': timing.peak_bytes(made['textbook'][1]),
       'peak_memory_bytes_by_tasks': {
           str(tasks): peak for tasks, peak in sorted(memory.items())}}
+  if not quick:
+    out |= {'compile_s': compile_s, 'ratio_same_chunks': timing.ratio(
+        taken.get('same_chunks', taken['textbook']), taken['ours'])}
   return out, step_fn
 
 

@@ -72,7 +72,6 @@ def table(out: dict[str, Any]) -> rich.table.Table:
       f'{machine["cpu"]}, jax {machine["jax"]}'))
   for name in ('case', 'quantity', 'measured', 'wanted', ''):
     made.add_column(name, justify='right' if name == 'measured' else 'left')
-  made.add_row('machine', 'matmul_flops', _number(out['matmul_flops']))
   goals = out['targets']
 
   def row(case, name, path, value):

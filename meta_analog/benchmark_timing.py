@@ -2,10 +2,11 @@
 
 Machines are noisy, so what is compared takes turns within one process and the
 ratio is the median over the rounds; the seconds given are the fewest. The
-machine's own rate is that of a product of two matrices, measured beside it.
+machine's own rate is that of products of two matrices, which take turns too.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent import futures
@@ -13,6 +14,7 @@ import contextlib
 import functools
 import time
 from typing import Any
+from typing import NamedTuple
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -26,6 +28,13 @@ from meta_analog import sharding
 
 MATMUL_SIZE = 1024
 CHAIN = 4  # products in one call, so that calling costs nothing
+
+
+class Step(NamedTuple):
+  """One training step, not yet compiled."""
+
+  lowered: Any
+  arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def seconds(fn: Callable[[], Any]) -> float:
@@ -85,11 +94,24 @@ def operations(
   return 6.0 * num_tasks * num_samples * num_steps * per_step
 
 
-def matmul_rate(num_rounds: int, size: int = MATMUL_SIZE) -> float:
-  """Returns the rate of float32 products of two matrices, operations a second.
+class Products(NamedTuple):
+  """Products of two matrices, by two ways to use the cores of a CPU."""
 
-  Not of rounded factors (see `precise`), on all devices; the best round of two
-  ways to use the cores of a CPU: a product in each device, or one at a time.
+  fns: dict[str, Callable[[], Any]]  # one at a time, or one in each device
+  operations: dict[str, float]  # of a call of each
+
+  def rate(self, taken_s: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the higher rate of each round, operations a second."""
+    return np.max([operations / taken_s[name]
+                   for name, operations in self.operations.items()], axis=0)
+
+
+def products(size: int = MATMUL_SIZE) -> Products:
+  """Returns float32 products by which the rate of a machine is measured.
+
+  They round no factor (see `precise`), and take turns with what is given as a
+  share of their rate: the same step was 0.21 to 0.30 of a rate measured once,
+  as a machine's other tenants came and went.
   """
   matrix = jnp.full((size, size), 1.0 / size, jnp.float32)
   body = lambda x, y: jax.lax.fori_loop(
@@ -100,17 +122,23 @@ def matmul_rate(num_rounds: int, size: int = MATMUL_SIZE) -> float:
       out_specs=PartitionSpec(sharding.SHARD), check_vma=False)
   count = jax.device_count()
   many = jnp.tile(matrix, (count, 1))
-  taken = interleaved({
-      'one': functools.partial(jax.jit(body), matrix, matrix),
-      'all': functools.partial(jax.jit(everywhere), many, matrix)}, num_rounds)
   one = CHAIN * 2.0 * size ** 3
-  return max(one / taken['one'].min(), count * one / taken['all'].min())
+  return Products(
+      {'product': functools.partial(jax.jit(body), matrix, matrix),
+       'products': functools.partial(jax.jit(everywhere), many, matrix)},
+      {'product': one, 'products': count * one})
 
 
-def compile_all(lowered: Sequence[Any]) -> list[Any]:
-  """Returns the compiled programs, several compiled at a time."""
+def compile_all(
+    step_fns: Iterable[Callable[[], Step]]
+) -> list[tuple[Step, Any]]:
+  """Returns the traced steps and their programs, several made at a time."""
   with futures.ThreadPoolExecutor(environment.num_cores()) as pool:
-    return list(pool.map(lambda program: program.compile(), lowered))
+    made = []
+    for step_fn in step_fns:  # One is traced while those before are compiled.
+      step = step_fn()
+      made.append((step, pool.submit(step.lowered.compile)))
+    return [(step, program.result()) for step, program in made]
 
 
 def peak_bytes(compiled: Any) -> int | None:

@@ -85,7 +85,7 @@ def test_the_noisy_step_says_what_its_noise_costs(monkeypatch):
   monkeypatch.setattr(steps, 'fraction_random_numbers', lambda *args: 0.1)
   monkeypatch.setattr(steps, 'cost', lambda *fns_and_rounds: fns_and_rounds)
   out = {name: measure() for name, _, measure in benchmark.step_cases(
-      pcm_config.get_config(), 1e9, True)}
+      pcm_config.get_config(), True)}
   assert made == [False, True]
   assert out['meta_step_noisy']['noise_cost'][:2] == (False, True)
   assert 'noise_cost' not in out['meta_step']
@@ -101,7 +101,15 @@ def test_as_many_samples_come_together_as_suits_the_machine(
 
 
 def test_the_rate_of_products_is_that_of_a_machine():
-  assert 1e7 < timing.matmul_rate(1, size=128) < 1e16
+  products = timing.products(128)
+  taken = timing.interleaved(products.fns, 2)
+  assert products.rate(taken).shape == (2,)
+  assert np.all((1e7 < products.rate(taken)) & (products.rate(taken) < 1e16))
+  # By 4 products of 2 * 128^3 operations, on each device or on one.
+  count, ones = jax.device_count(), {name: np.ones(1) for name in products.fns}
+  assert products.operations == {
+      'product': 4 * 2 * 128**3, 'products': count * 4 * 2 * 128**3}
+  assert products.rate(ones) == count * 4 * 2 * 128**3
 
 
 def test_without_read_noise_is_without_any():
@@ -155,22 +163,31 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
 
   monkeypatch.setattr(steps, 'make_step', make_step)
   monkeypatch.setattr(steps.jax, 'device_count', lambda: 1)
-  out, step_fn = steps.compare(config, learner.make, 1e9, num_rounds=2,
-                               tasks_of_memory=(8,))
+  monkeypatch.setattr(
+      timing, 'products', lambda size: timing.Products(
+          {'product': lambda: time.sleep(1e-3)}, {'product': 1e6}))
+  out, step_fn = steps.compare(
+      config, learner.make, num_rounds=1, tasks_of_memory=(8,))
   assert step_fn()[1]['loss'] > 0
   assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2),
                    (4, learner.make, 0, 0), (8, None, 0, 0)]
   asked.clear()
-  alone, _ = steps.compare(steps.whole(config), learner.make, 1e9,
-                           num_rounds=1, tasks_of_memory=())
+  alone, _ = steps.compare(
+      steps.whole(config), learner.make, num_rounds=1, tasks_of_memory=())
   assert asked == [(4, None, 2, 2), (4, learner.make, 2, 2)]
   assert alone['ratio_same_chunks'] == alone['ratio']  # one measurement
+  asked.clear()
+  quick, _ = steps.compare(
+      config, learner.make, num_rounds=1, tasks_of_memory=(), quick=True)
+  assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2)]
+  assert set(out) - set(quick) == {'compile_s', 'ratio_same_chunks'}
   for name in ('ours_s', 'textbook_s', 'ratio', 'ratio_same_chunks',
                'compile_s'):
     assert out[name] > 0, name
   assert out['operations'] == 6 * 4 * 40 * 6 * (4 + 16 + 4)
+  assert 0 < out['matmul_flops'] < 1e9
   assert out['fraction_of_matmul_rate'] == pytest.approx(
-      out['operations'] / out['ours_s'] / 1e9)
+      out['operations'] / out['ours_s'] / out['matmul_flops'])
   assert out['peak_memory_bytes_by_tasks'] == {
       '4': out['peak_memory_bytes'], '8': out['peak_memory_bytes']}
   json.dumps(out)
@@ -185,8 +202,10 @@ def test_a_curve_has_its_values_seconds_and_slope(config, step, monkeypatch):
 
   monkeypatch.setattr(steps, 'make_step', make_step)
   out = curves.measure(
-      config, {'tasks': (64, 128), 'inner_steps': (1, 2)}, num_rounds=1)
-  assert asked == [(64, 1), (128, 1), (64, 2)]  # what axes share once
+      config, {'tasks': (64, 128), 'inner_steps': (1, 2), 'width': (40, 80)},
+      num_rounds=1)
+  # What axes share is made once; the last is the other width.
+  assert asked == [(64, 1), (128, 1), (64, 2), (64, 1)]
   assert out['inner_steps']['values'] == [1, 2]
   assert min(out['inner_steps']['seconds']) > 0
   assert np.isfinite(out['inner_steps']['slope'])
@@ -255,7 +274,7 @@ def _result():
   step = {'tasks': 64, 'ours_s': 0.5, 'ratio': 2.0, 'peak_memory_bytes': 10,
           'peak_memory_bytes_by_tasks': {'64': 10}}
   out = {
-      'config': 'pcm', 'quick': True, 'matmul_flops': 1e11,
+      'config': 'pcm', 'quick': True,
       'machine': {'devices': 2, 'device_kinds': ['cpu'], 'cores': 2,
                   'cpu': 'Abacus', 'jax': jax.__version__, 'platform': 'cpu'},
       'cases': {}, 'curves': {}}
@@ -301,7 +320,6 @@ def test_what_was_measured_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):
   def stop():
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(benchmark.timing, 'matmul_rate', lambda num_rounds: 1e11)
   monkeypatch.setattr(benchmark, 'step_cases', lambda *args: [
       ('meta_step', 'a step', lambda: {'ours_s': 0.5, 'ratio': 4.0})])
   monkeypatch.setattr(benchmark, 'other_cases', lambda *args: [
