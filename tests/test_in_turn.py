@@ -13,6 +13,7 @@ from meta_analog import fused
 from meta_analog import in_turn
 from meta_analog import presentation
 from meta_analog import rules
+from meta_analog import sharding
 from tests import small_networks
 
 LAYERS, IMAGE = ((3, 3, 2), (4, 3, 1)), (6, 5, 2)
@@ -238,3 +239,23 @@ def test_one_item_is_no_batch():
   loss, info = in_turn.mean(
       fn, jnp.float32(2.0), jnp.ones((1, 3)), at_once=1)
   assert loss == 6.0 and info['x'].shape == (3,) and shapes == [(3,)]
+
+
+@pytest.mark.parametrize('at_once', [1, 2])
+def test_a_task_on_one_of_many_devices_is_traced_once(at_once):
+  traced = []
+
+  def score(shared, x):
+    traced.append(x.shape)
+    return jnp.sum(shared * x), {}
+
+  def gradient(shared, i, key, scale):
+    del key, scale
+    items = i + jnp.ones((4, 3))  # of a device, as its index is
+    return jax.grad(lambda shared: in_turn.mean(
+        score, shared, items, at_once=at_once)[0])(shared)
+
+  found = sharding.over_devices(
+      gradient, 2, jnp.float32(2.0), jax.random.key(0), jnp.float32(1.0))
+  np.testing.assert_allclose(found, [3.0, 6.0])
+  assert traced == [(3,)]
