@@ -43,7 +43,8 @@ def run(
   Args:
     config: of the training that is measured; see `settings.check`.
     workdir: folder to write into; made where it is not there.
-    quick: fewer tasks, points and rounds; no `start`, `evaluation`, `sweep`.
+    quick: fewer tasks, points and rounds; no `meta_step_ridge`, `start`,
+      `evaluation`, `sweep`, and of a step no `compile_s`, `ratio_same_chunks`.
 
   Returns:
     What benchmark.json holds.
@@ -114,7 +115,8 @@ def step_cases(
         out['fraction_random_numbers'] = steps.fraction_random_numbers(
             chosen, out['ours_s'], num_rounds)
         out['noise_cost'] = steps.cost(
-            made[rule, False], made[rule, True], 3 * num_rounds)
+            made[rule, False], made[rule, True],
+            (2 if quick else 3) * num_rounds)
       return out
 
     return measure

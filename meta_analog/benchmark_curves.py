@@ -13,7 +13,7 @@ from meta_analog import benchmark_timing as timing
 # What all axes share but for the one that varies.
 SHARED = {
     'adapt__rule': 'delta', 'adapt__num_steps': 1,
-    'training__tasks_per_step': 64, 'training__tasks_per_chip': 1,
+    'training__tasks_per_step': 64, 'training__tasks_per_chip': 4,
     'training__tasks_at_once': 0,
     'network__num_time_steps': 50, 'network__hidden_sizes': (40, 40)}
 AXES = {
@@ -21,33 +21,32 @@ AXES = {
     'time_steps': (50, 100, 200, 400),
     'width': (40, 80, 160, 320),
     'inner_steps': (1, 2, 4, 8),
-    'chips': (64, 128, 256, 512)}
+    'chips': (32, 64, 128, 256)}
 # A quick run measures the network alone, which is sooner compiled.
 QUICK_CHANGES = {'device': 'ideal', 'training__num_steps': 20}
 QUICK_AXES = {
     'tasks': (64, 256), 'time_steps': (50, 200), 'width': (40, 160),
-    'inner_steps': (1, 4), 'chips': (64, 256)}
+    'inner_steps': (1, 4), 'chips': (32, 128)}
 
 
 def fields(axis: str, value: int) -> dict[str, Any]:
   """Returns what differs from the config at a value of an axis.
 
   Args:
-    axis: of AXES. There are 64 'chips' of one task, or as many as the axis
-      says; more 'tasks' are more on each; 'width' is that of every hidden
-      layer.
+    axis: of AXES. 'chips' have one task each, where the chips of all others
+      have four; 'width' is that of both hidden layers.
     value: along it.
 
   Returns:
     Fields for `benchmark_steps.step_config`.
   """
   return SHARED | {
-      'tasks': {'training__tasks_per_step': value,
-                'training__tasks_per_chip': value // 64},
+      'tasks': {'training__tasks_per_step': value},
       'time_steps': {'network__num_time_steps': value},
       'width': {'network__hidden_sizes': (value, value)},
       'inner_steps': {'adapt__num_steps': value},
-      'chips': {'training__tasks_per_step': value}}[axis]
+      'chips': {'training__tasks_per_step': value,
+                'training__tasks_per_chip': 1}}[axis]
 
 
 def measure(

@@ -105,8 +105,7 @@ def whole(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 def compare(
     config: ml_collections.ConfigDict, textbook_fn: LearnerFn, *,
-    num_rounds: int, tasks_of_memory: Sequence[int], quick: bool = False,
-    matmul_size: int = timing.MATMUL_SIZE
+    num_rounds: int, tasks_of_memory: Sequence[int], quick: bool = False
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
   """Returns the numbers of a step beside those of its textbook form.
 
@@ -122,32 +121,20 @@ def compare(
     tasks_of_memory: meta-batches whose memory is asked for as well.
     quick: whether to do without 'compile_s', for which it is compiled alone,
       and 'ratio_same_chunks'.
-    matmul_size: of the matrices whose products it is a fraction of.
 
   Returns:
-    'tasks'; 'ours_s', 'textbook_s', their 'ratio', 'ratio_same_chunks';
-    'operations', 'matmul_flops' and 'fraction_of_matmul_rate'; 'compile_s',
+    'tasks'; 'ours_s' and 'textbook_s', the fewest; 'ratio' and
+    'ratio_same_chunks', medians over the rounds; 'operations', 'matmul_flops',
+    the highest, and 'fraction_of_matmul_rate', the median; 'compile_s',
     'peak_memory_bytes' and 'peak_memory_bytes_by_tasks'; and the step as a
     function without arguments.
   """
-  textbook = whole(config)
-  step_fns = {'ours': functools.partial(make_step, config),
-              'textbook': functools.partial(make_step, textbook, textbook_fn)}
-  chunk = lambda c: (training.chips_per_chunk(c), assembly.tasks_at_once(c))
-  if not quick and chunk(config) != chunk(textbook):
-    step_fns['same_chunks'] = functools.partial(make_step, config, textbook_fn)
-  names = list(step_fns)  # of what takes turns
-  step_fns |= {tasks: functools.partial(make_step, step_config(
-      config, noisy=True, training__tasks_per_step=tasks))
-               for tasks in tasks_of_memory}
-  made = {}
-  if not quick:
-    *made['ours'], compile_s = first_compile(step_fns.pop('ours'))
-  made |= zip(step_fns, timing.compile_all(step_fns.values()))
-  step_fn, products = call(*made['ours']), timing.products(matmul_size)
+  made, compile_s = _compiled(config, textbook_fn, tasks_of_memory, quick)
+  step_fn, products = call(*made['ours']), timing.products()
   taken = timing.interleaved(
       {'ours': step_fn, **products.fns} | {
-          name: call(*made[name]) for name in names[1:]}, num_rounds)
+          name: call(*made[name]) for name in ('textbook', 'same_chunks')
+          if name in made}, num_rounds)
   rate = products.rate(taken)
   c = config.training
   work = timing.operations(
@@ -171,6 +158,24 @@ def compare(
     out |= {'compile_s': compile_s, 'ratio_same_chunks': timing.ratio(
         taken.get('same_chunks', taken['textbook']), taken['ours'])}
   return out, step_fn
+
+
+def _compiled(config, textbook_fn, tasks_of_memory, quick):
+  """Returns the steps and programs of `compare` by name, and 'compile_s'."""
+  textbook, compile_s = whole(config), None
+  step_fns = {'ours': functools.partial(make_step, config),
+              'textbook': functools.partial(make_step, textbook, textbook_fn)}
+  chunk = lambda c: (training.chips_per_chunk(c), assembly.tasks_at_once(c))
+  if not quick and chunk(config) != chunk(textbook):
+    step_fns['same_chunks'] = functools.partial(make_step, config, textbook_fn)
+  step_fns |= {tasks: functools.partial(make_step, step_config(
+      config, noisy=True, training__tasks_per_step=tasks))
+               for tasks in tasks_of_memory}
+  made = {}
+  if not quick:
+    *made['ours'], compile_s = first_compile(step_fns.pop('ours'))
+  made |= zip(step_fns, timing.compile_all(step_fns.values()))
+  return made, compile_s
 
 
 def cost(

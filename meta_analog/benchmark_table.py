@@ -90,8 +90,9 @@ def table(out: dict[str, Any]) -> rich.table.Table:
     span = f'{curve["values"][0]} to {curve["values"][-1]}'
     row(f'cost over {axis}', f'slope, {span}, {curve["device"]}',
         f'curves.{axis}.slope', curve['slope'])
-  missing = [name for name in ('evaluation', 'sweep', 'start')
-             if name not in out['cases']]
+  missing = [
+      name for name in ('meta_step_ridge', 'evaluation', 'sweep', 'start')
+      if name not in out['cases']]
   notes = []
   if missing:
     notes.append(f'Not measured in a quick run: {", ".join(missing)}.')

@@ -169,8 +169,8 @@ def _sum_with_gradient(fn):
 
 def _sum_in_turn(fn, pieces):
   """Returns the sum of fn of each piece, one after the other."""
-  # Traced once for its shapes and for its use: where a chip is on one of many
-  # devices, a bare shape of its pieces would be another type.
+  # Traced once for its shapes and for its use: in a program that is spread over
+  # devices, be there one, a bare shape of its pieces would be another type.
   fn = jax.jit(fn, inline=True)
   shapes = jax.eval_shape(
       lambda pieces: fn(jax.tree.map(lambda x: x[0], pieces)), pieces)

@@ -1,4 +1,4 @@
-"""Settings of every test: strict shapes, no reused key, hypothesis profiles."""
+"""Settings of every test: strict shapes and keys, precision, hypothesis."""
 
 from importlib import metadata
 import os

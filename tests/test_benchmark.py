@@ -26,6 +26,7 @@ from meta_analog import fused
 from meta_analog import learner
 from meta_analog import lif
 from meta_analog import settings
+from meta_analog import sharding
 from meta_analog.devices import pcm
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -100,16 +101,30 @@ def test_as_many_samples_come_together_as_suits_the_machine(
   assert lif_case.chunk_of(lif_case.Size(6, 8, 3, chunk)) == expected
 
 
-def test_the_rate_of_products_is_that_of_a_machine():
+def test_the_rate_of_products_is_that_of_a_machine(monkeypatch):
   products = timing.products(128)
-  taken = timing.interleaved(products.fns, 2)
-  assert products.rate(taken).shape == (2,)
-  assert np.all((1e7 < products.rate(taken)) & (products.rate(taken) < 1e16))
-  # By 4 products of 2 * 128^3 operations, on each device or on one.
-  count, ones = jax.device_count(), {name: np.ones(1) for name in products.fns}
-  assert products.operations == {
-      'product': 4 * 2 * 128**3, 'products': count * 4 * 2 * 128**3}
-  assert products.rate(ones) == count * 4 * 2 * 128**3
+  rate = products.rate(timing.interleaved(products.fns, 2))
+  assert rate.shape == (2,) and np.all((1e7 < rate) & (rate < 1e16))
+  # 4 products of 2 * 128^3 operations, on one device or on each.
+  one, count = 4 * 2 * 128**3, jax.device_count()
+  assert products.operations == {'product': one, 'products': count * one}
+  mesh = sharding.mesh()
+  monkeypatch.setattr(sharding, 'mesh', lambda: mesh)
+  monkeypatch.setattr(timing.jax, 'device_count', lambda: 3)
+  assert timing.products(128).operations['products'] == 3 * one
+
+
+def test_of_two_ways_to_multiply_the_faster_counts_in_every_round():
+  products = timing.Products({}, {'a': 6.0, 'b': 12.0})
+  rate = products.rate({'a': np.array([1.0, 6.0]), 'b': np.array([4.0, 3.0])})
+  np.testing.assert_array_equal(rate, [6.0, 4.0])
+
+
+def test_programs_are_given_with_their_steps_in_order():
+  step_fns = [lambda n=n: timing.Step(
+      jax.jit(lambda: jnp.float32(n)).lower(), ((), {})) for n in range(4)]
+  made = timing.compile_all(step_fns)
+  assert [steps.call(*one)() for one in made] == [0, 1, 2, 3]
 
 
 def test_without_read_noise_is_without_any():
@@ -163,11 +178,14 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
 
   monkeypatch.setattr(steps, 'make_step', make_step)
   monkeypatch.setattr(steps.jax, 'device_count', lambda: 1)
-  monkeypatch.setattr(
-      timing, 'products', lambda size: timing.Products(
-          {'product': lambda: time.sleep(1e-3)}, {'product': 1e6}))
+  taken = {'ours': [1.0, 2.0, 4.0], 'textbook': [6.0, 6.0, 6.0],
+           'same_chunks': [2.0, 2.0, 2.0], 'product': [1.0, 4.0, 2.0]}
+  monkeypatch.setattr(timing, 'products', lambda: timing.Products(
+      {'product': None}, {'product': 1e6}))
+  monkeypatch.setattr(timing, 'interleaved', lambda fns, num_rounds: {
+      name: np.array(taken[name]) for name in fns})
   out, step_fn = steps.compare(
-      config, learner.make, num_rounds=1, tasks_of_memory=(8,))
+      config, learner.make, num_rounds=3, tasks_of_memory=(8,))
   assert step_fn()[1]['loss'] > 0
   assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2),
                    (4, learner.make, 0, 0), (8, None, 0, 0)]
@@ -181,13 +199,14 @@ def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
       config, learner.make, num_rounds=1, tasks_of_memory=(), quick=True)
   assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2)]
   assert set(out) - set(quick) == {'compile_s', 'ratio_same_chunks'}
-  for name in ('ours_s', 'textbook_s', 'ratio', 'ratio_same_chunks',
-               'compile_s'):
-    assert out[name] > 0, name
+  assert out['compile_s'] > 0
+  assert (out['ours_s'], out['textbook_s'], out['ratio'],
+          out['ratio_same_chunks']) == (1.0, 6.0, 3.0, 1.0)
   assert out['operations'] == 6 * 4 * 40 * 6 * (4 + 16 + 4)
-  assert 0 < out['matmul_flops'] < 1e9
+  # Of each round against its own rate: 1, 2 and 1/2 of operations / 1e6.
+  assert out['matmul_flops'] == 1e6
   assert out['fraction_of_matmul_rate'] == pytest.approx(
-      out['operations'] / out['ours_s'] / out['matmul_flops'])
+      out['operations'] / 1e6)
   assert out['peak_memory_bytes_by_tasks'] == {
       '4': out['peak_memory_bytes'], '8': out['peak_memory_bytes']}
   json.dumps(out)
@@ -197,15 +216,21 @@ def test_a_curve_has_its_values_seconds_and_slope(config, step, monkeypatch):
   asked = []
 
   def make_step(config):
-    asked.append((config.training.tasks_per_step, config.adapt.num_steps))
+    c = config.training
+    asked.append((c.tasks_per_step, c.tasks_per_chip, config.adapt.num_steps,
+                  config.network.num_time_steps, config.network.hidden_sizes))
     return step
 
   monkeypatch.setattr(steps, 'make_step', make_step)
-  out = curves.measure(
-      config, {'tasks': (64, 128), 'inner_steps': (1, 2), 'width': (40, 80)},
-      num_rounds=1)
-  # What axes share is made once; the last is the other width.
-  assert asked == [(64, 1), (128, 1), (64, 2), (64, 1)]
+  out = curves.measure(config, {
+      'tasks': (64, 128), 'inner_steps': (1, 2), 'width': (40, 80),
+      'time_steps': (50, 100), 'chips': (64, 128)}, num_rounds=1)
+  # What axes share is made once.
+  assert asked == [
+      (64, 4, 1, 50, (40, 40)), (128, 4, 1, 50, (40, 40)),
+      (64, 4, 2, 50, (40, 40)), (64, 4, 1, 50, (80, 80)),
+      (64, 4, 1, 100, (40, 40)), (64, 1, 1, 50, (40, 40)),
+      (128, 1, 1, 50, (40, 40))]
   assert out['inner_steps']['values'] == [1, 2]
   assert min(out['inner_steps']['seconds']) > 0
   assert np.isfinite(out['inner_steps']['slope'])
@@ -306,14 +331,14 @@ def test_the_table_names_the_machine_and_what_was_wanted():
     console.print(benchmark_table.table(out))
   text = capture.get()
   for words in ('Abacus', 'at least 3', 'NOT met', 'not installed', '64 tasks',
-                'Not measured in a quick run: evaluation, sweep, start'):
+                'a quick run: meta_step_ridge, evaluation, sweep, start'):
     assert words in text, words
   assert 'two CPU cores' not in text
   out['machine'] |= {'device_kinds': ['NVIDIA H100'], 'platform': 'gpu'}
   with console.capture() as capture:
     console.print(benchmark_table.table(out))
   for words in ('2 x NVIDIA H100', 'asked of two CPU cores'):
-    assert words in capture.get(), words
+    assert words in ' '.join(capture.get().split()), words
 
 
 def test_what_was_measured_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):

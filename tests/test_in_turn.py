@@ -242,7 +242,7 @@ def test_one_item_is_no_batch():
 
 
 @pytest.mark.parametrize('at_once', [1, 2])
-def test_a_task_on_one_of_many_devices_is_traced_once(at_once):
+def test_a_task_of_a_program_spread_over_devices_is_traced_once(at_once):
   traced = []
 
   def score(shared, x):
@@ -251,7 +251,7 @@ def test_a_task_on_one_of_many_devices_is_traced_once(at_once):
 
   def gradient(shared, i, key, scale):
     del key, scale
-    items = i + jnp.ones((4, 3))  # of a device, as its index is
+    items = i + jnp.ones((4, 3))  # each device its own, as its index is
     return jax.grad(lambda shared: in_turn.mean(
         score, shared, items, at_once=at_once)[0])(shared)
 
