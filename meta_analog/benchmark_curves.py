@@ -72,7 +72,7 @@ def measure(
       chosen = fields(axis, value) | changes
       names[axis, value] = repr(sorted(chosen.items()))
       points[names[axis, value]] = chosen
-  made = timing.compile_all(
+  made = steps.compile_all(
       functools.partial(steps.make_step, steps.step_config(
           config, noisy=False, **chosen)) for chosen in points.values())
   taken = timing.interleaved(

@@ -1,11 +1,14 @@
 """The meta-training step against its textbook form, and what it costs."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
+from concurrent import futures
 import functools
 import itertools
 import time
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +18,20 @@ import numpy as np
 from meta_analog import assembly
 from meta_analog import base
 from meta_analog import benchmark_timing as timing
+from meta_analog import environment
 from meta_analog import gaussian
 from meta_analog import learner
 from meta_analog import sharding
 from meta_analog import training
 
 LearnerFn = Callable[..., base.Learner]
+
+
+class Step(NamedTuple):
+  """One training step, not yet compiled."""
+
+  lowered: Any
+  arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def step_config(
@@ -58,7 +69,7 @@ def sizes(config: ml_collections.ConfigDict) -> tuple[int, ...]:
 
 def make_step(
     config: ml_collections.ConfigDict, learner_fn: LearnerFn = learner.make
-) -> timing.Step:
+) -> Step:
   """Returns the second step of a training, traced.
 
   Args:
@@ -66,32 +77,42 @@ def make_step(
     learner_fn: see `assembly.build`.
 
   Returns:
-    A `benchmark_timing.Step`.
+    A `Step`.
   """
   trainer = training.make(config, assembly.build(config, learner_fn))
   key_init, key = jax.random.split(jax.random.key(config.seed))
   state = jax.jit(trainer.init)(key_init)
   state = state._replace(step=state.step + 1)  # At the first there is no noise.
   update = trainer.update  # a functools.partial of what jax compiles
-  return timing.Step(update.func.lower(state, key, **update.keywords),
-                     ((state, key), update.keywords))
+  return Step(update.func.lower(state, key, **update.keywords),
+              ((state, key), update.keywords))
 
 
-def call(step: timing.Step, compiled: Any) -> Callable[[], Any]:
+def call(step: Step, compiled: Any) -> Callable[[], Any]:
   """Returns the step as a function without arguments."""
   args, kwargs = step.arguments
   return functools.partial(compiled, *args, **kwargs)
 
 
-def first_compile(
-    step_fn: Callable[[], timing.Step]
-) -> tuple[timing.Step, Any, float]:
+def first_compile(step_fn: Callable[[], Step]) -> tuple[Step, Any, float]:
   """Returns a step, its program, and the seconds to trace and compile it."""
   with timing.no_cache():
     began = time.perf_counter()
     step = step_fn()
     compiled = step.lowered.compile()
     return step, compiled, time.perf_counter() - began
+
+
+def compile_all(
+    step_fns: Iterable[Callable[[], Step]]
+) -> list[tuple[Step, Any]]:
+  """Returns the traced steps and their programs, several made at a time."""
+  with futures.ThreadPoolExecutor(environment.num_cores()) as pool:
+    made = []
+    for step_fn in step_fns:  # One is traced while those before are compiled.
+      step = step_fn()
+      made.append((step, pool.submit(step.lowered.compile)))
+    return [(step, program.result()) for step, program in made]
 
 
 def whole(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -174,7 +195,7 @@ def _compiled(config, textbook_fn, tasks_of_memory, quick):
   made = {}
   if not quick:
     *made['ours'], compile_s = first_compile(step_fns.pop('ours'))
-  made |= zip(step_fns, timing.compile_all(step_fns.values()))
+  made |= zip(step_fns, compile_all(step_fns.values()))
   return made, compile_s
 
 

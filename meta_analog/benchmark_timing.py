@@ -6,10 +6,8 @@ machine's own rate is that of products of two matrices, which take turns too.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from concurrent import futures
 import contextlib
 import functools
 import time
@@ -23,19 +21,11 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 import numpy as np
 
-from meta_analog import environment
 from meta_analog import precise
 from meta_analog import sharding
 
 MATMUL_SIZE = 1024
 CHAIN = 4  # products in one call, so that calling costs nothing
-
-
-class Step(NamedTuple):
-  """One training step, not yet compiled."""
-
-  lowered: Any
-  arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def seconds(fn: Callable[[], Any]) -> float:
@@ -131,18 +121,6 @@ def products(size: int = MATMUL_SIZE) -> Products:
       {'product': functools.partial(jax.jit(body), matrix, matrix),
        'products': functools.partial(jax.jit(everywhere), many, shared)},
       {'product': one, 'products': count * one})
-
-
-def compile_all(
-    step_fns: Iterable[Callable[[], Step]]
-) -> list[tuple[Step, Any]]:
-  """Returns the traced steps and their programs, several made at a time."""
-  with futures.ThreadPoolExecutor(environment.num_cores()) as pool:
-    made = []
-    for step_fn in step_fns:  # One is traced while those before are compiled.
-      step = step_fn()
-      made.append((step, pool.submit(step.lowered.compile)))
-    return [(step, program.result()) for step, program in made]
 
 
 def peak_bytes(compiled: Any) -> int | None:

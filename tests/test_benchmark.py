@@ -121,9 +121,9 @@ def test_of_two_ways_to_multiply_the_faster_counts_in_every_round():
 
 
 def test_programs_are_given_with_their_steps_in_order():
-  step_fns = [lambda n=n: timing.Step(
+  step_fns = [lambda n=n: steps.Step(
       jax.jit(lambda: jnp.float32(n)).lower(), ((), {})) for n in range(4)]
-  made = timing.compile_all(step_fns)
+  made = steps.compile_all(step_fns)
   assert [steps.call(*one)() for one in made] == [0, 1, 2, 3]
 
 
