@@ -73,5 +73,5 @@ def _first_step(values, folder):
   config = ml_collections.ConfigDict(values)
   jax.block_until_ready(jax.jit(lambda: 0)())
   began = time.perf_counter()
-  steps.make_step(config).lowered.compile()
+  training.lower(config, *steps.second(config)).compile()
   return time.perf_counter() - began

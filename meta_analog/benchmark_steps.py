@@ -79,13 +79,23 @@ def make_step(
   Returns:
     A `Step`.
   """
-  trainer = training.make(config, assembly.build(config, learner_fn))
-  key_init, key = jax.random.split(jax.random.key(config.seed))
-  state = jax.jit(trainer.init)(key_init)
-  state = state._replace(step=state.step + 1)  # At the first there is no noise.
+  trainer, state, key = second(config, learner_fn)
   update = trainer.update  # a functools.partial of what jax compiles
   return Step(update.func.lower(state, key, **update.keywords),
               ((state, key), update.keywords))
+
+
+def second(
+    config: ml_collections.ConfigDict, learner_fn: LearnerFn = learner.make
+) -> tuple[training.Trainer, training.TrainState, jax.Array]:
+  """Returns a trainer, and what its second step begins from, with its key.
+
+  The arguments are those of `make_step`. At the first step there is no noise.
+  """
+  trainer = training.make(config, assembly.build(config, learner_fn))
+  key_init, key = jax.random.split(jax.random.key(config.seed))
+  state = jax.jit(trainer.init)(key_init)
+  return trainer, state._replace(step=state.step + 1), key
 
 
 def call(step: Step, compiled: Any) -> Callable[[], Any]:

@@ -91,6 +91,15 @@ def keep(folder: str | None, say: Callable[[str], None]) -> None:
       jax.config.update(f'jax_persistent_cache_{name}', value)
 
 
+def folder() -> 'Entry | None':
+  """Returns where programs are kept, or None where they are not, or by jax."""
+  name = jax.config.jax_compilation_cache_dir or ''
+  if not jax.config.jax_enable_compilation_cache or (
+      not name.startswith(SCHEME)):
+    return None
+  return Entry(name)
+
+
 def tune() -> None:
   """Sets the options of XLA that no single program can; before jax compiles.
 

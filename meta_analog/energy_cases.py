@@ -61,8 +61,10 @@ def run(
     say(f'Testing: {label}.')
     setup = assembly.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
+    gained = with_gain(params, ratio)
     results, _ = evaluation.run(
-        changed, setup, with_gain(params, ratio), key)
+        changed, setup, gained, key, evaluation.compile_test(
+            changed, setup, gained, key, keep=True))
     summary = evaluation.summarize(changed, setup, results)
     rows.append({'label': label, **{name: summary[name] for name in (
         'before', 'after', 'write', 'energy', 'latency')},

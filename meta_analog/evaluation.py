@@ -16,6 +16,7 @@ from meta_analog import assembly
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import presentation
+from meta_analog import programs
 from meta_analog import sharding
 from meta_analog import training
 
@@ -26,7 +27,7 @@ ALL_STEPS = {'mse': losses.squared_error_all_steps,
 
 def compile_test(
     config: ml_collections.ConfigDict, setup: assembly.Setup,
-    params: networks.Params, key: jax.Array
+    params: networks.Params, key: jax.Array, *, keep: bool = False
 ) -> Callable[..., Any]:
   """Returns the compiled test of `run`, for it can be compiled ahead.
 
@@ -35,17 +36,24 @@ def compile_test(
     setup: what it names.
     params: meta-parameters, for their shapes.
     key: for its type.
+    keep: whether to keep it for other processes (`programs`), where the task's
+      data come from no files; only if the setup is `assembly.build`'s own.
 
   Returns:
     A function of params, key and the device's noise (see `training.Varied`).
   """
+  options = training.compiler_options(config)
   test = jax.jit(
       lambda params, key, device_noise, data: make_test(
           config, assembly.traced(setup, device_noise, data))(params, key),
-      compiler_options=training.compiler_options(config))
+      compiler_options=options)
   data = sharding.everywhere(setup.task.data)
-  compiled = test.lower(
-      params, key, training.vary(config).device_noise, data).compile()
+  args = params, key, training.vary(config).device_noise, data
+  if keep and not jax.tree.leaves(data):
+    lowered = programs.lower(test, 'evaluation.test', config, args, {}, options)
+  else:
+    lowered = test.lower(*args)
+  compiled = lowered.compile()
   return lambda params, key, device_noise: compiled(
       params, key, device_noise, data)
 

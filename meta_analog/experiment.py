@@ -159,12 +159,12 @@ def _train(run):
 
   def compile_test():
     tests.append(pool.submit(evaluation.compile_test, config, setup,
-                             began.state.params, key_test))
+                             began.state.params, key_test, keep=True))
 
   try:
     # The test compiles while training does: both take long, each on one core.
     trainer = trainer._replace(update=_compiled(
-        trainer.update, compile_test, run.say))
+        config, trainer, compile_test, run.say))
     state, wall_s = _train_loop(run, trainer, saved, began, key_train)
     test = tests[0].result() if tests else None
   finally:
@@ -187,22 +187,22 @@ def _train(run):
   return summary
 
 
-def _compiled(update, traced, say):
-  """Returns update, which at its first call says how long it compiled.
+def _compiled(config, trainer, traced, say):
+  """Returns the update, which at its first call says how long it compiled.
 
-  The update is a jitted function with some of its arguments fixed. `traced` is
-  called once the part is done that only one thread can do at a time.
+  `traced` is called once the part is done that only one thread can do at a
+  time.
   """
-  found = []
+  found, fixed = [], trainer.update.keywords
 
   def step(state, key):
     if not found:
       began = time.monotonic()
-      lowered = update.func.lower(state, key, **update.keywords)
+      lowered = training.lower(config, trainer, state, key)
       traced()
       found.append(lowered.compile())
       say(f'The step is compiled, in {time.monotonic() - began:.1f} s.')
-    return found[0](state, key, **update.keywords)
+    return found[0](state, key, **fixed)
 
   return step
 

@@ -35,7 +35,9 @@ def evaluate(run):
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = evaluation.run(config, setup, state.params, keys[2])
+  results, chip = evaluation.run(
+      config, setup, state.params, keys[2], evaluation.compile_test(
+          config, setup, state.params, keys[2], keep=True))
   state = hosts.local(state)
   compiled = write_up.make(config, setup)
   summary = write_up.summarize(

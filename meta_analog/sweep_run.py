@@ -91,7 +91,8 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
   try:  # As for a single run: the test compiles meanwhile.
     test = pool.submit(
         evaluation.compile_test, config, setup,
-        sweeps.member_state(began.state, 0).params, members[0].keys[2])
+        sweeps.member_state(began.state, 0).params, members[0].keys[2],
+        keep=True)
     state, wall_s = steps.train_loop(
         run, trainer, saved, began, _keys(members, 1), names,
         lambda step, before, info: _not_finite(members, step, before, info))
@@ -139,7 +140,7 @@ def evaluate(run: Any) -> dict[str, Any]:
             for i in range(len(members))]
   setup = assembly.build(config)
   test = evaluation.compile_test(
-      config, setup, states[0].params, members[0].keys[2])
+      config, setup, states[0].params, members[0].keys[2], keep=True)
   compiled = write_up.make(config, setup)
   rows = [(member, _test(run, member, state, test, compiled)[2])
           for member, state in zip(members, states)]

@@ -22,6 +22,7 @@ import optax
 
 from meta_analog import assembly
 from meta_analog import networks
+from meta_analog import programs
 from meta_analog import sharding
 
 SHORT_RUN = 50  # steps
@@ -110,6 +111,29 @@ def make(
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
       update=functools.partial(
           step, varied=varied, data=sharding.everywhere(setup.task.data)))
+
+
+def lower(
+    config: ml_collections.ConfigDict, trainer: Trainer, state: TrainState,
+    key: jax.Array
+) -> jax.stages.Lowered:
+  """Returns the update to be compiled, kept for other processes (`programs`).
+
+  Args:
+    config: checked.
+    trainer: that `make` made of the config and its own `assembly.build`.
+    state: argument of the update.
+    key: the same.
+
+  Returns:
+    What is compiled for a state, a key, and the keywords of `update`.
+  """
+  update = trainer.update
+  if jax.tree.leaves(update.keywords['data']):  # They come from files.
+    return update.func.lower(state, key, **update.keywords)
+  return programs.lower(
+      update.func, 'training.update', config, (state, key), update.keywords,
+      compiler_options(config))
 
 
 def vary(config: ml_collections.ConfigDict) -> Varied:

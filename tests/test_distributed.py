@@ -47,15 +47,12 @@ def cache(tmp_path_factory):
 def start(cache, workdir, num_devices, *arguments):
   """Returns the program's process on so many forced devices of the host."""
   names = {
-      'JAX_COMPILATION_CACHE_DIR': str(cache),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-      'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
       'XLA_FLAGS': f'{environment.FORCED_DEVICES}={num_devices} '
                    '--xla_backend_optimization_level=0'}
   signal.signal(signal.SIGINT, signal.default_int_handler)
   return subprocess.Popen(
       [sys.executable, str(runs.ROOT / 'launch/main.py'), '--workdir',
-       str(workdir), *SMALL, *arguments],
+       str(workdir), f'--cache_dir={cache}', *SMALL, *arguments],
       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
       env=os.environ | names)
 
