@@ -62,9 +62,8 @@ def run(
     setup = assembly.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
     gained = with_gain(params, ratio)
-    results, _ = evaluation.run(
-        changed, setup, gained, key, evaluation.compile_test(
-            changed, setup, gained, key, keep=True))
+    test = evaluation.compile_test(changed, setup, gained, key, keep=True)
+    results, _ = evaluation.run(changed, setup, gained, key, test)
     summary = evaluation.summarize(changed, setup, results)
     rows.append({'label': label, **{name: summary[name] for name in (
         'before', 'after', 'write', 'energy', 'latency')},

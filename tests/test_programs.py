@@ -33,6 +33,9 @@ class Pair(NamedTuple):
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
   """The folder of kept programs; no source is too young to be trusted."""
+  # pytest's own workers have no main file.
+  monkeypatch.setattr(
+      sys.modules['__main__'], '__file__', __file__, raising=False)
   monkeypatch.setattr(
       compilation, 'folder', lambda: compilation.Entry(tmp_path))
   monkeypatch.setattr(programs, 'BEGAN_S', math.inf)
