@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from meta_analog import compilation
@@ -179,6 +180,23 @@ def test_the_least_recently_used_entries_go(tmp_path):
 def test_a_home_that_is_not_there_is_one_warning():
   run = _run('~no-such-user/xla')
   assert len(run['warnings']) == 1 and run['hits'] == run['misses'] == 0
+
+
+@pytest.mark.parametrize('name, enabled, kept', (
+    (f'{compilation.SCHEME}/here', True, True), ('/of/jax', True, False),
+    (None, True, False), (f'{compilation.SCHEME}/here', False, False)))
+def test_the_folder_is_ours_or_none(name, enabled, kept):
+  changes = {'jax_compilation_cache_dir': name,
+             'jax_enable_compilation_cache': enabled}
+  before = {field: getattr(jax.config, field) for field in changes}
+  try:
+    for field, value in changes.items():
+      jax.config.update(field, value)
+    folder = compilation.folder()
+    assert (folder and str(folder)) == (name if kept else None)
+  finally:
+    for field, value in before.items():
+      jax.config.update(field, value)
 
 
 @pytest.mark.parametrize('said, wanted', (

@@ -10,6 +10,7 @@ import runs
 from meta_analog import files
 from meta_analog import history
 from meta_analog import modes
+from meta_analog import programs
 
 FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
            'update_sizes')
@@ -51,6 +52,20 @@ def test_a_run_leaves_all_its_files(finished):
     assert (finished / name).exists(), name
   for name in FIGURES:
     assert (finished / 'figures' / f'{name}.png').stat().st_size > 5000, name
+
+
+def test_another_seed_needs_no_tracing(finished, cache, tmp_path):
+  youngest_s = max(path.stat().st_ctime for path in programs._own())
+  if youngest_s > (finished / 'config.json').stat().st_mtime - 60.0:
+    pytest.skip('the sources changed less than a minute before the run')
+  texts = lambda: {path.name for path in (cache / 'xla').glob('traced-*')}
+  before = texts()
+  assert len(before) >= 2  # of the training step and of the test
+  code, _, stderr = runs.end(runs.Launcher(cache).command(
+      *_arguments('pcm.py:tiny'), '--workdir', str(tmp_path / 'other'),
+      '--config.seed=5'))
+  assert code == 0, stderr
+  assert texts() == before
 
 
 def test_the_summary_has_the_promised_fields(finished):

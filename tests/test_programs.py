@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 import types
 from typing import NamedTuple
 
@@ -15,16 +16,28 @@ import ml_collections
 import numpy as np
 import pytest
 
+from configs import pcm
+from meta_analog import assembly
 from meta_analog import compilation
 from meta_analog import environment
+from meta_analog import evaluation
 from meta_analog import programs
+from meta_analog import training
 
+BEGAN_S, IMPORTED_S = programs.BEGAN_S, time.time()
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ml_collections.ConfigDict({'seed': 0, 'slope': 2.0, 'size': {'n': 3}})
 
 
 class Pair(NamedTuple):
   """What a program takes and gives."""
+
+  values: jax.Array
+  count: jax.Array
+
+
+class Other(NamedTuple):
+  """The same by another name."""
 
   values: jax.Array
   count: jax.Array
@@ -42,7 +55,8 @@ def folder(monkeypatch, tmp_path):
   return tmp_path
 
 
-def _run(config=CONFIG, *, name='double', size=3, key=None, body=None):
+def _run(config=CONFIG, *, name='double', size=3, key=None, body=None,
+         kind=Pair, options=None):
   """Returns what a program gives, and how often Python traced it."""
   traced = []
 
@@ -51,13 +65,14 @@ def _run(config=CONFIG, *, name='double', size=3, key=None, body=None):
     if body is not None:
       return body(pair.values)
     noise = jax.random.normal(key, pair.values.shape)
-    return (Pair(scale * pair.values + noise, pair.count + 1),
+    return (kind(scale * pair.values + noise, pair.count + 1),
             {'sum': {'of noise': jnp.sum(noise)}})
 
-  args = (Pair(jnp.arange(float(size)), jnp.int32(0)),
+  args = (kind(jnp.arange(float(size)), jnp.int32(0)),
           jax.random.key(1) if key is None else key)
   kwargs = {'scale': np.float32(config.slope)}
-  lowered = programs.lower(jax.jit(fn), name, config, args, kwargs, {})
+  lowered = programs.lower(
+      jax.jit(fn), name, config, args, kwargs, options or {})
   return lowered.compile()(*args, **kwargs), len(traced)
 
 
@@ -87,7 +102,7 @@ def test_neither_the_seed_nor_what_arguments_hold_is_part_of_a_program():
 
 @pytest.mark.parametrize('other', (
     {'name': 'treble'}, {'config': _changed(slope=3.0)},
-    {'config': _changed(size={'n': 4})}, {'size': 4},
+    {'config': _changed(size={'n': 4})}, {'size': 4}, {'kind': Other},
     {'key': jax.random.key(1, impl='rbg')},
     {'key': jax.device_put(jax.random.key(1), jax.devices()[0])}))
 def test_another_name_config_shape_type_or_place_is_another_program(other):
@@ -95,18 +110,38 @@ def test_another_name_config_shape_type_or_place_is_another_program(other):
   assert _run(**other)[1] == 1 and _run(**other)[1] == _run()[1] == 0
 
 
-@pytest.mark.parametrize('owner, field', (
-    (environment, 'versions'), (jax, 'devices'), (sys, 'version')))
+def _devices(**fields):
+  device = jax.devices()[0]
+  return lambda: [types.SimpleNamespace(**{
+      'platform': device.platform, 'device_kind': device.device_kind,
+      'id': device.id} | fields)]
+
+
+@pytest.mark.parametrize('owner, field, value', (
+    (environment, 'versions', lambda: {'jax': '0.0'}), (sys, 'version', '2.7'),
+    (jax, 'devices', _devices(platform='tpu')),
+    (jax, 'devices', _devices(device_kind='another')),
+    (jax, 'devices', _devices(id=7))))
 def test_other_versions_or_devices_are_another_program(
-    monkeypatch, owner, field):
+    monkeypatch, owner, field, value):
+  monkeypatch.setattr(jax, 'devices', _devices())
   _run()
-  value = {'versions': lambda: {'jax': '0.0'}, 'version': '2.7',
-           'devices': lambda: [types.SimpleNamespace(
-               platform='tpu', device_kind='one', id=0)]}[field]
   with monkeypatch.context() as patch:
     patch.setattr(owner, field, value)
     assert _run()[1] == 1 and _run()[1] == 0
   assert _run()[1] == 0
+
+
+def test_what_is_installed_anew_is_another_program(
+    monkeypatch, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('installed')
+  monkeypatch.setattr(programs, '_installed', lambda: [str(folder)])
+  monkeypatch.setattr(programs, '_own', set)
+  assert _run()[1] == 1 and _run()[1] == 0
+  (folder / 'device-1.0.dist-info').mkdir()
+  assert _run()[1] == 1 and _run()[1] == 0
+  os.utime(folder / 'device-1.0.dist-info', (1, 1))  # the same version again
+  assert _run()[1] == 1 and _run()[1] == 0
 
 
 def test_another_setting_of_jax_is_another_program_but_not_another_folder():
@@ -142,24 +177,41 @@ def test_another_source_is_another_program(source, folder):
 
 
 def test_all_of_this_package_is_a_source():
-  files = programs._files()
+  files = programs._own()
   package = ROOT / 'meta_analog'
   assert {*package.glob('*.py'), *package.glob('*/*.py'),
           package / 'recorded.json', pathlib.Path(__file__)} <= files
-  assert not any('site-packages' in str(path) for path in files)
+  installed = programs._installed()
+  assert any((pathlib.Path(folder) / 'jax').is_dir() for folder in installed)
+  assert not any(str(path).startswith(f'{folder}{os.sep}')
+                 for path in files - {*package.rglob('*')}
+                 for folder in installed)
 
 
-@pytest.mark.parametrize('why', ('young', 'gone', 'typed in'))
+def test_a_source_is_young_if_this_process_may_have_begun_before_it():
+  assert BEGAN_S < IMPORTED_S - 29.0
+
+
+@pytest.mark.parametrize('why', (
+    'young', 'moved here', 'gone', 'no main file', 'typed in'))
 def test_nothing_is_kept_or_taken_where_sources_may_not_be_what_runs(
     why, source, folder, monkeypatch):
   _run()
   kept = {path: path.read_bytes() for path in folder.iterdir()}
+  began_s = source.stat().st_mtime - 1.0
   if why == 'young':
-    monkeypatch.setattr(programs, 'BEGAN_S', source.stat().st_mtime - 1.0)
+    monkeypatch.setattr(programs, '_own', lambda: {source})
+    monkeypatch.setattr(programs, 'BEGAN_S', began_s)
+  elif why == 'moved here':  # with the time that it had elsewhere
+    os.utime(source, (1, 1))
+    monkeypatch.setattr(programs, '_own', lambda: {source})
+    monkeypatch.setattr(programs, 'BEGAN_S', began_s)
   elif why == 'gone':
     source.unlink()
-  else:
+  elif why == 'no main file':
     monkeypatch.delattr(sys.modules['__main__'], '__file__')
+  else:
+    monkeypatch.setattr(sys, 'ps1', '>>> ', raising=False)
   assert _run()[1] == _run()[1] == 1
   assert kept == {path: path.read_bytes() for path in folder.iterdir()}
 
@@ -183,9 +235,65 @@ def test_what_cannot_be_kept_is_traced_each_time(folder):
   assert not [*folder.iterdir()]
 
 
+def test_what_imports_while_it_is_traced_is_not_kept(
+    folder, monkeypatch, tmp_path_factory):
+  path = tmp_path_factory.mktemp('sources') / 'late.py'
+  path.write_text('SLOPE = 1')
+
+  def body(x):
+    module = types.ModuleType('late')
+    module.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, 'late', module)
+    return x
+
+  assert _run(body=body)[1] == 1 and not [*folder.iterdir()]
+
+
+def test_a_config_with_more_than_json_is_not_kept(folder):
+  config = _changed(table=np.arange(3.0))
+  assert _run(config)[1] == 1 and not [*folder.iterdir()]
+
+
+def test_a_text_that_cannot_be_used_is_traced_again(folder):
+  _run()
+  path, = folder.iterdir()
+  name = path.name.removesuffix(f'-{compilation.machine()}')
+  (compilation.Entry(folder) / name).write_bytes(b'no program at all')
+  (pair, _), traced = _run()
+  assert traced == 1 and pair.count == 1
+
+
+def test_options_of_the_compiler_count_for_a_program_that_is_kept():
+  for _ in range(2):
+    with pytest.raises(Exception, match='no_such_option'):
+      _run(options={'no_such_option': 1})
+
+
 def test_an_error_of_the_program_is_raised_as_it_is():
-  with pytest.raises(TypeError, match='reshape'):
+  with pytest.raises(TypeError, match='reshape') as caught:
     _run(body=lambda x: x.reshape(2, 2))
+  assert caught.value.__context__ is None
+
+
+def test_programs_of_tasks_with_data_are_not_kept(folder, monkeypatch):
+  config = pcm.get_config('tiny')
+  setup = assembly.build(config)
+  trainer = training.make(config, setup)
+  key = jax.random.key(0)
+  state = jax.jit(trainer.init)(key)
+  monkeypatch.setattr(
+      training, 'make_uncompiled', lambda config, setup, rate: trainer._replace(
+          update=lambda state, key: (state, {'rate': rate})))
+  monkeypatch.setattr(evaluation, 'make_test',
+                      lambda config, setup: lambda params, key: {'x': key})
+  numbers = []
+  for data in ((np.zeros(3),), ()):
+    setup = assembly.with_data(setup, data)
+    training.lower(config, training.make(config, setup), state, key)
+    for keep in (False, True):
+      evaluation.compile_test(config, setup, state.params, key, keep=keep)
+      numbers.append(len([*folder.iterdir()]))
+  assert numbers == [0, 0, 1, 2]
 
 
 def test_a_damaged_program_is_traced_again(folder):
@@ -196,7 +304,7 @@ def test_a_damaged_program_is_traced_again(folder):
   assert _run()[1] == 1 and _run()[1] == 0
 
 
-# Two steps and the test of a net, by programs kept in argv[1], '' for none.
+# Two steps of a net, compiled as for users, by a program kept in argv[1].
 CHILD = '''
 import hashlib, json, math, sys
 from meta_analog import compilation, environment, programs
@@ -205,18 +313,13 @@ environment.use_all_cores()
 programs.BEGAN_S = math.inf
 import jax, numpy as np
 from configs import pcm
-from meta_analog import assembly, evaluation, training
+from meta_analog import assembly, training
 
-traced = []
-for module, name in ((training, 'make_uncompiled'), (evaluation, 'make_test')):
-  def counted(*args, name=name, fn=getattr(module, name)):
-    traced.append(name)
-    return fn(*args)
-  setattr(module, name, counted)
 config = pcm.get_config('tiny')
-setup = assembly.build(config)
-trainer = training.make(config, setup)
-traced.clear()
+config.training.num_steps = training.SHORT_RUN
+trainer = training.make(config, assembly.build(config))
+make, traced = training.make_uncompiled, []
+training.make_uncompiled = lambda *args: traced.append(None) or make(*args)
 key = jax.random.key(0)
 state = jax.jit(trainer.init)(key)
 step = training.lower(config, trainer, state, key).compile()
@@ -224,28 +327,25 @@ out = []
 for _ in range(2):
   state, info = step(state, key, **trainer.update.keywords)
   out.append((state, info))
-test = evaluation.compile_test(config, setup, state.params, key, keep=True)
-out.append(evaluation.run(config, setup, state.params, key, test))
 digest = hashlib.sha256()
 for leaf in jax.tree.leaves(out):
   digest.update(np.asarray(leaf).tobytes())
-print(json.dumps([traced, digest.hexdigest()]))
+print(json.dumps([len(traced), digest.hexdigest()]))
 '''
 
 
 @pytest.mark.slow
-def test_steps_and_test_of_a_net_are_the_same_bits_kept_or_not(tmp_path):
+def test_steps_of_a_net_are_the_same_bits_kept_or_not(tmp_path):
   script = tmp_path / 'child.py'
   script.write_text(CHILD)
 
   def child(folder):
     done = subprocess.run(
         [sys.executable, script, folder], check=True, capture_output=True,
-        text=True, env=os.environ | {'PYTHONPATH': str(ROOT)})
+        text=True, env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''})
     return json.loads(done.stdout)
 
-  plain = child('')
-  assert plain[0] == ['make_uncompiled', 'make_test']
-  folder = str(tmp_path / 'programs')
+  plain, folder = child(''), str(tmp_path / 'programs')
+  assert plain[0] == 1
   assert child(folder) == plain
-  assert child(folder) == [[], plain[1]]
+  assert child(folder) == [0, plain[1]]
