@@ -96,7 +96,9 @@ def _text(folder, fn, name, config, args, kwargs):
 
 
 def _lower_text(text, args, kwargs, compiler_options):
-  """Lowers a text, if just traced as well: jax knows a program by the result.
+  """Returns a text lowered, by which jax knows what it has compiled.
+
+  So the process that has just traced it does the same as later ones.
   """
   call = export.deserialize(bytearray(text)).call
   return jax.jit(call, compiler_options=compiler_options).lower(*args, **kwargs)
@@ -117,7 +119,7 @@ def _digest(name, config, arguments, sources):
   return hashlib.sha256(f'{facts!r}{sources}'.encode()).hexdigest()
 
 
-def _sources() -> str | None:
+def _sources():
   """Returns a hash of all files that what is traced may come from.
 
   Of what is installed it is of names, versions and when they were installed.
@@ -139,7 +141,7 @@ def _sources() -> str | None:
   return digest.hexdigest()
 
 
-def _own() -> set[pathlib.Path]:
+def _own():
   """Returns files of this package, and of modules that nobody installed."""
   found = {pathlib.Path(folder, name) for folder, _, names in os.walk(HERE)
            if not folder.endswith('__pycache__') for name in names}
@@ -151,7 +153,7 @@ def _own() -> set[pathlib.Path]:
   return found
 
 
-def _distributions() -> list[tuple[str, int]]:
+def _distributions():
   """Returns names with versions of what is installed, and times, ns."""
   found = []
   for folder in _installed():
