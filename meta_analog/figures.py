@@ -149,7 +149,9 @@ def loss_over_time(
     if age_s[0] < age <= 1.1 * age_s[-1]:
       axis.axvline(age, color=BEFORE, lw=0.5)
       axis.text(age, axis.get_ylim()[0], f' {name}', fontsize=7, va='bottom')
-  axis.legend(frameon=False)
+  # Above: within, it would lie across a line.
+  axis.legend(frameon=False, ncols=2, loc='lower center',
+              bbox_to_anchor=(0.5, 1.0))
   _save(figure, path)
 
 
