@@ -13,13 +13,13 @@ import numpy as np
 
 from meta_analog import assembly
 from meta_analog import base
+from meta_analog import compilation
 from meta_analog import evaluation
 from meta_analog import networks
 from meta_analog import plasticity
 from meta_analog import precise
 from meta_analog import presentation
 from meta_analog import sharding
-from meta_analog import training
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 
@@ -58,7 +58,7 @@ def make(config: ml_collections.ConfigDict, setup: assembly.Setup) -> Compiled:
       jax.jit(
           lambda params, episodes, penalties, data: float_ridge(
               assembly.with_data(setup, data), params, episodes, penalties),
-          compiler_options=training.compiler_options(config)))
+          compiler_options=compilation.options(config)))
 
 
 def compute(

@@ -18,6 +18,7 @@ import numpy as np
 from meta_analog import assembly
 from meta_analog import base
 from meta_analog import benchmark_timing as timing
+from meta_analog import compilation
 from meta_analog import environment
 from meta_analog import gaussian
 from meta_analog import learner
@@ -258,7 +259,7 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
   num_pieces = -(-config.training.tasks_per_step // at_once)
   run = jax.jit(lambda key, scale: sharding.over_devices(
       piece, num_pieces, (), key, scale),
-                compiler_options=training.compiler_options(config))
+                compiler_options=compilation.options(config))
   return functools.partial(run, jax.random.key(config.seed), jnp.float32(1.0))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from meta_analog import accounting
 from meta_analog import assembly
+from meta_analog import compilation
 from meta_analog import losses
 from meta_analog import networks
 from meta_analog import presentation
@@ -42,7 +43,7 @@ def compile_test(
   Returns:
     A function of params, key and the device's noise (see `training.Varied`).
   """
-  options = training.compiler_options(config)
+  options = compilation.options(config)
   test = jax.jit(
       lambda params, key, device_noise, data: make_test(
           config, assembly.traced(setup, device_noise, data))(params, key),

@@ -25,6 +25,7 @@ import optax
 
 from meta_analog import assembly
 from meta_analog import checkpoints
+from meta_analog import compilation
 from meta_analog import distortion
 from meta_analog import faults
 from meta_analog import hosts
@@ -130,7 +131,7 @@ def make(
     info['finite'] = jnp.isfinite(info['loss'] + optax.tree.norm(gradient))
     return State(*optax.apply_updates(trained, updates), opt_state), info
 
-  step = jax.jit(update, compiler_options=training.compiler_options(config))
+  step = jax.jit(update, compiler_options=compilation.options(config))
   data = sharding.everywhere(task.data)
 
   def init(params):

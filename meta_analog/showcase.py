@@ -10,13 +10,13 @@ import numpy as np
 import optax
 
 from meta_analog import assembly
+from meta_analog import compilation
 from meta_analog import figures
 from meta_analog import image_figures
 from meta_analog import metrics
 from meta_analog import presentation
 from meta_analog import settings
 from meta_analog import sharding
-from meta_analog import training
 
 NUM_CURVES = 6
 NUM_PICTURED = 3  # tasks of images
@@ -209,6 +209,6 @@ def make_ordinary(
     keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
-  train = jax.jit(train, compiler_options=training.compiler_options(config))
+  train = jax.jit(train, compiler_options=compilation.options(config))
   data = sharding.alone(setup.task.data)
   return lambda key: train(key, data)

@@ -23,7 +23,7 @@ all at once elsewhere.
 
 The bits are the same because a single run traces noise and rate too
 (`training.Varied`), and as XLA optimises by default: with less (runs of fewer
-than 50 steps, see `training.compiler_options`) parameters differed by 1e-6 of
+than 50 steps, see `compilation.options`) parameters differed by 1e-6 of
 their values after 5 steps.
 
 Axis: M member.
@@ -38,6 +38,7 @@ import ml_collections
 import numpy as np
 
 from meta_analog import assembly
+from meta_analog import compilation
 from meta_analog import sharding
 from meta_analog import sweep_settings
 from meta_analog import training
@@ -84,7 +85,7 @@ def make(config: ml_collections.ConfigDict) -> training.Trainer:
     return training.TrainState(params, opt_state, state.step + 1), info
 
   step = jax.jit(
-      all_members, compiler_options=training.compiler_options(config))
+      all_members, compiler_options=compilation.options(config))
   data = sharding.everywhere(setup.task.data)
   return single._replace(
       init=init, update=lambda state, keys: step(state, keys, varied, data))

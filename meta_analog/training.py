@@ -10,7 +10,6 @@ work, where their number does not set the chunks (`chips_per_chunk`).
 
 from collections.abc import Callable
 import functools
-import os
 from typing import Any
 from typing import NamedTuple
 
@@ -21,11 +20,11 @@ import numpy as np
 import optax
 
 from meta_analog import assembly
+from meta_analog import compilation
 from meta_analog import networks
 from meta_analog import programs
 from meta_analog import sharding
 
-SHORT_RUN = 50  # steps
 MOST_CHIPS = 64  # of a chunk on an accelerator, where it is not set
 
 
@@ -107,7 +106,7 @@ def make(
       lambda state, key, varied, data: make_uncompiled(
           config, assembly.traced(setup, varied.device_noise, data),
           varied.learning_rate).update(state, key),
-      compiler_options=compiler_options(config))
+      compiler_options=compilation.options(config))
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
       update=functools.partial(
           step, varied=varied, data=sharding.everywhere(setup.task.data)))
@@ -133,7 +132,7 @@ def lower(
     return update.func.lower(state, key, **update.keywords)
   return programs.lower(
       update.func, 'training.update', config, (state, key), update.keywords,
-      compiler_options(config))
+      compilation.options(config))
 
 
 def vary(config: ml_collections.ConfigDict) -> Varied:
@@ -273,42 +272,6 @@ def _names(params):
   return ['loss', 'gradient norm'] + [
       'gradient of ' + '/'.join(str(part.key) for part in path)
       for path, _ in leaves]
-
-
-def compiler_options(
-    config: ml_collections.ConfigDict
-) -> dict[str, int | bool]:
-  """Returns options for programs that are long to compile, none but on a CPU.
-
-  For a run so short that compiling it takes longest, XLA's older emitters: the
-  step of configs/pcm.py compiles in 7 instead of 10 s on 2 idle cores, and then
-  runs 1.5 times slower without read noise. Upper levels of optimisation take
-  2 s more and give nothing. What XLA_FLAGS says of them stays.
-
-  Args:
-    config: checked.
-
-  Returns:
-    Options for `jax.jit`.
-  """
-  if jax.default_backend() != 'cpu':
-    return {}
-  options = {'xla_backend_optimization_level': 1}
-  if config.training.num_steps < SHORT_RUN and _has_older_emitters():
-    options['xla_cpu_use_fusion_emitters'] = False
-  said = os.environ.get('XLA_FLAGS', '')
-  return {name: value for name, value in options.items() if name not in said}
-
-
-@functools.cache
-def _has_older_emitters():
-  """Returns whether XLA has other emitters, which newer versions have not."""
-  try:
-    jax.jit(lambda: 0, compiler_options={
-        'xla_cpu_use_fusion_emitters': False}).lower().compile()
-  except jax.errors.JaxRuntimeError:
-    return False
-  return True
 
 
 def host(tree: Any) -> Any:

@@ -316,7 +316,7 @@ from configs import pcm
 from meta_analog import assembly, training
 
 config = pcm.get_config('tiny')
-config.training.num_steps = training.SHORT_RUN
+config.training.num_steps = compilation.SHORT_RUN
 trainer = training.make(config, assembly.build(config))
 make, traced = training.make_uncompiled, []
 training.make_uncompiled = lambda *args: traced.append(None) or make(*args)

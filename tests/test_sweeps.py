@@ -14,6 +14,7 @@ from configs import omniglot
 from configs import pcm
 from configs import perf
 from meta_analog import assembly
+from meta_analog import compilation
 from meta_analog import experiment
 from meta_analog import faults
 from meta_analog import loop
@@ -25,10 +26,10 @@ from meta_analog import sweeps
 from meta_analog import training
 
 # As many steps as let XLA compile as for any longer run, see
-# training.compiler_options: with less optimisation, bits differ.
+# compilation.options: with less optimisation, bits differ.
 SMALL = {
     'network.hidden_sizes': (4,), 'network.num_time_steps': 8,
-    'training.num_steps': training.SHORT_RUN, 'training.tasks_per_step': 4,
+    'training.num_steps': compilation.SHORT_RUN, 'training.tasks_per_step': 4,
     'training.checkpoint_every': 25, 'training.log_every': 10,
     'training.noise_full': 0.0, 'training.warmup_fraction': 0.0,
     'evaluation.num_tasks': 8, 'evaluation.after_s': (251.0,),
