@@ -61,9 +61,8 @@ def run(
     say(f'Testing: {label}.')
     setup = assembly.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
-    gained = with_gain(params, ratio)
-    test = evaluation.compile_test(changed, setup, gained, key, keep=True)
-    results, _ = evaluation.run(changed, setup, gained, key, test)
+    results, _ = evaluation.run(
+        changed, setup, with_gain(params, ratio), key, keep=True)
     summary = evaluation.summarize(changed, setup, results)
     rows.append({'label': label, **{name: summary[name] for name in (
         'before', 'after', 'write', 'energy', 'latency')},

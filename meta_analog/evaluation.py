@@ -37,21 +37,20 @@ def compile_test(
     setup: what it names.
     params: meta-parameters, for their shapes.
     key: for its type.
-    keep: whether to keep it for other processes (`programs`), where the task's
-      data come from no files; only if the setup is `assembly.build`'s own.
+    keep: whether to keep it for other processes (`programs`); only if the
+      setup is `assembly.build`'s own.
 
   Returns:
     A function of params, key and the device's noise (see `training.Varied`).
   """
-  options = compilation.options(config)
   test = jax.jit(
       lambda params, key, device_noise, data: make_test(
           config, assembly.traced(setup, device_noise, data))(params, key),
-      compiler_options=options)
+      compiler_options=compilation.options(config))
   data = sharding.everywhere(setup.task.data)
   args = params, key, training.vary(config).device_noise, data
-  if keep and not jax.tree.leaves(data):
-    lowered = programs.lower(test, 'evaluation.test', config, args, {}, options)
+  if keep:
+    lowered = programs.lower(test, 'evaluation.test', config, args, {}, data)
   else:
     lowered = test.lower(*args)
   compiled = lowered.compile()
@@ -119,6 +118,8 @@ def run(
     params: networks.Params,
     key: jax.Array,
     compiled: Callable[..., Any] | None = None,
+    *,
+    keep: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """Returns predictions on held-out tasks, and one of the chips.
 
@@ -128,6 +129,7 @@ def run(
     params: trained meta-parameters.
     key: of the test stream; chip i uses fold_in(key, i).
     compiled: of `compile_test`, where that was done ahead.
+    keep: see `compile_test`, where it was not.
 
   Returns:
     Arrays for `layout`: support_x, support_y, query_x, query_y
@@ -144,7 +146,7 @@ def run(
     task layer_i_adapted_uS and layer_i_num_pulses.
   """
   c = config.evaluation
-  test = compiled or compile_test(config, setup, params, key)
+  test = compiled or compile_test(config, setup, params, key, keep=keep)
   results, chips = test(params, key, training.vary(config).device_noise)
   merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
             for name, value in results.items()}

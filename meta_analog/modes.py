@@ -35,10 +35,8 @@ def evaluate(run):
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  key_test = keys[2]
-  test = evaluation.compile_test(
-      config, setup, state.params, key_test, keep=True)
-  results, chip = evaluation.run(config, setup, state.params, key_test, test)
+  results, chip = evaluation.run(
+      config, setup, state.params, keys[2], keep=True)
   state = hosts.local(state)
   compiled = write_up.make(config, setup)
   summary = write_up.summarize(

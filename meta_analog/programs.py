@@ -41,8 +41,7 @@ CANNOT = (ImportError, LookupError, NotImplementedError, TypeError, ValueError,
 
 def lower(
     fn: Callable[..., Any], name: str, config: ml_collections.ConfigDict,
-    args: tuple[Any, ...], kwargs: dict[str, Any],
-    compiler_options: dict[str, Any]
+    args: tuple[Any, ...], kwargs: dict[str, Any], data: Any
 ) -> jax.stages.Lowered:
   """Returns fn.lower(*args, **kwargs), traced by the first process alone.
 
@@ -52,28 +51,30 @@ def lower(
   places of the arguments. So not on the content of other files, nor on what a
   script set in a module.
 
-  It is traced and not kept where no programs are kept, where several processes
-  are one run, where something was typed in, where a source cannot be read or
-  may have changed since this process read it, and where `jax.export` cannot.
+  It is traced and not kept where no programs are kept, where the task has data,
+  which come from files, where several processes are one run, where something
+  was typed in, where a source cannot be read or may have changed since this
+  process read it, and where `jax.export` cannot.
 
   Args:
-    fn: of `jax.jit`, without static arguments; returns dictionaries, sequences
-      and named tuples that are among its arguments.
+    fn: of `jax.jit` with `compilation.options` of the config and no static
+      arguments; returns dictionaries, sequences and named tuples that are among
+      its arguments.
     name: of what fn computes, for a config.
     config: checked.
     args: of fn.
     kwargs: of fn.
-    compiler_options: that fn was given.
+    data: of the task.
 
   Returns:
     What is to be compiled and called with arguments alike.
   """
   folder, lowered = compilation.folder(), None
-  if folder is not None and jax.process_count() == 1:
+  if (folder is not None and jax.process_count() == 1
+      and not jax.tree.leaves(data)):
     with contextlib.suppress(*CANNOT):
       lowered = _lower_text(
-          _text(folder, fn, name, config, args, kwargs), args, kwargs,
-          compiler_options)
+          _text(folder, fn, name, config, args, kwargs), config, args, kwargs)
   if lowered is None:
     return fn.lower(*args, **kwargs)
   return lowered
@@ -95,13 +96,14 @@ def _text(folder, fn, name, config, args, kwargs):
   return text
 
 
-def _lower_text(text, args, kwargs, compiler_options):
+def _lower_text(text, config, args, kwargs):
   """Returns a text lowered, by which jax knows what it has compiled.
 
   So the process that has just traced it does the same as later ones.
   """
   call = export.deserialize(bytearray(text)).call
-  return jax.jit(call, compiler_options=compiler_options).lower(*args, **kwargs)
+  call = jax.jit(call, compiler_options=compilation.options(config))
+  return call.lower(*args, **kwargs)
 
 
 def _digest(name, config, arguments, sources):

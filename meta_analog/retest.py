@@ -146,10 +146,8 @@ def _test(config, source, folder, say):
   say(f'Testing {source or "the untrained net"} on '
       f'{config.evaluation.num_tasks} tasks, {config.evaluation.num_chips} '
       'fresh chips.')
-  key_test = keys[2]
-  test = evaluation.compile_test(
-      config, setup, state.params, key_test, keep=True)
-  results, _ = evaluation.run(config, setup, state.params, key_test, test)
+  results, _ = evaluation.run(
+      config, setup, state.params, keys[2], keep=True)
   files.write_npz(
       folder / 'evaluation.npz', evaluation.layout(config, results))
   summary = write_up.summarize(

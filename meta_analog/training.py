@@ -128,11 +128,9 @@ def lower(
     What is compiled for a state, a key, and the keywords of `update`.
   """
   update = trainer.update
-  if jax.tree.leaves(update.keywords['data']):  # They come from files.
-    return update.func.lower(state, key, **update.keywords)
   return programs.lower(
       update.func, 'training.update', config, (state, key), update.keywords,
-      compilation.options(config))
+      update.keywords['data'])
 
 
 def vary(config: ml_collections.ConfigDict) -> Varied:

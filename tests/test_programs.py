@@ -1,10 +1,7 @@
 """Traced programs: found again by all that they hang on, and no less."""
 
-import json
-import math
 import os
 import pathlib
-import subprocess
 import sys
 import time
 import types
@@ -12,17 +9,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import kept
 import ml_collections
 import numpy as np
 import pytest
 
-from configs import pcm
-from meta_analog import assembly
 from meta_analog import compilation
 from meta_analog import environment
-from meta_analog import evaluation
 from meta_analog import programs
-from meta_analog import training
 
 BEGAN_S, IMPORTED_S = programs.BEGAN_S, time.time()
 ROOT = pathlib.Path(__file__).parents[1]
@@ -46,17 +40,13 @@ class Other(NamedTuple):
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
   """The folder of kept programs; no source is too young to be trusted."""
-  # pytest's own workers have no main file.
-  monkeypatch.setattr(
-      sys.modules['__main__'], '__file__', __file__, raising=False)
-  monkeypatch.setattr(
-      compilation, 'folder', lambda: compilation.Entry(tmp_path))
-  monkeypatch.setattr(programs, 'BEGAN_S', math.inf)
+  kept.keep_in(tmp_path, monkeypatch)
+  monkeypatch.setattr(compilation, 'options', lambda config: {})
   return tmp_path
 
 
 def _run(config=CONFIG, *, name='double', size=3, key=None, body=None,
-         kind=Pair, options=None):
+         kind=Pair):
   """Returns what a program gives, and how often Python traced it."""
   traced = []
 
@@ -71,8 +61,7 @@ def _run(config=CONFIG, *, name='double', size=3, key=None, body=None,
   args = (kind(jnp.arange(float(size)), jnp.int32(0)),
           jax.random.key(1) if key is None else key)
   kwargs = {'scale': np.float32(config.slope)}
-  lowered = programs.lower(
-      jax.jit(fn), name, config, args, kwargs, options or {})
+  lowered = programs.lower(jax.jit(fn), name, config, args, kwargs, ())
   return lowered.compile()(*args, **kwargs), len(traced)
 
 
@@ -199,13 +188,11 @@ def test_nothing_is_kept_or_taken_where_sources_may_not_be_what_runs(
   _run()
   kept = {path: path.read_bytes() for path in folder.iterdir()}
   began_s = source.stat().st_mtime - 1.0
-  if why == 'young':
+  if why in ('young', 'moved here'):
     monkeypatch.setattr(programs, '_own', lambda: {source})
     monkeypatch.setattr(programs, 'BEGAN_S', began_s)
-  elif why == 'moved here':  # with the time that it had elsewhere
-    os.utime(source, (1, 1))
-    monkeypatch.setattr(programs, '_own', lambda: {source})
-    monkeypatch.setattr(programs, 'BEGAN_S', began_s)
+    if why == 'moved here':  # with the time that it had elsewhere
+      os.utime(source, (1, 1))
   elif why == 'gone':
     source.unlink()
   elif why == 'no main file':
@@ -263,10 +250,12 @@ def test_a_text_that_cannot_be_used_is_traced_again(folder):
   assert traced == 1 and pair.count == 1
 
 
-def test_options_of_the_compiler_count_for_a_program_that_is_kept():
+def test_options_of_the_compiler_count_for_a_program_that_is_kept(monkeypatch):
+  monkeypatch.setattr(
+      compilation, 'options', lambda config: {'no_such_option': 1})
   for _ in range(2):
     with pytest.raises(Exception, match='no_such_option'):
-      _run(options={'no_such_option': 1})
+      _run()
 
 
 def test_an_error_of_the_program_is_raised_as_it_is():
@@ -275,77 +264,9 @@ def test_an_error_of_the_program_is_raised_as_it_is():
   assert caught.value.__context__ is None
 
 
-def test_programs_of_tasks_with_data_are_not_kept(folder, monkeypatch):
-  config = pcm.get_config('tiny')
-  setup = assembly.build(config)
-  trainer = training.make(config, setup)
-  key = jax.random.key(0)
-  state = jax.jit(trainer.init)(key)
-  monkeypatch.setattr(
-      training, 'make_uncompiled', lambda config, setup, rate: trainer._replace(
-          update=lambda state, key: (state, {'rate': rate})))
-  monkeypatch.setattr(evaluation, 'make_test',
-                      lambda config, setup: lambda params, key: {'x': key})
-  numbers = []
-  for data in ((np.zeros(3),), ()):
-    setup = assembly.with_data(setup, data)
-    training.lower(config, training.make(config, setup), state, key)
-    for keep in (False, True):
-      evaluation.compile_test(config, setup, state.params, key, keep=keep)
-      numbers.append(len([*folder.iterdir()]))
-  assert numbers == [0, 0, 1, 2]
-
-
 def test_a_damaged_program_is_traced_again(folder):
   _run()
   path, = folder.iterdir()
   whole = path.read_bytes()
   path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
   assert _run()[1] == 1 and _run()[1] == 0
-
-
-# Two steps of a net, compiled as for users, by a program kept in argv[1].
-CHILD = '''
-import hashlib, json, math, sys
-from meta_analog import compilation, environment, programs
-compilation.keep(sys.argv[1], print)
-environment.use_all_cores()
-programs.BEGAN_S = math.inf
-import jax, numpy as np
-from configs import pcm
-from meta_analog import assembly, training
-
-config = pcm.get_config('tiny')
-config.training.num_steps = compilation.SHORT_RUN
-trainer = training.make(config, assembly.build(config))
-make, traced = training.make_uncompiled, []
-training.make_uncompiled = lambda *args: traced.append(None) or make(*args)
-key = jax.random.key(0)
-state = jax.jit(trainer.init)(key)
-step = training.lower(config, trainer, state, key).compile()
-out = []
-for _ in range(2):
-  state, info = step(state, key, **trainer.update.keywords)
-  out.append((state, info))
-digest = hashlib.sha256()
-for leaf in jax.tree.leaves(out):
-  digest.update(np.asarray(leaf).tobytes())
-print(json.dumps([len(traced), digest.hexdigest()]))
-'''
-
-
-@pytest.mark.slow
-def test_steps_of_a_net_are_the_same_bits_kept_or_not(tmp_path):
-  script = tmp_path / 'child.py'
-  script.write_text(CHILD)
-
-  def child(folder):
-    done = subprocess.run(
-        [sys.executable, script, folder], check=True, capture_output=True,
-        text=True, env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''})
-    return json.loads(done.stdout)
-
-  plain, folder = child(''), str(tmp_path / 'programs')
-  assert plain[0] == 1
-  assert child(folder) == plain
-  assert child(folder) == [0, plain[1]]
