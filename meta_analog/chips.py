@@ -13,17 +13,15 @@ from meta_analog import compensation
 from meta_analog import crossbar as xbar
 from meta_analog import periphery as peri
 from meta_analog import presentation
-from meta_analog import rules
 from meta_analog import writing
 
 
 class Chip(NamedTuple):
-  """A programmed chip and the settings of its digital periphery."""
+  """A programmed chip, with the calibration of its digital periphery."""
 
   crossbars: tuple[xbar.Crossbar, ...]
   columns: tuple[peri.Columns, ...]
   baselines: tuple[compensation.Baseline | None, ...]  # of each layer
-  rule: rules.RuleParams
   programmed: writing.Counts  # of all layers, where pulses were modelled
 
 
@@ -39,15 +37,15 @@ class Hardware(NamedTuple):
 
 
 def program_chip(
-    key: jax.Array, hardware: Hardware, theta: presentation.Theta,
-    calibrate_s: float
+    key: jax.Array, hardware: Hardware,
+    layers: tuple[presentation.LayerParams, ...], calibrate_s: float
 ) -> Chip:
   """Returns a fresh chip, programmed at time 0 and calibrated later.
 
   Args:
     key: consumed.
     hardware: see `Hardware`.
-    theta: meta-parameters.
+    layers: meta-parameters of each crossbar.
     calibrate_s: chip time of the drift calibration.
 
   Returns:
@@ -66,13 +64,13 @@ def program_chip(
     return crossbar, columns, counts
 
   key_program, key_calibrate = jax.random.split(key)
-  keys = jax.random.split(key_program, len(theta.layers))
-  on = [device_of(hardware, i) for i in range(len(theta.layers))]
-  made = map(program, keys, on, theta.layers,
-             presentation.targets(theta, network), network.num_devices)
+  keys = jax.random.split(key_program, len(layers))
+  on = [device_of(hardware, i) for i in range(len(layers))]
+  made = map(program, keys, on, layers,
+             presentation.targets(layers, network), network.num_devices)
   crossbars, columns, counts = zip(*made)
   total = jax.tree.map(lambda *values: sum(values), *counts)
-  chip = Chip(crossbars, columns, (None,) * len(crossbars), theta.rule, total)
+  chip = Chip(crossbars, columns, (None,) * len(crossbars), total)
   keys = jax.random.split(key_calibrate, len(crossbars))
   return chip._replace(baselines=tuple(
       calibrate(key, hardware, chip, i, jnp.float32(calibrate_s),

@@ -73,6 +73,7 @@ def make_test(
         lambda key: setup.task.sample(key, data, 'test'))(
             jax.random.split(key_tasks, tasks_per_chip))
     out = setup.networks.evaluate.apply(params, key_chip, episodes, scale)
+    chip, adapted = out['chip'].chip, out['adapted'].chip
     all_steps = jax.vmap(jax.vmap(
         ALL_STEPS[setup.task.metric], in_axes=(0, None)))(
             out['after_info']['trace'], episodes.query.y)
@@ -80,15 +81,14 @@ def make_test(
     rates = [jnp.mean(rate[:, date], axis=-1)
              for rate in out['after_info']['rate_Hz']]
     conductances = jnp.concatenate(
-        [crossbar.devices.g_uS.ravel() for crossbar in out['chip'].crossbars])
+        [crossbar.devices.g_uS.ravel() for crossbar in chip.crossbars])
     result = {
         'mean_uS': jnp.full(tasks_per_chip, jnp.mean(conductances)),
         'support_y': episodes.support.y, 'query_y': episodes.query.y,
         'query_before': out['before'], 'query_after': out['after'],
         'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
         'devices': _num_written(
-            out['chip'], out['adapted'],
-            _shifted if config.adapt.write == 'exact' else _worn)}
+            chip, adapted, _shifted if config.adapt.write == 'exact' else _worn)}
     if setup.task.recall is None:  # else the latent says it
       result |= {'support_x': episodes.support.x,
                  'query_x': episodes.query.x}
@@ -99,13 +99,13 @@ def make_test(
       result['readapt_pulses'] = jnp.sum(
           out['anew_info']['write']['pulses'], axis=-1)
     result |= {f'program_{name}': jnp.full(tasks_per_chip, value)
-               for name, value in out['chip'].programmed._asdict().items()}
+               for name, value in chip.programmed._asdict().items()}
     result |= {f'latent_{name}': value for name, value
                in episodes.latent._asdict().items()}
-    adapted = jax.tree.map(lambda x: x[0], out['adapted'])
+    adapted = jax.tree.map(lambda x: x[0], adapted)
     theta = setup.networks.theta.apply(params)
-    targets_uS = presentation.targets(theta, setup.network)
-    return result, _chip_arrays(targets_uS, out['chip'], adapted)
+    targets_uS = presentation.targets(theta.layers, setup.network)
+    return result, _chip_arrays(targets_uS, chip, adapted)
 
   return lambda params, key: sharding.map_chips(
       one_chip, c.num_chips, (params, setup.task.data), key,

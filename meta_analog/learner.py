@@ -28,6 +28,13 @@ AskFn = Callable[
     ..., tuple[presentation.Presentation, dict[int, jax.Array]]]
 
 
+class LearnerState(NamedTuple):
+  """What adapts: a chip, and the parameters of the rule that adapts it."""
+
+  chip: chips.Chip
+  rule_params: rules.RuleParams
+
+
 class Times(NamedTuple):
   """When a chip is calibrated, written and asked, in seconds."""
 
@@ -60,40 +67,45 @@ def make(
     ask_fn: `ask` by default, or another form of it.
 
   Returns:
-    A `base.Learner` over `presentation.Theta` and `chips.Chip`.
+    A `base.Learner` over `rules.Theta` and `LearnerState`.
   """
   network = hardware.network
   ask_fn = ask_fn or functools.partial(ask, present_fn)
 
   def init(key, theta):
-    return chips.program_chip(key, hardware, theta, times.calibrate_s)
+    chip = chips.program_chip(
+        key, hardware, theta.layers, times.calibrate_s)
+    return LearnerState(chip, theta.rule)
 
-  def predict(key, chip, inputs, time_s):
+  def predict(key, state, inputs, time_s):
     key_view, key_run = jax.random.split(key)
-    views, _ = chips.view_all(key_view, hardware, chip, time_s)
+    views, _ = chips.view_all(key_view, hardware, state.chip, time_s)
     seen = present_fn(key_run, network, views, inputs)
     info = {'rate_Hz': seen.rate_Hz}
     if keep_trace:
       info['trace'] = lif.leaky_integrate(seen.currents, network.readout_decay)
     return seen.outputs, info
 
-  def update(key, chip, support, time_s):
+  def update(key, state, support, time_s):
+    chip, rule_params = state
     key_view, key_run, key_write = jax.random.split(key, 3)
     views, measured = chips.view_all(key_view, hardware, chip, time_s)
     if rule.first_order:
       views = jax.lax.stop_gradient(views)
-    seen, wanted = ask_fn(key_run, network, rule, views, support, chip.rule)
+    seen, wanted = ask_fn(key_run, network, rule, views, support, rule_params)
     samples = seen.features, support.y - seen.outputs
     infos = []
     for i, delta_w in wanted.items():
       chip, info = _write_layer(
-          jax.random.fold_in(key_write, i), hardware, rule, times, chip, i,
-          delta_w, samples, measured[i], time_s)
+          jax.random.fold_in(key_write, i), hardware, rule, times,
+          LearnerState(chip, rule_params), i, delta_w, samples, measured[i],
+          time_s)
       infos.append(info)
     write = jax.tree.map(lambda *counts: sum(counts), *infos)
     g_uS = tuple(crossbar.devices.g_uS for crossbar in chip.crossbars)
-    return chip, {'rate_Hz': seen.rate_Hz, 'outputs': seen.outputs,
-                  'g_uS': g_uS, 'write': write}
+    return LearnerState(chip, rule_params), {
+        'rate_Hz': seen.rate_Hz, 'outputs': seen.outputs, 'g_uS': g_uS,
+        'write': write}
 
   return base.Learner(init, predict, update)
 
@@ -160,8 +172,9 @@ def all_layers_delta(
 
 
 def _write_layer(
-    key, hardware, rule, times, chip, i, delta_w, samples, measured, time_s):
+    key, hardware, rule, times, state, i, delta_w, samples, measured, time_s):
   """Returns the chip with layer i written and calibrated anew, and counts."""
+  chip, rule_params = state
   key_write, key_settle = jax.random.split(key)
   write_s = time_s + times.write_delay_s
   crossbar, baseline = chip.crossbars[i], chip.baselines[i]
@@ -177,7 +190,7 @@ def _write_layer(
                              write_s, times.reference_s)
     return rule.encode_fn(
         jnp.reshape(factor, (1, -1)) * delta_w,
-        jnp.reshape(factor, (1, 1, 1, -1)) * stairs, chip.rule, i, *samples)
+        jnp.reshape(factor, (1, 1, 1, -1)) * stairs, rule_params, i, *samples)
 
   request = writing.Request(
       delta_w / jnp.reshape(factor, (1, -1)), encode_fn, write_s,

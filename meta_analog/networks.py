@@ -189,7 +189,7 @@ class MetaParameters(hk.Module):
     super().__init__(name=name)
     self._shapes, self._network, self._initial = shapes, network, initial
 
-  def __call__(self) -> presentation.Theta:
+  def __call__(self) -> rules.Theta:
     """Returns `Theta`, its leaves Haiku parameters."""
     layers = []
     for i, (num_inputs, num_outputs) in enumerate(self._shapes):
@@ -210,7 +210,7 @@ class MetaParameters(hk.Module):
             'threshold', num_layers, self._initial.threshold),
         log_penalty=log_parameter('penalty', (), self._initial.penalty),
         log_harm=log_parameter('harm', (), self._initial.harm))
-    return presentation.Theta(tuple(layers), rule)
+    return rules.Theta(tuple(layers), rule)
 
 
 class Networks(NamedTuple):
@@ -299,7 +299,7 @@ def make(
         jnp.asarray(after_s, jnp.float32), num_events=num_events,
         anew_fn=anew_fn if adapt_anew else None)
 
-  def theta() -> presentation.Theta:
+  def theta() -> rules.Theta:
     if hk.running_init():  # A loss draws its own key before its parameters.
       hk.next_rng_key()
     return parameters()()

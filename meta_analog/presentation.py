@@ -28,7 +28,6 @@ from meta_analog import in_turn
 from meta_analog import lif
 from meta_analog import periphery as peri
 from meta_analog import precise
-from meta_analog import rules
 
 # Without a limit, without a tile's end.
 EXACT = peri.Periphery(
@@ -40,13 +39,6 @@ class LayerParams(NamedTuple):
 
   u: jax.Array  # [I + 1, O], unconstrained; the last row is the bias
   log_gain: jax.Array  # scalar, log of weight per uS
-
-
-class Theta(NamedTuple):
-  """Meta-parameters."""
-
-  layers: tuple[LayerParams, ...]
-  rule: rules.RuleParams
 
 
 class Network(NamedTuple):
@@ -221,13 +213,15 @@ def look(
   return peri.View(reading, columns, weight_max, factor)
 
 
-def exact_views(theta: Theta, network: Network) -> tuple[peri.View, ...]:
-  """Returns the weights that theta stands for, as if read without any error.
+def exact_views(
+    layers: tuple[LayerParams, ...], network: Network
+) -> tuple[peri.View, ...]:
+  """Returns the weights that layers stand for, as if read without any error.
 
   For a presentation by a network whose periphery is `EXACT`.
 
   Args:
-    theta: meta-parameters.
+    layers: meta-parameters of each crossbar.
     network: for its span and device numbers.
 
   Returns:
@@ -240,16 +234,18 @@ def exact_views(theta: Theta, network: Network) -> tuple[peri.View, ...]:
     columns = peri.perfect_columns(*weights.shape, EXACT.tile_rows)
     return look(reading, columns, gain_per_uS, network, num_devices)
 
-  return tuple(map(exact, theta.layers, targets(theta, network),
+  return tuple(map(exact, layers, targets(layers, network),
                    network.num_devices))
 
 
-def targets(theta: Theta, network: Network) -> tuple[jax.Array, ...]:
+def targets(
+    layers: tuple[LayerParams, ...], network: Network
+) -> tuple[jax.Array, ...]:
   """Returns the target conductances of every layer, [P, D, I, O], uS."""
   return tuple(
       conductances.targets_from_parameters(
           layer.u, network.span_uS, network.floor_uS, num_devices)
-      for layer, num_devices in zip(theta.layers, network.num_devices))
+      for layer, num_devices in zip(layers, network.num_devices))
 
 
 def with_bias(average: jax.Array, readout: jax.Array) -> jax.Array:

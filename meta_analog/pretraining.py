@@ -152,7 +152,7 @@ def _views(theta, network):
       view._replace(
           reading=view.reading._replace(variance=None),
           weight_max=jax.lax.stop_gradient(view.weight_max))
-      for view in presentation.exact_views(theta, network))
+      for view in presentation.exact_views(theta.layers, network))
 
 
 def begin(

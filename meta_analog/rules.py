@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog import plasticity
+from meta_analog import presentation
 from meta_analog import quantize
 
 
@@ -27,6 +28,13 @@ class RuleParams(NamedTuple):
   log_penalty: jax.Array  # scalar, ridge penalty
   log_harm: jax.Array  # scalar, weight of the write noise in 'descent'; it
   # only enters a choice among levels and so gets no gradient
+
+
+class Theta(NamedTuple):
+  """Meta-parameters of a learner."""
+
+  layers: tuple[presentation.LayerParams, ...]
+  rule: RuleParams
 
 
 class Rule(NamedTuple):

@@ -189,7 +189,7 @@ def make_ordinary(
     task = setup.task.sample(key_task, data)
     pool = setup.task.dense(task).query if setup.task.dense else task.support
     theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
-    views = presentation.exact_views(theta, setup.network)
+    views = presentation.exact_views(theta.layers, setup.network)
 
     def loss(weights, x, y):
       changed = tuple(

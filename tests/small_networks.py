@@ -81,7 +81,7 @@ def theta(seed=0, sizes=SIZES, gain=0.4, rate=0.5, threshold=0.5):
       for key, num_inputs, num_outputs in zip(
           keys, sizes[:-1], sizes[1:], strict=True))
   num_layers = len(layers)
-  return presentation.Theta(layers, rules.RuleParams(
+  return rules.Theta(layers, rules.RuleParams(
       log_rate=jnp.log(jnp.full(num_layers, rate)),
       log_threshold=jnp.log(jnp.full(num_layers, threshold)),
       log_penalty=jnp.log(jnp.float32(0.01)),

@@ -38,7 +38,7 @@ def test_events_keep_their_time_step():
 
 def test_a_code_takes_what_the_converter_gives():
   net = small_networks.network()
-  views = presentation.exact_views(small_networks.theta(), net)
+  views = presentation.exact_views(small_networks.theta().layers, net)
   net = net._replace(
       encode_fn=coding.latency,
       periphery=net.periphery._replace(dac_range=1.0, dac_bits=2))
@@ -50,7 +50,7 @@ def test_a_code_takes_what_the_converter_gives():
 
 def test_constant_events_are_a_constant_current():
   net = small_networks.network()
-  views = presentation.exact_views(small_networks.theta(), net)
+  views = presentation.exact_views(small_networks.theta().layers, net)
   x = jnp.array([[0.9], [-0.4]])
   still = presentation.present(jax.random.key(0), net, views, x)
   moving = presentation.present(

@@ -76,12 +76,12 @@ def test_a_spiking_convolution_is_neurons_at_every_position():
   net = small_networks.network(num_devices=(1, 1, 2))._replace(
       windows=windows)
   keys = jax.random.split(jax.random.key(1), 4)
-  theta = presentation.Theta(tuple(
+  theta = rules.Theta(tuple(
       presentation.LayerParams(
           jax.random.normal(key, (rows + 1, outputs)),
           jnp.log(jnp.float32(0.4)))
       for key, (rows, outputs) in zip(keys, shapes)), _no_rule())
-  views = presentation.exact_views(theta, net)
+  views = presentation.exact_views(theta.layers, net)
   x = jax.random.uniform(keys[3], (3, 60))
   seen = presentation.present(jax.random.key(0), net, views, x)
   weights = [np.asarray(view.reading.weights, np.float64) for view in views]
@@ -105,11 +105,11 @@ def test_positions_share_the_array_but_not_the_noise_of_a_product():
   windows, shapes = convolution.shapes((4, 3, 2), ((5, 1, 1),), (2,))
   net = small_networks.network(num_devices=(1, 2))._replace(windows=windows)
   keys = jax.random.split(jax.random.key(2), 2)
-  theta = presentation.Theta(tuple(
+  theta = rules.Theta(tuple(
       presentation.LayerParams(jax.random.normal(key, (rows + 1, outputs)),
                                jnp.log(jnp.float32(0.4)))
       for key, (rows, outputs) in zip(keys, shapes)), _no_rule())
-  views = presentation.exact_views(theta, net)
+  views = presentation.exact_views(theta.layers, net)
   flat = jnp.full((1, 24), 0.9)  # the same pixels everywhere
 
   @jax.jit

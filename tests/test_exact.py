@@ -83,7 +83,7 @@ def adapted():
   @jax.jit
   def see(chip):
     views, _ = chips.view_all(
-        jax.random.key(1), hardware, chip, T_READ_S)
+        jax.random.key(1), hardware, chip.chip, T_READ_S)
     return presentation.present(jax.random.key(2), net, views, support.x)
 
   seen = see(chip)
@@ -108,7 +108,7 @@ def test_a_test_counts_the_devices_that_were_written_without_a_pulse(adapted):
   number = 2.0 * np.count_nonzero(np.any(np.asarray(seen.features), axis=0))
   assert number > 0
   np.testing.assert_array_equal(
-      evaluation._num_written(chip, every, evaluation._shifted),
+      evaluation._num_written(chip.chip, every.chip, evaluation._shifted),
       [number, 0.0, number])
 
 

@@ -68,7 +68,7 @@ def test_a_network_that_says_it_spikes_has_the_same_gradient():
   def loss(theta, spiking):
     views = [view._replace(reading=view.reading._replace(
         variance=0.05 * jnp.square(view.reading.weights)))
-             for view in presentation.exact_views(theta, network)]
+             for view in presentation.exact_views(theta.layers, network)]
     seen = presentation.present(
         jax.random.key(1), network._replace(spiking=spiking), tuple(views),
         jnp.linspace(-1.0, 1.0, 6)[:, None])

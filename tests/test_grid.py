@@ -118,7 +118,7 @@ def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
     assert sum(params[name] is not like[name] for name in like) == len(
         setup.network.windows)
     views = presentation.exact_views(
-        setup.networks.theta.apply(params), setup.network)
+        setup.networks.theta.apply(params).layers, setup.network)
     weights.append([view.reading.weights for view in views[:-1]])
     # The same weights, on however many devices.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(

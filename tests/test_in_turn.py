@@ -25,7 +25,7 @@ def net_and_theta():
   net = small_networks.network(num_devices=(1, 1, 2))._replace(
       windows=windows, activity_fn=fused.activity)
   keys = jax.random.split(jax.random.key(1), 3)
-  theta = presentation.Theta(tuple(
+  theta = rules.Theta(tuple(
       presentation.LayerParams(
           jax.random.normal(key, (rows + 1, outputs)),
           jnp.log(jnp.float32(0.4)))
@@ -52,7 +52,7 @@ def _assert_close(got, expected, tolerance):
 @pytest.mark.parametrize('num_samples', [1, 7, 10])
 def test_pieces_give_what_the_batch_gives(net_and_theta, num_samples):
   net, theta = net_and_theta
-  views, x = presentation.exact_views(theta, net), _images(num_samples)
+  views, x = presentation.exact_views(theta.layers, net), _images(num_samples)
   key = jax.random.key(0)
   expected = presentation._all_at_once(key, net, views, x)
   assert expected.outputs.shape == (num_samples, 2)
@@ -62,7 +62,7 @@ def test_pieces_give_what_the_batch_gives(net_and_theta, num_samples):
 
 def test_the_noise_of_a_piece_is_that_of_its_key(net_and_theta):
   net, theta = net_and_theta
-  views = _noisy(presentation.exact_views(theta, net))
+  views = _noisy(presentation.exact_views(theta.layers, net))
   key, x = jax.random.key(0), jnp.repeat(_images(1), 15, axis=0)
   seen = presentation.present(key, net, views, x)
   assert len({row.tobytes() for row in np.asarray(seen.features)}) == 15
@@ -76,7 +76,7 @@ def test_the_noise_of_a_piece_is_that_of_its_key(net_and_theta):
 def test_coded_images_reach_the_convolutions(net_and_theta, code):
   net, theta = net_and_theta
   net = net._replace(encode_fn=coding.CODES[code])
-  views, key = presentation.exact_views(theta, net), jax.random.key(0)
+  views, key = presentation.exact_views(theta.layers, net), jax.random.key(0)
   x = _images(10)
   if code == 'events':
     x = jnp.tile(x > 0.5, (1, small_networks.NUM_STEPS)).astype(jnp.float32)
@@ -95,7 +95,7 @@ def test_gradients_of_many_tasks_are_those_of_a_batch(net_and_theta):
 
   def gradient(present_fn, over_tasks):
     def loss(theta, decay, images):
-      views = presentation.exact_views(theta, net)
+      views = presentation.exact_views(theta.layers, net)
       varied = net._replace(neuron=net.neuron._replace(decay=decay))
       seen = over_tasks(lambda x: present_fn(key, varied, views, x), images)
       return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(seen))
@@ -111,7 +111,7 @@ def test_gradients_of_many_tasks_are_those_of_a_batch(net_and_theta):
 
 def test_pieces_that_come_at_once_are_the_same(net_and_theta, monkeypatch):
   net, theta = net_and_theta
-  views = _noisy(presentation.exact_views(theta, net))
+  views = _noisy(presentation.exact_views(theta.layers, net))
   present = lambda x: presentation.present(jax.random.key(0), net, views, x)
   in_turn_seen = present(_images(10))
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')

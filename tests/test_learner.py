@@ -76,9 +76,9 @@ def test_prediction_equals_the_loop_over_time_and_layers(seed):
 
 def test_mean_of_the_trace_is_the_prediction():
   learner = jitted('ideal', keep_trace=True)
-  chip = learner.init(jax.random.key(0), small.theta())
+  state = learner.init(jax.random.key(0), small.theta())
   outputs, info = learner.predict(
-      jax.random.key(1), chip, support().x, T_READ_S)
+      jax.random.key(1), state, support().x, T_READ_S)
   np.testing.assert_allclose(
       jnp.mean(info['trace'][small.START:], axis=0), outputs, rtol=1e-3,
       atol=1e-4)
@@ -91,20 +91,20 @@ def test_update_without_error_changes_nothing_bit_for_bit(
     device, rule, encoding):
   # The target is what this very presentation puts out, so no error is left.
   learner = jitted(device, **named(rule, encoding))
-  chip = learner.init(jax.random.key(0), small.theta())
+  state = learner.init(jax.random.key(0), small.theta())
   samples = support()
-  seen = outputs_of_update(jax.random.key(1), device, chip, samples)
+  seen = outputs_of_update(jax.random.key(1), device, state, samples)
   new, info = learner.update(
-      jax.random.key(1), chip, samples._replace(y=seen), T_READ_S)
+      jax.random.key(1), state, samples._replace(y=seen), T_READ_S)
   assert info['write']['pulses'] == 0 and info['write']['devices'] == 0
-  assert equal(new, chip)
+  assert equal(new, state)
 
 
-def outputs_of_update(key, device, chip, samples):
+def outputs_of_update(key, device, state, samples):
   """Returns what `update` sees of its support set: same keys, same reads."""
   hardware = chips.Hardware(*DEVICES[device](), small.network())
   key_view, key_run, _ = jax.random.split(key, 3)
-  views, _ = chips.view_all(key_view, hardware, chip, T_READ_S)
+  views, _ = chips.view_all(key_view, hardware, state.chip, T_READ_S)
   return presentation.present(
       key_run, hardware.network, views, samples.x).outputs
 
@@ -112,24 +112,24 @@ def outputs_of_update(key, device, chip, samples):
 @pytest.mark.parametrize('device', sorted(DEVICES))
 def test_only_the_output_layer_is_written(device):
   learner = jitted(device)
-  chip = learner.init(jax.random.key(0), small.theta())
-  new, info = learner.update(jax.random.key(1), chip, support(), T_READ_S)
+  state = learner.init(jax.random.key(0), small.theta())
+  new, info = learner.update(jax.random.key(1), state, support(), T_READ_S)
   assert info['write']['pulses'] > 0
-  assert equal(new.crossbars[:-1], chip.crossbars[:-1])
-  assert not equal(new.crossbars[-1], chip.crossbars[-1])
+  assert equal(new.chip.crossbars[:-1], state.chip.crossbars[:-1])
+  assert not equal(new.chip.crossbars[-1], state.chip.crossbars[-1])
 
 
 def test_clock_of_a_device_changes_only_where_it_is_pulsed():
   learner = jitted('pcm')
-  chip = learner.init(jax.random.key(0), small.theta())
-  new, info = learner.update(jax.random.key(1), chip, support(), T_READ_S)
-  devices = new.crossbars[-1].devices
+  state = learner.init(jax.random.key(0), small.theta())
+  new, info = learner.update(jax.random.key(1), state, support(), T_READ_S)
+  devices = new.chip.crossbars[-1].devices
   pulsed = np.asarray(devices.num_pulses) > 0
   assert pulsed.any() and not pulsed.all()
   np.testing.assert_array_equal(
       devices.time_s, np.where(pulsed, T_WRITE_S, 0.0))
   np.testing.assert_array_equal(
-      np.asarray(devices.g_uS) != chip.crossbars[-1].devices.g_uS, pulsed)
+      np.asarray(devices.g_uS) != state.chip.crossbars[-1].devices.g_uS, pulsed)
   assert info['write']['devices'] == pulsed.sum()
   assert info['write']['pulses'] == np.sum(devices.num_pulses)
 
@@ -139,12 +139,12 @@ def test_clock_of_a_device_changes_only_where_it_is_pulsed():
 def test_order_of_the_support_set_does_not_matter_to_adaptation(
     rule, encoding):
   learner = jitted('ideal', **named(rule, encoding))
-  chip, samples = learner.init(jax.random.key(0), small.theta()), support()
+  state, samples = learner.init(jax.random.key(0), small.theta()), support()
   order = np.array([3, 1, 5, 0, 4, 2])
   shuffled = base.Samples(samples.x[order], samples.y[order])
-  first, second = (learner.update(jax.random.key(1), chip, s, T_READ_S)[0]
+  first, second = (learner.update(jax.random.key(1), state, s, T_READ_S)[0]
                    for s in (samples, shuffled))
-  assert not equal(first, chip)
+  assert not equal(first, state)
   for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second),
                   strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
@@ -154,33 +154,33 @@ def test_order_of_the_support_set_does_not_matter_to_adaptation(
     ('delta', 'nearest'), ('ridge', 'nearest'), ('ridge', 'descent')])
 def test_adaptation_lowers_the_support_error(rule, encoding):
   learner = jitted('ideal', **named(rule, encoding))
-  chip, samples = learner.init(jax.random.key(0), small.theta()), support()
-  new, _ = learner.update(jax.random.key(1), chip, samples, T_READ_S)
+  state, samples = learner.init(jax.random.key(0), small.theta()), support()
+  new, _ = learner.update(jax.random.key(1), state, samples, T_READ_S)
   before, after = (
       np.mean(np.square(samples.y - learner.predict(
           jax.random.key(2), c, samples.x, T_READ_S)[0]))
-      for c in (chip, new))
+      for c in (state, new))
   assert after < before
 
 
 def test_prediction_does_not_see_the_controllers_model():
   learner = jitted('pcm')
-  chip = learner.init(jax.random.key(0), small.theta())
-  chip, _ = learner.update(jax.random.key(1), chip, support(), T_READ_S)
-  disturbed = chip._replace(crossbars=tuple(
+  state = learner.init(jax.random.key(0), small.theta())
+  state, _ = learner.update(jax.random.key(1), state, support(), T_READ_S)
+  disturbed = state._replace(chip=state.chip._replace(crossbars=tuple(
       c._replace(model=jax.tree.map(lambda leaf: 2.0 * leaf + 1.0, c.model))
-      for c in chip.crossbars))
+      for c in state.chip.crossbars)))
   first, second = (
       learner.predict(jax.random.key(2), c, support().x, T_WRITE_S)[0]
-      for c in (chip, disturbed))
+      for c in (state, disturbed))
   np.testing.assert_array_equal(first, second)
 
 
 def test_every_prediction_reads_anew():
   learner = jitted('pcm')
-  chip = learner.init(jax.random.key(0), small.theta())
+  state = learner.init(jax.random.key(0), small.theta())
   first, second, again = (
-      learner.predict(jax.random.key(seed), chip, support().x, T_READ_S)[0]
+      learner.predict(jax.random.key(seed), state, support().x, T_READ_S)[0]
       for seed in (2, 3, 2))
   assert np.all(first != second)
   np.testing.assert_array_equal(first, again)
@@ -193,9 +193,9 @@ def test_compensation_undoes_a_common_drift_exactly():
   learner = small.make(
       small.pcm_pair(params),
       small.network(compensation='clock', clock=factor))
-  chip = learner.init(jax.random.key(0), small.theta())
+  state = learner.init(jax.random.key(0), small.theta())
   early, late = (
-      learner.predict(jax.random.key(1), chip, support().x, time_s)[0]
+      learner.predict(jax.random.key(1), state, support().x, time_s)[0]
       for time_s in (jnp.float32(params.t0_s), jnp.float32(1e6)))
   np.testing.assert_allclose(late, early, rtol=1e-3, atol=1e-3)
 
@@ -210,8 +210,8 @@ def test_gradient_of_the_output_layer_equals_finite_differences():
 
   def total(u):
     layers = theta.layers[:-1] + (theta.layers[-1]._replace(u=u),)
-    chip = learner.init(jax.random.key(0), theta._replace(layers=layers))
-    outputs = learner.predict(jax.random.key(1), chip, x, T_READ_S)[0]
+    state = learner.init(jax.random.key(0), theta._replace(layers=layers))
+    outputs = learner.predict(jax.random.key(1), state, x, T_READ_S)[0]
     return jnp.sum(jnp.square(outputs))
 
   u = theta.layers[-1].u
@@ -225,8 +225,8 @@ def test_gradient_of_the_output_layer_equals_finite_differences():
 
 
 def query_loss(theta, learner, samples, chip_key=0):
-  chip = learner.init(jax.random.key(chip_key), theta)
-  new, _ = learner.update(jax.random.key(1), chip, samples, T_READ_S)
+  state = learner.init(jax.random.key(chip_key), theta)
+  new, _ = learner.update(jax.random.key(1), state, samples, T_READ_S)
   outputs, _ = learner.predict(
       jax.random.key(2), new, samples.x, jnp.float32(151.0))
   return jnp.mean(jnp.square(outputs - samples.y))
@@ -275,12 +275,13 @@ def test_first_order_changes_the_gradient_of_one_layer_not_the_value():
 def test_adapting_all_layers_writes_all_crossbars(device):
   learner = jitted(device, layers='all')
   theta = small.theta(rate=20.0, threshold=0.1)
-  chip = learner.init(jax.random.key(0), theta)
-  new, info = learner.update(jax.random.key(1), chip, support(), T_READ_S)
-  counts = [np.sum(c.devices.num_pulses) for c in new.crossbars]
+  state = learner.init(jax.random.key(0), theta)
+  new, info = learner.update(jax.random.key(1), state, support(), T_READ_S)
+  counts = [np.sum(c.devices.num_pulses) for c in new.chip.crossbars]
   assert np.all(np.array(counts) > 0)
   assert info['write']['pulses'] == sum(counts)
-  for old_layer, new_layer in zip(chip.crossbars, new.crossbars, strict=True):
+  for old_layer, new_layer in zip(
+      state.chip.crossbars, new.chip.crossbars, strict=True):
     assert not equal(old_layer.devices, new_layer.devices)
 
 
@@ -337,11 +338,11 @@ def wide_presentation(monkeypatch):
     device = small.pcm_pair(small.pcm.PCMParams(m3=0.0))[0]
     learner = small.make((device, device), network)
     monkeypatch.setattr(xbar, 'read', recording_read)
-    chip = learner.init(
+    state = learner.init(
         jax.random.key(0), small.theta(sizes=(32, 32, 32, 32)))
-    learner.predict(jax.random.key(1), chip, jnp.ones((4, 32)), T_READ_S)
+    learner.predict(jax.random.key(1), state, jnp.ones((4, 32)), T_READ_S)
     exact = [read(jax.random.key(0), device, crossbar, T_READ_S, 1.0).weights
-             for crossbar in chip.crossbars]
+             for crossbar in state.chip.crossbars]
     return seen, readings[-3:], exact
 
   return present
@@ -380,9 +381,9 @@ def test_programming_errors_of_layers_are_independent():
       layer._replace(u=jnp.full_like(layer.u, 0.5)) for layer in theta.layers))
   errors = []
   for seed in (0, 1):  # two chips
-    chip = learner.init(jax.random.key(seed), theta)
+    state = learner.init(jax.random.key(seed), theta)
     errors += [np.ravel(c.devices.g_uS[0] - c.model.g_uS[0])
-               for c in chip.crossbars]
+               for c in state.chip.crossbars]
   assert_uncorrelated(errors)
 
 
@@ -396,10 +397,10 @@ def test_a_measured_compensation_undoes_a_common_drift(name):
   params = small.pcm.PCMParams(nu_std=0.0, noise_scale=0.0)
   learner = small.make(small.pcm_pair(params), small.network(
       periphery=WIDE, compensation=name))
-  chip = jax.jit(learner.init)(jax.random.key(0), small.theta())
+  state = jax.jit(learner.init)(jax.random.key(0), small.theta())
   early, late = (
       jax.jit(learner.predict)(
-          jax.random.key(1), chip, support().x, jnp.float32(time_s))[0]
+          jax.random.key(1), state, support().x, jnp.float32(time_s))[0]
       for time_s in (small.TIMES.calibrate_s, 1e6))
   assert np.all(np.isfinite(early)) and np.any(early != 0)
   np.testing.assert_allclose(late, early, rtol=1e-3, atol=1e-3)
@@ -412,10 +413,10 @@ def test_a_write_is_not_taken_for_drift():
   for name in ('none', 'column'):
     learner = small.make(small.pcm_pair(params), small.network(
         periphery=WIDE, compensation=name))
-    chip = jax.jit(learner.init)(jax.random.key(0), small.theta())
-    chip, info = jax.jit(learner.update)(
-        jax.random.key(1), chip, support(), T_READ_S)
+    state = jax.jit(learner.init)(jax.random.key(0), small.theta())
+    state, info = jax.jit(learner.update)(
+        jax.random.key(1), state, support(), T_READ_S)
     assert info['write']['pulses'] > 0
     outputs.append(jax.jit(learner.predict)(
-        jax.random.key(2), chip, support().x, jnp.float32(251.0))[0])
+        jax.random.key(2), state, support().x, jnp.float32(251.0))[0])
   np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
