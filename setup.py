@@ -16,7 +16,7 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['meta_analog', 'meta_analog.*']),
-    package_data={'meta_analog': ['recorded.json']},
+    package_data={'meta_analog': ['reporting/recorded.json', 'py.typed']},
     install_requires=[
         'absl-py>=2.1',
         'chex>=0.1.89',

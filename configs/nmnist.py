@@ -20,9 +20,9 @@ day and 0.984 after 30 days (commit 2e8575e, seed 0, of 1,100 recordings).
 
 import ml_collections
 
-from meta_analog import budgets
-from meta_analog import devices
-from meta_analog import energy
+from meta_analog.crossbar import energy
+from meta_analog.devices import registry as device_registry
+from meta_analog.programming import verify_options
 
 # Devices without noise and drift, to be written by steps; as many as on PCM, as
 # the gains are of that many, those of pretrained layers too.
@@ -86,7 +86,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.variant = argument
   c.seed = 0
   c.device = 'pcm'
-  c.device_params = devices.default_params()
+  c.device_params = device_registry.default_params()
 
   # Of each source of noise what part is there; 0 switches it off.
   c.noise = ml_collections.ConfigDict()
@@ -187,7 +187,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   # Program-and-verify: what it may spend, and when it is content.
   c.verification = ml_collections.ConfigDict(
-      budgets.Budget(delay_s=0.25)._asdict())
+      verify_options.VerifyOptions(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (1.0, 0.5, 2e-4)  # first, later hidden, output layer

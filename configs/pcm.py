@@ -9,14 +9,14 @@ train of blind pulses on the output layer.
 Measured at commit 68a9ed018f, jax 0.10.2, 2 idle CPU cores: 71 s of training,
 query mean squared error 4.51 before and 0.094 +- 0.008 after adaptation (1,000
 held-out tasks, 100 fresh chips, seed 0). The variants are rows of
-configs/rules.py.
+configs/studies/sinusoid.py.
 """
 
 import ml_collections
 
-from meta_analog import budgets
-from meta_analog import devices
-from meta_analog import energy
+from meta_analog.crossbar import energy
+from meta_analog.devices import registry as device_registry
+from meta_analog.programming import verify_options
 
 # Each variant changes these fields and no others.
 VARIANTS = {
@@ -97,7 +97,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
   c.variant = argument
   c.seed = 0
   c.device = 'pcm'
-  c.device_params = devices.default_params()
+  c.device_params = device_registry.default_params()
 
   # Of each source of noise what part is there; 0 switches it off.
   c.noise = ml_collections.ConfigDict()
@@ -189,7 +189,7 @@ def get_config(argument: str = '') -> ml_collections.ConfigDict:
 
   # Program-and-verify: what it may spend, and when it is content.
   c.verification = ml_collections.ConfigDict(
-      budgets.Budget(delay_s=0.25)._asdict())
+      verify_options.VerifyOptions(delay_s=0.25)._asdict())
 
   c.init = ml_collections.ConfigDict()
   c.init.weight_std = (3.0, 3.0, 0.02)  # first, later hidden, output layer

@@ -12,10 +12,10 @@ import sys
 
 from absl import flags
 
-from meta_analog import benchmark
-from meta_analog import command
-from meta_analog import compilation
-from meta_analog import environment
+from meta_analog.benchmarks import suite
+from meta_analog.experiment import command_line
+from meta_analog.runtime import compilation
+from meta_analog.runtime import environment
 
 CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'pcm.py'
 
@@ -26,10 +26,10 @@ def main(argv: list[str]) -> None:
   compilation.keep(flags.FLAGS.cache_dir, print)
   environment.use_all_cores()
   workdir = flags.FLAGS.workdir or os.path.join('runs', 'benchmark')
-  benchmark.run(flags.FLAGS.config, workdir, flags.FLAGS.quick)
+  suite.run(flags.FLAGS.config, workdir, flags.FLAGS.quick)
 
 
 if __name__ == '__main__':
-  command.define()
+  command_line.define()
   flags.DEFINE_bool('quick', False, 'Fewer tasks, points and repetitions')
-  command.start(sys.argv, main, config=str(CONFIG))
+  command_line.start(sys.argv, main, config=str(CONFIG))

@@ -12,9 +12,9 @@ import sys
 
 from absl import flags
 
-from meta_analog import characterization
-from meta_analog import command
-from meta_analog import compilation
+from meta_analog.evaluation import characterization
+from meta_analog.experiment import command_line
+from meta_analog.runtime import compilation
 
 
 def main(argv: list[str]) -> None:
@@ -27,5 +27,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  command.define()
-  command.start(sys.argv, main)
+  command_line.define()
+  command_line.start(sys.argv, main)

@@ -11,11 +11,11 @@ import sys
 
 from absl import flags
 
-from meta_analog import command
-from meta_analog import compilation
-from meta_analog import environment
-from meta_analog import experiment
-from meta_analog import retest
+from meta_analog.experiment import command_line
+from meta_analog.experiment import evaluate
+from meta_analog.experiment import run
+from meta_analog.runtime import compilation
+from meta_analog.runtime import environment
 
 
 def main(argv: list[str]) -> None:
@@ -24,17 +24,20 @@ def main(argv: list[str]) -> None:
   compilation.keep(flags.FLAGS.cache_dir, print)
   environment.use_all_cores()
   if flags.FLAGS.checkpoint:
-    retest.of_file(
-        flags.FLAGS.config, flags.FLAGS.checkpoint, command.workdir(),
-        flags.FLAGS.mode, overrides=command.overrides(), stop=command.STOP)
+    evaluate.of_file(flags.FLAGS.config,
+                     flags.FLAGS.checkpoint,
+                     command_line.workdir(),
+                     flags.FLAGS.mode,
+                     overrides=command_line.overrides(),
+                     stop=command_line.STOP)
     return
-  with command.joined():
-    experiment.run(
-        flags.FLAGS.config, command.workdir(), flags.FLAGS.mode,
-        overrides=command.overrides(), wandb=flags.FLAGS.wandb,
-        stop=command.STOP)
+  with command_line.joined():
+    run.run(
+        flags.FLAGS.config, command_line.workdir(), flags.FLAGS.mode,
+        overrides=command_line.overrides(), wandb=flags.FLAGS.wandb,
+        stop=command_line.STOP)
 
 
 if __name__ == '__main__':
-  command.define(experiment.MODES)
-  command.start(sys.argv, main)
+  command_line.define(run.MODES)
+  command_line.start(sys.argv, main)

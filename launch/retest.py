@@ -10,10 +10,10 @@ import sys
 
 from absl import flags
 
-from meta_analog import command
-from meta_analog import compilation
-from meta_analog import environment
-from meta_analog import retest
+from meta_analog.experiment import command_line
+from meta_analog.experiment import evaluate
+from meta_analog.runtime import compilation
+from meta_analog.runtime import environment
 
 
 def main(argv: list[str]) -> None:
@@ -21,12 +21,15 @@ def main(argv: list[str]) -> None:
   del argv
   compilation.keep(flags.FLAGS.cache_dir, print)
   environment.use_all_cores()
-  retest.run(flags.FLAGS.config, flags.FLAGS.run, flags.FLAGS.workdir,
-             overrides=command.overrides(), stop=command.STOP)
+  evaluate.run(flags.FLAGS.config,
+               flags.FLAGS.run,
+               flags.FLAGS.workdir,
+               overrides=command_line.overrides(),
+               stop=command_line.STOP)
 
 
 if __name__ == '__main__':
-  command.define()
+  command_line.define()
   flags.DEFINE_string('run', None, 'Folder of the run whose net is tested')
   flags.mark_flag_as_required('workdir')
-  command.start(sys.argv, main)
+  command_line.start(sys.argv, main)

@@ -13,13 +13,13 @@ os.environ['XLA_FLAGS'] = (
 import hypothesis
 import jax
 
-from meta_analog import compilation
+from meta_analog.runtime import compilation
 
 compilation.tune()
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
-# Of the tests' own products: a GPU rounds their factors (see `precise`).
+# Of the tests' own products: a GPU rounds their factors (see `linalg`).
 jax.config.update('jax_default_matmul_precision', 'highest')
 
 hypothesis.settings.register_profile(

@@ -1,8 +1,8 @@
 """Phase-change memory of a 14 nm chip: the statistical model of HERMES.
 
-The skeleton is that of `statistical`, where what is assumed about pulses and
-RESET is said. The curves, with r = g / g_max and natural logarithms, have two
-branches each, which meet only roughly (mu jumps by 0.001 at its break point):
+The skeleton is that of `ibm_statistical`, which says what is assumed about
+pulses and RESET. The curves, with r = g / g_max and natural logarithms, have
+two branches each, which meet only roughly (mu jumps by 0.001 at its break point):
 
     sigma_p =  (p0 + p1 r + p2 r^2 + p3 r^3) g_max / program_range    uS
     mu      =  clip(a ln r + b, low, high)   below a break point,
@@ -31,9 +31,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import quantize
-from meta_analog.devices import statistical
+from meta_analog.core import quantization
+from meta_analog.core import types
+from meta_analog.devices import ibm_statistical
 
 BIDIRECTIONAL = False
 # Parameters that may be negative.
@@ -136,20 +136,20 @@ def pair_params(**changes: jax.Array | float) -> HermesParams:
 
 def make(
     params: HermesParams = HermesParams(), *, max_pulses: int = 20
-) -> base.Device:
-  """Returns the device of the 14 nm chip, see `statistical.make`.
+) -> types.Device:
+  """Returns the device of the 14 nm chip, see `ibm_statistical.make`.
 
   Args:
     params: scalars; `pair_params()` for two devices per polarity.
     max_pulses: most SET pulses in one call of `pulse`, static.
 
   Returns:
-    A `base.Device`.
+    A `types.Device`.
   """
-  return statistical.make(params, curves(params), max_pulses=max_pulses)
+  return ibm_statistical.make(params, curves(params), max_pulses=max_pulses)
 
 
-def curves(params: HermesParams) -> statistical.Curves:
+def curves(params: HermesParams) -> ibm_statistical.Curves:
   """Returns the curves that these parameters define, see the file's head."""
   p = params
 
@@ -159,24 +159,24 @@ def curves(params: HermesParams) -> statistical.Curves:
     return at_range * p.g_max_uS / p.program_range_uS
 
   def nu_mean(r):
-    low = quantize.saturate(p.nu_mean_slope * jnp.log(r) + p.nu_mean_offset,
-                            p.nu_mean_min, p.nu_mean_max)
+    low = quantization.saturate(p.nu_mean_slope * jnp.log(r) + p.nu_mean_offset,
+                                p.nu_mean_min, p.nu_mean_max)
     high = _polynomial(r, p.nu_mean_q0, p.nu_mean_q1, p.nu_mean_q2)
     return jnp.where(r < p.nu_mean_break, low, high)
 
   def nu_std(r):
-    low = quantize.saturate(p.nu_std_slope * jnp.log(r) + p.nu_std_offset,
-                            p.nu_std_min, p.nu_std_max)
+    low = quantization.saturate(p.nu_std_slope * jnp.log(r) + p.nu_std_offset,
+                                p.nu_std_min, p.nu_std_max)
     high = _polynomial(r, p.nu_std_q0, p.nu_std_q1, p.nu_std_q2)
     return jnp.where(r < p.nu_std_break, low, _positive(high))
 
   def read_q(r):
-    low = quantize.saturate(p.read_slope * jnp.log(r) + p.read_offset,
-                            p.read_min, p.read_max)
+    low = quantization.saturate(p.read_slope * jnp.log(r) + p.read_offset,
+                                p.read_min, p.read_max)
     high = _polynomial(r, p.read_q0, p.read_q1, p.read_q2, p.read_q3)
     return jnp.where(r < p.read_break, low, _positive(high))
 
-  return statistical.Curves(program_sigma_uS, nu_mean, nu_std, read_q)
+  return ibm_statistical.Curves(program_sigma_uS, nu_mean, nu_std, read_q)
 
 
 def _polynomial(r, *coefficients):
@@ -189,4 +189,4 @@ def _polynomial(r, *coefficients):
 
 def _positive(x):
   """Returns max(x, 0) with no gradient below 0."""
-  return quantize.saturate(x, 0.0, jnp.inf)
+  return quantization.saturate(x, 0.0, jnp.inf)

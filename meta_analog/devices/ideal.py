@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import quantize
+from meta_analog.core import quantization
+from meta_analog.core import types
 
 BIDIRECTIONAL = True
 
@@ -31,7 +31,7 @@ class IdealState(NamedTuple):
   num_pulses: jax.Array  # pulses since programming, of either sign
 
 
-def make(params: IdealParams = IdealParams()) -> base.Device:
+def make(params: IdealParams = IdealParams()) -> types.Device:
   """Returns the ideal device with these parameters.
 
   Pulses add `step_uS` each; the state stays in [g_min_uS, g_max_uS].
@@ -40,10 +40,10 @@ def make(params: IdealParams = IdealParams()) -> base.Device:
     params: scalars.
 
   Returns:
-    A `base.Device`.
+    A `types.Device`.
   """
   def limit(g_uS):
-    return quantize.saturate(g_uS, params.g_min_uS, params.g_max_uS)
+    return quantization.saturate(g_uS, params.g_min_uS, params.g_max_uS)
 
   def program(key, target_uS, time_s):
     del key, time_s
@@ -70,7 +70,7 @@ def make(params: IdealParams = IdealParams()) -> base.Device:
     del time_s
     return state.g_uS, jnp.zeros_like(state.g_uS)
 
-  return base.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, read, read_stats)
 
 
 def shift(state: IdealState, change_uS: jax.Array) -> IdealState:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import gaussian
-from meta_analog import quantize
+from meta_analog.core import gaussian
+from meta_analog.core import quantization
 
 
 class Law(NamedTuple):
@@ -126,7 +126,7 @@ def _pulse(law, state, normal, active, share, step, noise_scale, limits):
   room_uS = jnp.clip(state.g_uS + mean_uS, *limits) - state.g_uS
   g_uS = g_uS + share * jax.lax.stop_gradient(room_uS)
   return state._replace(
-      g_uS=jnp.where(active, quantize.saturate(g_uS, *limits), g_uS),
+      g_uS=jnp.where(active, quantization.saturate(g_uS, *limits), g_uS),
       pulse_memory=jnp.where(active, memory, state.pulse_memory),
       num_pulses=state.num_pulses + active,
   )

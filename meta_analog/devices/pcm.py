@@ -35,9 +35,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import gaussian
-from meta_analog import quantize
+from meta_analog.core import gaussian
+from meta_analog.core import quantization
+from meta_analog.core import types
 from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = False
@@ -99,12 +99,12 @@ class PCMState(NamedTuple):
 
 def make(
     params: PCMParams = PCMParams(), *, max_pulses: int = 20
-) -> base.Device:
+) -> types.Device:
   """Returns the PCM device with these parameters.
 
   Straight-through gradients, where physics is not differentiable: the number
   of pulses is differentiated as the mean step at the state where the train
-  ends (see `base.Device`); a state that was clipped at a bound passes no
+  ends (see `types.Device`); a state that was clipped at a bound passes no
   gradient.
 
   Args:
@@ -112,7 +112,7 @@ def make(
     max_pulses: most SET pulses in one call of `pulse`, static.
 
   Returns:
-    A `base.Device`.
+    A `types.Device`.
   """
   p = params
   law = partial_set.Law(
@@ -126,7 +126,7 @@ def make(
     nu = p.nu_mean + p.nu_std * spread_nu
     step = 1.0 + p.step_std * spread_step
     return PCMState(
-        g_uS=quantize.saturate(g_uS, p.g_min_uS, p.g_max_uS),
+        g_uS=quantization.saturate(g_uS, p.g_min_uS, p.g_max_uS),
         pulse_memory=jnp.full(shape, p.pulse_memory_after_program),
         time_s=jnp.full(shape, time_s, jnp.float32),
         nu=jnp.maximum(nu, 0.0),
@@ -144,7 +144,7 @@ def make(
   def reset(key, state, mask, time_s):
     noise = gaussian.normal(key, state.g_uS.shape)
     g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
-    g_uS = quantize.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
+    g_uS = quantization.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
     return state._replace(
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
@@ -160,7 +160,7 @@ def make(
     g_uS = drift(state.g_uS, state.nu, time_s - state.time_s, p.t0_s)
     return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
 
-  return base.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, read, read_stats)
 
 
 def drift(

@@ -1,7 +1,7 @@
 """Phase-change memory after iterative programming: IBM's statistical model.
 
-The skeleton is that of `statistical`, where what is assumed about pulses and
-RESET is said. Its curves, with r = g / g_max and natural logarithms:
+The skeleton is that of `ibm_statistical`, which says what is assumed about
+pulses and RESET. Its curves, with r = g / g_max and natural logarithms:
 
     sigma_p =  (0.26348 + 1.9650 r - 1.1731 r^2) g_max / 25     uS
     mu      =  clip(-0.0155 ln r + 0.0244, 0.049, 0.1)
@@ -23,9 +23,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import quantize
-from meta_analog.devices import statistical
+from meta_analog.core import quantization
+from meta_analog.core import types
+from meta_analog.devices import ibm_statistical
 
 BIDIRECTIONAL = False
 # Parameters that may be negative.
@@ -86,20 +86,20 @@ class PCMLikeParams(NamedTuple):
 
 def make(
     params: PCMLikeParams = PCMLikeParams(), *, max_pulses: int = 20
-) -> base.Device:
-  """Returns the device of IBM's statistical model, see `statistical.make`.
+) -> types.Device:
+  """Returns the device of IBM's statistical model, see `ibm_statistical.make`.
 
   Args:
     params: scalars.
     max_pulses: most SET pulses in one call of `pulse`, static.
 
   Returns:
-    A `base.Device`.
+    A `types.Device`.
   """
-  return statistical.make(params, curves(params), max_pulses=max_pulses)
+  return ibm_statistical.make(params, curves(params), max_pulses=max_pulses)
 
 
-def curves(params: PCMLikeParams) -> statistical.Curves:
+def curves(params: PCMLikeParams) -> ibm_statistical.Curves:
   """Returns the curves that these parameters define, see the file's head."""
   p = params
 
@@ -108,15 +108,16 @@ def curves(params: PCMLikeParams) -> statistical.Curves:
     return at_range * p.g_max_uS / p.program_range_uS
 
   def nu_mean(r):
-    return quantize.saturate(p.nu_mean_slope * jnp.log(r) + p.nu_mean_offset,
-                             p.nu_mean_min, p.nu_mean_max)
+    return quantization.saturate(
+        p.nu_mean_slope * jnp.log(r) + p.nu_mean_offset, p.nu_mean_min,
+        p.nu_mean_max)
 
   def nu_std(r):
-    return quantize.saturate(p.nu_std_slope * jnp.log(r) + p.nu_std_offset,
-                             p.nu_std_min, p.nu_std_max)
+    return quantization.saturate(p.nu_std_slope * jnp.log(r) + p.nu_std_offset,
+                                 p.nu_std_min, p.nu_std_max)
 
   def read_q(r):
-    return quantize.saturate(
+    return quantization.saturate(
         p.read_q_scale * r ** -p.read_q_power, 0.0, p.read_q_max)
 
-  return statistical.Curves(program_sigma_uS, nu_mean, nu_std, read_q)
+  return ibm_statistical.Curves(program_sigma_uS, nu_mean, nu_std, read_q)

@@ -51,9 +51,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import gaussian
-from meta_analog import quantize
+from meta_analog.core import gaussian
+from meta_analog.core import quantization
+from meta_analog.core import types
 from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = True
@@ -120,7 +120,7 @@ class ReRamState(NamedTuple):
 
 def make(
     params: ReRamParams = ReRamParams(), *, max_pulses: int = 20
-) -> base.Device:
+) -> types.Device:
   """Returns the ReRAM device with these parameters.
 
   Straight-through gradients, where physics is not differentiable: the number
@@ -133,7 +133,7 @@ def make(
     max_pulses: most pulses in one call of `pulse`, of either sign, static.
 
   Returns:
-    A `base.Device`.
+    A `types.Device`.
   """
   p = params
   ref_uS = p.g_min_uS + REFERENCE * (p.g_max_uS - p.g_min_uS)
@@ -142,9 +142,9 @@ def make(
     shape = target_uS.shape
     error, gain, imbalance, high, low, relaxation = (
         p.noise_scale * gaussian.normal(key, (6,) + shape))
-    target_uS = quantize.saturate(target_uS, p.g_min_uS, p.g_max_uS)
-    sigma_uS = p.program_scale * deviation_uS(p, target_uS, 0)
-    g_uS = quantize.saturate(target_uS + sigma_uS * error, 0.0, jnp.inf)
+    target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
+    sigma_uS = p.program_scale * programming_std_uS(p, target_uS, 0)
+    g_uS = quantization.saturate(target_uS + sigma_uS * error, 0.0, jnp.inf)
     high_uS = ref_uS + (p.g_max_uS - ref_uS) * _distance(p.high_std * high)
     low_uS = ref_uS - (ref_uS - p.g_min_uS) * _distance(p.low_std * low)
     here_uS = jax.lax.stop_gradient(g_uS)
@@ -191,13 +191,13 @@ def make(
     moved_uS = relaxation_uS(p, state.g_uS, time_s - state.time_s)
     mean_uS = state.g_uS + state.write_uS + moved_uS * state.relaxation
     sigma_uS = p.noise_scale * p.read_std * p.g_max_uS
-    return (quantize.saturate(mean_uS, 0.0, jnp.inf),
+    return (quantization.saturate(mean_uS, 0.0, jnp.inf),
             jnp.broadcast_to(sigma_uS, mean_uS.shape).astype(mean_uS.dtype))
 
-  return base.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, read, read_stats)
 
 
-def deviation_uS(
+def programming_std_uS(
     params: ReRamParams, g_uS: jax.Array, when: int
 ) -> jax.Array:
   """Returns the deviation from the target at SIGMA_TIMES_S[when], in uS.
@@ -232,7 +232,7 @@ def relaxation_uS(
     Deviation, uS; 0 up to an age of 1 s, constant from 2 days on.
   """
   start, day, two_days = (
-      jnp.square(deviation_uS(params, g_uS, when)) for when in range(3))
+      jnp.square(programming_std_uS(params, g_uS, when)) for when in range(3))
   first = jnp.maximum(day - start, 0.0)
   second = jnp.maximum(two_days - start, first)
   log_age = jnp.log(jnp.clip(age_s, SIGMA_TIMES_S[0], SIGMA_TIMES_S[2]))
@@ -277,7 +277,7 @@ def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):
   slope_uS = jnp.where(n == 0, both_uS, jnp.sign(n) * room(mean_uS))
   share = partial_set.count_gradient(num_pulses, i, max_pulses)
   new_uS = new_uS + share * jax.lax.stop_gradient(slope_uS)
-  limited = quantize.saturate(new_uS, low_uS, high_uS)
+  limited = quantization.saturate(new_uS, low_uS, high_uS)
   return state._replace(
       g_uS=jnp.where(active, limited, new_uS),
       num_pulses=state.num_pulses + active)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
+from meta_analog.core import types
 
 
 class StuckState(NamedTuple):
@@ -33,13 +33,13 @@ class StuckState(NamedTuple):
 
 
 def make(
-    device: base.Device,
+    device: types.Device,
     *,
     fraction: float,
     high_share: float,
     low_uS: float,
     high_uS: float,
-) -> base.Device:
+) -> types.Device:
   """Returns the technology with stuck devices among its arrays.
 
   Args:
@@ -50,7 +50,7 @@ def make(
     high_uS: conductance of a shorted device.
 
   Returns:
-    A `base.Device`.
+    A `types.Device`.
   """
   def program(key, target_uS, time_s):
     key_healthy, key_stuck, key_high = jax.random.split(key, 3)
@@ -77,4 +77,4 @@ def make(
     return (jnp.where(state.stuck, state.stuck_uS, mean_uS),
             jnp.where(state.stuck, 0.0, sigma_uS))
 
-  return base.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, read, read_stats)

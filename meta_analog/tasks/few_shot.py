@@ -12,8 +12,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import precise
+from meta_analog.core import linalg
+from meta_analog.core import types
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -23,17 +23,17 @@ def targets(way: int, shot: int) -> jax.Array:
   return jnp.repeat(jnp.eye(way), shot, axis=0)
 
 
-def samples(x: jax.Array) -> base.Samples:
+def samples(x: jax.Array) -> types.Samples:
   """Returns the samples of an episode's inputs.
 
   Args:
     x: [W, shot, I].
 
   Returns:
-    `base.Samples` of W shot samples.
+    `types.Samples` of W shot samples.
   """
   way, shot = x.shape[:2]
-  return base.Samples(x.reshape(way * shot, -1), targets(way, shot))
+  return types.Samples(x.reshape(way * shot, -1), targets(way, shot))
 
 
 def check(sizes: dict[str, int], num_classes: dict[str, int]) -> None:
@@ -63,7 +63,7 @@ def check_split(split: str, known: Collection[str] = SPLITS) -> None:
     raise ValueError(f'split {split!r}: must be one of {", ".join(known)}')
 
 
-def baselines(episodes: base.Episode) -> dict[str, jax.Array]:
+def baselines(episodes: types.Episode) -> dict[str, jax.Array]:
   """Returns the accuracy of predictors that need no network, [B] each.
 
   'chance' guesses; 'nearest_mean' takes the class whose mean support input is
@@ -79,10 +79,10 @@ def baselines(episodes: base.Episode) -> dict[str, jax.Array]:
 
 
 def _baselines(support, query):
-  sums = precise.matmul(support.y.T, support.x)
+  sums = linalg.matmul(support.y.T, support.x)
   means = sums / jnp.sum(support.y, axis=0)[:, None]
   distance = (jnp.sum(jnp.square(means), axis=1)[None]  # less what all share
-              - 2.0 * precise.matmul(query.x, means.T))
+              - 2.0 * linalg.matmul(query.x, means.T))
   hits = jnp.argmin(distance, axis=1) == jnp.argmax(query.y, axis=1)
   way = support.y.shape[1]
   return {'chance': jnp.float32(1.0 / way),

@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meta_analog import base
+from meta_analog.core import types
+from meta_analog.tasks import data_cache
 from meta_analog.tasks import few_shot
 from meta_analog.tasks import nmnist_files
-from meta_analog.tasks import storage
 
 NUM_CLASSES = {'train': 64, 'validation': 16, 'test': 20}
 TEST_SHARE = 0.2  # of the recordings of a digit
@@ -84,7 +84,7 @@ def split(digit: np.ndarray, seed: int) -> dict[str, Parts]:
 
 
 def bin_events(
-    arrays: storage.Arrays, *, num_steps: int, step_us: float, pool: int
+    arrays: data_cache.Arrays, *, num_steps: int, step_us: float, pool: int
 ) -> np.ndarray:
   """Returns the events of each recording, counted.
 
@@ -114,7 +114,7 @@ def bin_events(
 def make(
     counts: np.ndarray, parts: dict[str, Parts], *, way: int, shot: int,
     query_shot: int, saturation: int
-) -> base.Task:
+) -> types.Task:
   """Returns the task family.
 
   Args:
@@ -126,7 +126,7 @@ def make(
     saturation: events that make an input of 1.
 
   Returns:
-    A `base.Task` whose data are the counts.
+    A `types.Task` whose data are the counts.
   """
   _, num_steps, height, width, _ = counts.shape
 
@@ -142,10 +142,10 @@ def make(
 
   def recall(drawn, data):
     x = inputs(drawn.recording, data)
-    return base.Episode(few_shot.samples(x[:, :shot]),
-                        few_shot.samples(x[:, shot:]), drawn)
+    return types.Episode(few_shot.samples(x[:, :shot]),
+                         few_shot.samples(x[:, shot:]), drawn)
 
-  return base.Task(
+  return types.Task(
       num_steps * height * 2 * width * 2, way, 'accuracy', sample,
       few_shot.baselines, data=counts, recall=recall,
       image_shape=(height, 2 * width, 2))
@@ -184,7 +184,7 @@ def draw(
        pairs(key_query, shuffled[:, half:2 * half], query_shot)], axis=1))
 
 
-def from_settings(settings: dict) -> base.Task:
+def from_settings(settings: dict) -> types.Task:
   """Returns the task family that a config's task names.
 
   Args:
@@ -192,13 +192,13 @@ def from_settings(settings: dict) -> base.Task:
       network's num_time_steps and dt_ms.
 
   Returns:
-    A `base.Task`.
+    A `types.Task`.
 
   Raises:
     ValueError: if the files are missing or damaged, or hold too little.
   """
   counts, parts = _prepared(
-      settings['data_dir'], storage.said(), settings['most_recordings'],
+      settings['data_dir'], data_cache.said(), settings['most_recordings'],
       settings['split_seed'], settings['num_time_steps'],
       1000.0 * settings['dt_ms'], settings['pool'])
   few_shot.check(settings, NUM_CLASSES)

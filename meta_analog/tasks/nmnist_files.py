@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from meta_analog.tasks import storage
+from meta_analog.tasks import data_cache
 
 SIDE = 34  # pixels
 OVERFLOW_Y = 240
@@ -25,11 +25,11 @@ OVERFLOW_US = 8192
 SHORTEST_US = 280_000
 
 
-def load(data_dir: str, most_recordings: int) -> storage.Arrays:
+def load(data_dir: str, most_recordings: int) -> data_cache.Arrays:
   """Returns the events of the recordings.
 
   Args:
-    data_dir: see `storage.find`.
+    data_dir: see `data_cache.find`.
     most_recordings: of each digit; where there are more, those are taken whose
       names come first, half of them from Train, half from Test, or whichever
       there are.
@@ -41,17 +41,17 @@ def load(data_dir: str, most_recordings: int) -> storage.Arrays:
   Raises:
     ValueError: if there is no folder, or a file is damaged.
   """
-  folder = storage.find(data_dir, 'nmnist')
+  folder = data_cache.find(data_dir, 'nmnist')
   if folder is None:
     raise ValueError(
         'N-MNIST needs a folder: name by '
-        f'{storage.WAYS} the one that holds Train/<digit>/*.bin and '
+        f'{data_cache.WAYS} the one that holds Train/<digit>/*.bin and '
         'Test/<digit>/*.bin, as they are or in zip archives, from '
         'https://www.garrickorchard.com/datasets/n-mnist')
   sources = [*sorted(folder.glob('*.zip')),
              *(folder / name for name in ('Train', 'Test')
                if (folder / name).is_dir())]
-  return storage.cached(
+  return data_cache.cached(
       f'nmnist_{most_recordings}', sources,
       lambda: _build(folder, most_recordings))
 
@@ -90,7 +90,7 @@ def _build(folder, most_recordings):
   chosen = _choose(folder, most_recordings)
   events, digits = [], []
   for path, names in chosen.items():
-    for name, content in storage.read(path, names):
+    for name, content in data_cache.read(path, names):
       events.append(decode(content, str(path / name)))
       digits.append(_place(path, name)[1])
   order = np.argsort(digits, kind='stable')
@@ -118,7 +118,7 @@ def _choose(folder, most):
     raise ValueError(
         f'{folder} holds no recording of digit {missing[0]}: it must hold '
         'Train/<digit>/*.bin or Test/<digit>/*.bin, as they are or in zip '
-        f'archives; name the folder of N-MNIST by {storage.WAYS}')
+        f'archives; name the folder of N-MNIST by {data_cache.WAYS}')
   chosen = {}
   for parts in found.values():
     train, test = parts['Train'], parts['Test']
@@ -133,7 +133,7 @@ def _recordings(folder) -> Iterator[tuple[pathlib.Path, str]]:
   for path in (*sorted(folder.glob('*.zip')), folder / 'Train',
                folder / 'Test'):
     if path.exists():
-      for name in storage.names(path, '.bin'):
+      for name in data_cache.names(path, '.bin'):
         if _place(path, name) is not None:
           yield path, name
 

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meta_analog import base
+from meta_analog.core import types
+from meta_analog.tasks import data_cache
 from meta_analog.tasks import few_shot
 from meta_analog.tasks import omniglot_files
-from meta_analog.tasks import storage
 
 SIDE = omniglot_files.SMALL
 RANGES = {
@@ -36,8 +36,8 @@ class Drawn(NamedTuple):
 
 
 def make(
-    arrays: storage.Arrays, *, way: int, shot: int, query_shot: int
-) -> base.Task:
+    arrays: data_cache.Arrays, *, way: int, shot: int, query_shot: int
+) -> types.Task:
   """Returns the task family.
 
   Args:
@@ -47,7 +47,7 @@ def make(
     query_shot: query samples of a class.
 
   Returns:
-    A `base.Task` whose data are the images, uint8 [K, D, I].
+    A `types.Task` whose data are the images, uint8 [K, D, I].
   """
   pictures = arrays['images']
   num_characters, num_drawings = pictures.shape[:2]
@@ -65,10 +65,10 @@ def make(
 
   def recall(drawn, data):
     x = images(data, drawn)
-    return base.Episode(few_shot.samples(x[:, :shot]),
-                        few_shot.samples(x[:, shot:]), drawn)
+    return types.Episode(few_shot.samples(x[:, :shot]),
+                         few_shot.samples(x[:, shot:]), drawn)
 
-  return base.Task(
+  return types.Task(
       SIDE * SIDE, way, 'accuracy', sample, few_shot.baselines,
       data=pictures.reshape(num_characters, num_drawings, -1), recall=recall,
       image_shape=(SIDE, SIDE, 1))
@@ -90,7 +90,7 @@ def images(data: jax.Array, drawn: Drawn) -> jax.Array:
   return x.astype(jnp.float32) / 255.0
 
 
-def from_settings(settings: dict) -> base.Task:
+def from_settings(settings: dict) -> types.Task:
   """Returns the task family that a config's task names.
 
   Args:
@@ -98,13 +98,13 @@ def from_settings(settings: dict) -> base.Task:
       centred.
 
   Returns:
-    A `base.Task`.
+    A `types.Task`.
 
   Raises:
     ValueError: if the files are missing or damaged, or hold too little.
   """
   arrays = _load(
-      settings['data_dir'], storage.said(), settings['centred'])
+      settings['data_dir'], data_cache.said(), settings['centred'])
   few_shot.check(
       settings, {split: len(arrays[split]) for split in few_shot.SPLITS})
   shot, query_shot = settings['shot'], settings['query_shot']

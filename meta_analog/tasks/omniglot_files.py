@@ -16,7 +16,7 @@ import types
 import numpy as np
 from PIL import Image
 
-from meta_analog.tasks import storage
+from meta_analog.tasks import data_cache
 
 SIDE = 105  # pixels of a published image
 SMALL = 28
@@ -50,11 +50,11 @@ def load(
     data_dir: str = '',
     num_characters: Mapping[str, int] = NUM_CHARACTERS,
     published: Mapping[str, tuple[str, str]] = PUBLISHED,
-) -> storage.Arrays:
+) -> data_cache.Arrays:
   """Returns the images and the classes of each split.
 
   Args:
-    data_dir: see `storage.find`; where no folder is named the published files
+    data_dir: see `data_cache.find`; where no folder is named published files
       are fetched.
     num_characters: that each set of images must hold.
     published: where to fetch from.
@@ -66,10 +66,10 @@ def load(
   Raises:
     ValueError: if a file is missing, damaged, or not what it should be.
   """
-  folder = storage.find(data_dir, 'omniglot')
+  folder = data_cache.find(data_dir, 'omniglot')
   if folder is None:
-    here = storage.cache_folder() / 'omniglot'
-    files = {name: storage.download(name, *source, here)
+    here = data_cache.cache_folder() / 'omniglot'
+    files = {name: data_cache.download(name, *source, here)
              for name, source in published.items()}
     sets = {name: files[f'{name}.zip'] for name in num_characters}
     lists = {split: files[file] for split, file in SPLITS.items()}
@@ -80,8 +80,8 @@ def load(
     if not path.is_file():
       raise ValueError(f'{path} is missing: it names the classes of a split, '
                        'one Alphabet/character01/rot000 a line; put it there, '
-                       f'or name another folder by {storage.WAYS}')
-  arrays = storage.cached(
+                       f'or name another folder by {data_cache.WAYS}')
+  arrays = data_cache.cached(
       f'omniglot_{SMALL}', list(sets.values()),
       lambda: _build(sets, num_characters))
   return arrays | read_splits(lists, list(arrays['names']))
@@ -89,7 +89,7 @@ def load(
 
 def read_splits(
     lists: Mapping[str, pathlib.Path], known: list[str]
-) -> storage.Arrays:
+) -> data_cache.Arrays:
   """Returns the classes of each split, [classes, 2].
 
   Args:
@@ -180,9 +180,10 @@ def _locate(folder, name):
   for path in (folder / f'{name}.zip', folder / name):
     if path.exists():
       return path
-  raise ValueError(f'{folder} holds neither {name}.zip nor a folder {name}: '
-                   f'name the folder of Omniglot by {storage.WAYS}, or none, '
-                   'and the published files are fetched')
+  raise ValueError(
+      f'{folder} holds neither {name}.zip nor a folder {name}: '
+      f'name the folder of Omniglot by {data_cache.WAYS}, or none, '
+      'and the published files are fetched')
 
 
 def _build(sets, num_characters):
@@ -190,8 +191,8 @@ def _build(sets, num_characters):
   images, found = [], []
   for name, path in sets.items():
     drawings = {}
-    for file, content in storage.read(
-        path, storage.names(path, '.png')):
+    for file, content in data_cache.read(
+        path, data_cache.names(path, '.png')):
       character = '/'.join(pathlib.PurePosixPath(file).parts[-3:-1])
       drawings.setdefault(character, []).append(
           _ink(content, path / file))

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from meta_analog import base
-from meta_analog import precise
+from meta_analog.core import linalg
+from meta_analog.core import types
 
 RANGES = {
     'support_size': (1, math.inf, True),
@@ -70,7 +70,7 @@ def make(
     *,
     support_size: int = 20,
     query_size: int = 20,
-) -> base.Task:
+) -> types.Task:
   """Returns the task family.
 
   Inputs are x / x_max, so they lie in [-1, 1].
@@ -81,12 +81,12 @@ def make(
     query_size: samples in the query set.
 
   Returns:
-    A `base.Task` with one input and one output.
+    A `types.Task` with one input and one output.
   """
   def samples(key, sinusoid, size):
     x = jax.random.uniform(
         key, (size, 1), minval=-params.x_max, maxval=params.x_max)
-    return base.Samples(x=x / params.x_max, y=value(sinusoid, x))
+    return types.Samples(x=x / params.x_max, y=value(sinusoid, x))
 
   def sample(key, data=(), split='train'):
     del data, split  # Of a continuum no task is met twice.
@@ -96,7 +96,7 @@ def make(
             key_amplitude, minval=params.amplitude_min,
             maxval=params.amplitude_max),
         phase=jax.random.uniform(key_phase, maxval=params.phase_max))
-    return base.Episode(
+    return types.Episode(
         support=samples(key_support, sinusoid, support_size),
         query=samples(key_query, sinusoid, query_size), latent=sinusoid)
 
@@ -109,12 +109,12 @@ def make(
   def dense(episode):
     x = jnp.linspace(-1.0, 1.0, 101)[:, None]
     y = value(episode.latent, params.x_max * x)
-    return episode._replace(query=base.Samples(x, y))
+    return episode._replace(query=types.Samples(x, y))
 
-  return base.Task(1, 1, 'mse', sample, baselines, dense)
+  return types.Task(1, 1, 'mse', sample, baselines, dense)
 
 
-def from_settings(settings: dict[str, Any]) -> base.Task:
+def from_settings(settings: dict[str, Any]) -> types.Task:
   """Returns the task family that a config's task names.
 
   Args:
@@ -133,7 +133,7 @@ def from_settings(settings: dict[str, Any]) -> base.Task:
 
 
 def best_linear_step(
-    params: SinusoidParams, episodes: base.Episode
+    params: SinusoidParams, episodes: types.Episode
 ) -> jax.Array:
   """Returns the query loss of the best single batch step on perfect features.
 
@@ -156,29 +156,29 @@ def best_linear_step(
 
   support, query = features(episodes.support.x), features(episodes.query.x)
   num_samples = support.shape[1]
-  gram = precise.einsum('bni,bnj->bij', support, support) / num_samples
-  moment = precise.einsum(
+  gram = linalg.einsum('bni,bnj->bij', support, support) / num_samples
+  moment = linalg.einsum(
       'bni,bnj->bi', support, episodes.support.y) / num_samples
   target = episodes.query.y[..., 0]  # [B, N]
 
   def solve(rows, target):
     rows = rows.reshape(target.size, -1)
     return jnp.linalg.solve(
-        precise.matmul(rows.T, rows), precise.matmul(rows.T, target.ravel()))
+        linalg.matmul(rows.T, rows), linalg.matmul(rows.T, target.ravel()))
 
   def predict(w, matrix):
-    moved = w[None] + precise.matmul(
-        moment - precise.matmul(gram, w), matrix.T)  # [B, 2]
-    return precise.einsum('bni,bi->bn', query, moved)
+    moved = w[None] + linalg.matmul(
+        moment - linalg.matmul(gram, w), matrix.T)  # [B, 2]
+    return linalg.einsum('bni,bi->bn', query, moved)
 
   def fit_step(w):
-    left = moment - precise.matmul(gram, w)
-    rows = precise.einsum('bni,bj->bnij', query, left)
-    return solve(rows, target - precise.matmul(query, w)).reshape(2, 2)
+    left = moment - linalg.matmul(gram, w)
+    rows = linalg.einsum('bni,bj->bnij', query, left)
+    return solve(rows, target - linalg.matmul(query, w)).reshape(2, 2)
 
   def fit_start(matrix):
-    rest = precise.einsum('bni,bi->bn', query, precise.matmul(moment, matrix.T))
-    rows = query - precise.einsum('bni,ij,bjk->bnk', query, matrix, gram)
+    rest = linalg.einsum('bni,bi->bn', query, linalg.matmul(moment, matrix.T))
+    rows = query - linalg.einsum('bni,ij,bjk->bnk', query, matrix, gram)
     return solve(rows, target - rest)
 
   w = jax.lax.fori_loop(0, 20, lambda _, w: fit_start(fit_step(w)),

@@ -1,0 +1,116 @@
+"""Phase-change memory in vectorised NumPy, to measure `devices.pcm` against.
+
+The same law, written anew from its equations and with NumPy's own generator.
+Program-and-verify of pairs is that of `program_verify`, for one device per
+polarity.
+
+Axes: P polarity (plus, minus), I in, O out.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from meta_analog.devices import pcm
+from meta_analog.programming import verify_options
+
+
+class Array(NamedTuple):
+  """Devices; all fields have the same shape."""
+
+  g_uS: np.ndarray  # conductance T0 after the last event
+  memory: np.ndarray  # P
+  time_s: np.ndarray  # of the last event
+  nu: np.ndarray
+
+
+def fresh(
+    rng: np.random.Generator, p: pcm.PCMParams, shape: tuple[int, ...]
+) -> Array:
+  """Returns devices after RESET at time 0."""
+  g_uS = p.g_reset_uS * (1.0 + p.reset_std * _normal(rng, shape))
+  nu = np.maximum(p.nu_mean + p.nu_std * _normal(rng, shape), 0.0)
+  return Array(np.clip(g_uS, p.g_reset_min_uS, p.g_max_uS),
+               np.ones(shape, np.float32), np.zeros(shape, np.float32), nu)
+
+
+def pulse(
+    rng: np.random.Generator, p: pcm.PCMParams, array: Array, time_s: float
+) -> Array:
+  """Returns all devices after one SET pulse; see `partial_set`."""
+  memory = array.memory * math.exp(-1.0 / p.memory_pulses)
+  mean_uS = p.m1 * array.g_uS + p.c1_uS + p.a1_uS * memory
+  sigma_uS = p.m2 * array.g_uS + p.c2_uS + p.a2_uS * memory
+  g_uS = array.g_uS + mean_uS + sigma_uS * _normal(rng, memory.shape)
+  return array._replace(
+      g_uS=np.clip(g_uS, p.g_min_uS, p.g_max_uS), memory=memory,
+      time_s=np.full(memory.shape, time_s, np.float32))
+
+
+def read(
+    rng: np.random.Generator, p: pcm.PCMParams, array: Array, time_s: float,
+    relative_variance: float = 1.0
+) -> np.ndarray:
+  """Returns noisy conductances, uS, of that share of the read variance."""
+  age_s = np.maximum(time_s - array.time_s, pcm.MIN_AGE_S)
+  g_uS = array.g_uS * (age_s / p.t0_s) ** -array.nu
+  sigma_uS = math.sqrt(relative_variance) * (p.m3 * g_uS + p.c3_uS)
+  return g_uS + sigma_uS * _normal(rng, g_uS.shape)
+
+
+def verify(
+    rng: np.random.Generator, p: pcm.PCMParams, wanted_uS: np.ndarray,
+    budget: verify_options.VerifyOptions, reference_s: float
+) -> dict[str, float]:
+  """Returns how a program-and-verify of pairs from RESET ended.
+
+  Args:
+    rng: of all draws.
+    p: of the device; step_std is not modelled and noise_scale is 1.
+    wanted_uS: differences [I, O].
+    budget: of `program_verify`.
+    reference_s: chip time that they are wanted for.
+
+  Returns:
+    'pulses_per_pair', 'rounds' and 'converged', a share.
+  """
+  array = fresh(rng, p, (2, *wanted_uS.shape))
+  closed = np.zeros(wanted_uS.shape, bool)
+  pulses, resets = np.zeros(wanted_uS.shape), np.zeros(wanted_uS.shape)
+  variance = (1.0 - budget.fresh_share) + budget.fresh_share / budget.num_reads
+  seen, error = np.zeros_like(array.g_uS), np.zeros_like(wanted_uS)
+  level_uS = np.maximum(budget.level_uS, np.abs(wanted_uS))
+  time_s = 0.0
+  for rounds in range(budget.max_rounds + 1):
+    look_s = time_s + budget.delay_s + budget.read_span_s
+    known = ((reference_s - array.time_s) / (look_s - array.time_s)) ** (
+        -p.nu_mean * budget.drift_correction)
+    seen = np.where(
+        closed, seen, read(rng, p, array, look_s, variance) * known)
+    error = np.where(closed, error, wanted_uS - (seen[0] - seen[1]))
+    closed |= np.abs(error) <= budget.tolerance_uS
+    time_s = look_s
+    if closed.all() or rounds == budget.max_rounds:
+      break
+    up = np.stack([error > 0, error < 0])
+    again = (up & (seen > level_uS)).any(axis=0)
+    again |= -np.sign(wanted_uS) * error > budget.overshoot_uS
+    again &= resets < budget.max_resets
+    open_ = ~closed & (pulses < budget.max_pulses)
+    again, up = again & open_, up & open_ & ~again
+    for mask, new in ((up, pulse(rng, p, array, time_s)),
+                      (np.broadcast_to(again, up.shape),
+                       fresh(rng, p, up.shape))):
+      array = Array(np.where(mask, new.g_uS, array.g_uS),
+                    np.where(mask, new.memory, array.memory),
+                    np.where(mask, time_s, array.time_s), array.nu)
+    pulses += up.any(axis=0)
+    resets += again
+    closed |= ~(up.any(axis=0) | again)
+  return {'pulses_per_pair': float(pulses.mean()), 'rounds': rounds,
+          'converged': float(np.mean(np.abs(error) <= budget.tolerance_uS))}
+
+
+def _normal(rng, shape):
+  return rng.standard_normal(shape, np.float32)

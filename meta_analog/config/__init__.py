@@ -1,0 +1,1 @@
+"""Configs: defaults, validation, and what is built from them."""

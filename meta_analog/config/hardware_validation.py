@@ -1,0 +1,175 @@
+"""Checks of what a config says of devices, arrays, periphery and writing."""
+
+import math
+
+import ml_collections
+
+from meta_analog.config import checks
+from meta_analog.config import noise_sources
+from meta_analog.config import timeline
+from meta_analog.crossbar import drift_compensation
+from meta_analog.devices import registry as device_registry
+from meta_analog.programming import controller
+from meta_analog.programming import refresh
+from meta_analog.programming import verify_options
+
+# Parameters of a device that must not be 0, and those that are at most 1. None
+# is negative, except where its family says so.
+POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
+            'program_range_uS', 'set_range_uS')
+SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
+          'read_break')
+WRITES = ('open_loop', 'verified', 'exact')
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError, in one line, at the first value that cannot be.
+
+  Args:
+    config: whose times were checked before.
+
+  Raises:
+    ValueError: names the field, its value and what is allowed.
+  """
+  adapt = config.adapt
+  checks.is_member('device', config.device, device_registry.FAMILIES)
+  for field, value in config.prices.items():
+    checks.in_range(f'prices.{field}', value, 0, math.inf,
+                    field != 'parallel_writes')
+  for name, params in config.device_params.items():
+    checks.is_member('device_params', name, device_registry.FAMILIES)
+    _check_params(f'device_params.{name}', params,
+                  device_registry.FAMILIES[name])
+  checks.is_member('crossbar.drift_compensation',
+                   config.crossbar.drift_compensation,
+                   drift_compensation.COMPENSATIONS)
+  checks.is_member('adapt.write', adapt.write, WRITES)
+  checks.is_member(
+      'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))
+  checks.is_member('evaluation.programming', config.evaluation.programming,
+                   ('statistical', 'verified', 'descent'))
+  if not config.crossbar.calibrate_after_s < adapt.t_read_s:
+    raise ValueError('config.crossbar.calibrate_after_s = '
+                     f'{config.crossbar.calibrate_after_s}: must be below '
+                     f'adapt.t_read_s ({adapt.t_read_s})')
+  noise_sources.check(config)
+  _check_device(config)
+  _check_verification(config)
+
+
+def _check_params(path, params, family):
+  """Raises ValueError where a parameter of a technology cannot be."""
+  for field, value in params.items():
+    name = f'{path}.{field}'
+    if field in family.choices:
+      checks.is_member(name, value, family.choices[field])
+    elif field in family.signed:
+      if not math.isfinite(value):
+        raise ValueError(f'config.{name} = {value}: must be finite')
+    else:
+      checks.in_range(name, value, 0, 1 if field in SHARES else math.inf,
+                      field not in POSITIVE)
+  for low, value in params.items():
+    high = low.removesuffix('_min') + '_max'
+    if low.endswith('_min') and value > params[high]:
+      raise ValueError(f'config.{path}.{low} = {value}: must not exceed '
+                       f'{high} ({params[high]})')
+  for field in ('g_reset_min_uS', 'g_reset_uS'):
+    if params.get(field, 0.0) > params.get('g_max_uS', math.inf):
+      raise ValueError(f'config.{path}.{field} = {params[field]}: must not '
+                       f'exceed g_max_uS ({params.g_max_uS})')
+  if 't_read_s' in params and params.t_read_s >= params.t0_s:
+    raise ValueError(f'config.{path}.t_read_s = {params.t_read_s}: must be '
+                     f'below t0_s ({params.t0_s})')
+
+
+def _check_device(config):
+  """Raises ValueError where the device cannot hold the targets."""
+  params = config.device_params[config.device]
+  if params.g_min_uS >= params.g_max_uS:
+    raise ValueError(
+        f'config.device_params.{config.device}.g_min_uS = {params.g_min_uS}: '
+        f'must be below g_max_uS ({params.g_max_uS})')
+  top = config.crossbar.floor_uS + config.crossbar.span_uS
+  if config.crossbar.floor_uS < params.g_min_uS or top > params.g_max_uS:
+    raise ValueError(
+        f'config.crossbar.floor_uS = {config.crossbar.floor_uS}, span_uS = '
+        f'{config.crossbar.span_uS}: targets must stay within '
+        f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
+  _check_refresh(config, params)
+  _check_exact(config)
+
+
+def _check_exact(config):
+  """Raises ValueError where a write cannot be exact."""
+  if config.adapt.write != 'exact':
+    return
+  if config.device != 'ideal':
+    raise ValueError(
+        f"config.adapt.write = 'exact': must be open_loop or verified for "
+        f"{config.device}; only the device ideal can be written exactly")
+  if config.crossbar.stuck_fraction:
+    raise ValueError(
+        f'config.crossbar.stuck_fraction = {config.crossbar.stuck_fraction}: '
+        "must be 0 with adapt.write = 'exact'")
+
+
+def _check_refresh(config, params):
+  """Raises ValueError where a rule of refresh could never act."""
+  adapt = config.adapt
+  if adapt.refresh == 'none':
+    return
+  if device_registry.FAMILIES[config.device].bidirectional:
+    raise ValueError(
+        f'config.adapt.refresh = {adapt.refresh!r}: must be none for '
+        f'{config.device}, whose pulses go both ways')
+  try:
+    refresh.check(adapt.refresh_level_uS, adapt.refresh_difference_uS,
+                  adapt.refresh_ceiling_uS, params.g_max_uS)
+  except ValueError as error:
+    raise ValueError(f'config.adapt.refresh_{error}') from None
+
+
+def _check_verification(config):
+  """Raises ValueError where a verification cannot end as it should."""
+  budget = verify_options.VerifyOptions(**config.verification)
+  try:
+    verify_options.check_ranges(budget)
+  except ValueError as error:
+    raise ValueError(f'config.verification.{error}') from None
+  uses = []  # (layer, time until the weights are wanted)
+  if config.adapt.write == 'verified':
+    written = ('output', 'hidden')[:1 + (config.adapt.layers == 'all')]
+    uses += [(layer, timeline.settle_room_s(config)) for layer in written]
+  if config.evaluation.programming == 'verified':
+    # It ends by time 0, and the first calibration comes later.
+    uses += [(layer, math.inf) for layer in noise_sources.LAYERS]
+  values = config.device_params[config.device]
+  floor_uS, span_uS = config.crossbar.floor_uS, config.crossbar.span_uS
+  if uses and budget.level_uS > values['g_max_uS']:
+    raise ValueError(
+        f'config.verification.level_uS = {budget.level_uS}: must be at most '
+        f'g_max_uS ({values["g_max_uS"]}) of {config.device}')
+  bidirectional = device_registry.FAMILIES[config.device].bidirectional
+  step_uS = values['step_uS'] if bidirectional else 0.0
+  for layer, room_s in uses:
+    sigma_uS = controller.read_sigma_uS(
+        *_noisy_and_model(config, layer), floor_uS + span_uS, floor_uS,
+        config.crossbar[f'{layer}_devices'],
+        max(budget.delay_s + budget.read_span_s, 1e-3))
+    try:
+      verify_options.check(budget, sigma_uS, duration_s=room_s, step_uS=step_uS)
+    except ValueError as error:
+      raise ValueError(f'config.verification.{error}') from None
+
+
+def _noisy_and_model(config, layer):
+  """Returns a layer's device, as noisy as it gets, and the noise-free one."""
+  values = noise_sources.params_of(config, layer)
+  # A test may be noisier than training, not the other way round.
+  scale = values['noise_scale'] * max(1.0, config.evaluation.noise_scale)
+  return tuple(
+      device_registry.make(
+          config.device, device_registry.FAMILIES[config.device].params(
+              **{**values, 'noise_scale': noise_scale}), 1)
+      for noise_scale in (scale, 0.0))

@@ -1,0 +1,83 @@
+"""The config of a finished run as a config file, so that fields override it."""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from meta_analog.runtime import atomic_files
+
+# Fields that younger versions added, with the value that changes no test, so
+# that a net of before can be tested in every way of now.
+ADDED = {
+    'noise': {name: 1.0 for name in (
+        'hidden_program', 'hidden_read', 'hidden_write', 'output_program',
+        'output_read', 'output_write', 'drift_spread')},
+    'network': {'input_channels': 1, 'neuron': 'lif'},
+    'training': {'tasks_at_once': 0},
+    'evaluation': {'adapt_anew': 'never'},
+}
+# The same of images alone, by the name of the task.
+ADDED_TO = {
+    'omniglot': {'task': {'centred': False},
+                 'training': {'pretrain_distortion': 0.0}},
+    'nmnist': {'training': {'pretrain_distortion': 0.0}},
+}
+
+
+def get_config(workdir: str) -> ml_collections.ConfigDict:
+  """Returns the locked config that a run left in its folder.
+
+  Args:
+    workdir: folder of the run.
+
+  Returns:
+    A locked `ConfigDict`.
+
+  Raises:
+    ValueError: if the file is something else.
+    faults.DamageError: if the file is damaged.
+  """
+  path = pathlib.Path(workdir) / 'config.json'
+  values = atomic_files.read_json(path)
+  if not isinstance(values, dict) or 'network' not in values:
+    raise ValueError(f'{path} is not the config of a run')
+  config = ml_collections.ConfigDict(_tuples(filled(values)))
+  _follow(config.get('task', {}))
+  return config.lock()
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+  """Returns what a config.json holds, with the fields added since it was."""
+  training = values.get('training')
+  if (isinstance(training, dict) and 'tasks_at_once' not in training
+      and training.get('chips_per_chunk') == 1):
+    # The default then, which is what 0 means on a CPU.
+    values = values | {'training': training | {'chips_per_chunk': 0}}
+  task = values.get('task')
+  name = task.get('name') if isinstance(task, dict) else None
+  return _filled(_filled(values, ADDED), ADDED_TO.get(name, {}))
+
+
+def _follow(task):
+  """Lets the sizes of a task with classes follow from way and shots again."""
+  for size, shot in (('support_size', 'shot'), ('query_size', 'query_shot')):
+    if {'way', shot, size} <= {*task}:
+      task[size] = task.get_oneway_ref('way') * task.get_oneway_ref(shot)
+
+
+def _filled(values, added):
+  out = dict(values)
+  for name, value in added.items():
+    if not isinstance(value, dict):
+      out.setdefault(name, value)
+    elif isinstance(out.setdefault(name, {}), dict):
+      out[name] = _filled(out[name], value)
+  return out
+
+
+def _tuples(value):
+  """Returns the value with the lists of JSON as the tuples of configs."""
+  if isinstance(value, dict):
+    return {name: _tuples(x) for name, x in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,251 @@
+"""What people write: checked here, before anything is made of it.
+
+Everything that enters from a config passes `check` first, so that a mistake
+ends in one line that names the field, its value and what is allowed.
+"""
+
+import math
+
+import ml_collections
+
+from meta_analog.config import build_hardware
+from meta_analog.config import build_task
+from meta_analog.config import checks
+from meta_analog.config import hardware_validation
+from meta_analog.config import sweep_settings
+from meta_analog.config import timeline
+from meta_analog.core import errors
+from meta_analog.networks import convolution
+from meta_analog.networks import lif
+from meta_analog.tasks import registry as task_registry
+
+INF = math.inf
+
+# field: (lowest, highest, whether the lowest itself is allowed)
+RANGES = {
+    'seed': (0, 2**32 - 1, True),
+    'network.input_channels': (1, INF, True),
+    'network.num_time_steps': (1, INF, True),
+    'network.dt_ms': (0, INF, False),
+    'network.tau_mem_ms': (0, INF, False),
+    'network.tau_out_ms': (0, INF, False),
+    'network.threshold': (0, INF, False),
+    'network.surrogate_slope': (0, INF, False),
+    'network.readout_start': (0, INF, True),
+    'crossbar.hidden_devices': (1, INF, True),
+    'crossbar.output_devices': (1, INF, True),
+    'crossbar.span_uS': (0, INF, False),
+    'crossbar.floor_uS': (0, INF, True),
+    'crossbar.fresh_read_share': (0, 1, True),
+    'crossbar.calibrate_after_s': (0, INF, False),
+    'crossbar.stuck_fraction': (0, 1, True),
+    'crossbar.stuck_high_share': (0, 1, True),
+    'periphery.dac_bits': (1, 32, True),
+    'periphery.dac_range': (0, INF, False),
+    'periphery.adc_bits': (1, 32, True),
+    'periphery.adc_range': (0, INF, False),
+    'periphery.tile_rows': (1, INF, True),
+    'periphery.tile_columns': (1, INF, True),
+    'periphery.gain_std': (0, INF, True),
+    'periphery.offset_std': (0, INF, True),
+    'periphery.ir_drop': (0, INF, True),
+    'adapt.update_bits': (1, 8, True),
+    'adapt.num_steps': (1, INF, True),
+    'adapt.num_events': (1, INF, True),
+    'adapt.event_interval_s': (0, INF, False),
+    'adapt.t_read_s': (0, INF, True),
+    'adapt.t_prog_s': (0, INF, True),
+    'adapt.refresh_pulses': (1, INF, True),
+    'init.rate': (0, INF, False),
+    'init.threshold': (0, INF, False),
+    'init.penalty': (0, INF, False),
+    'init.harm': (0, INF, False),
+    'training.num_steps': (1, INF, True),
+    'training.tasks_per_step': (1, INF, True),
+    'training.tasks_per_chip': (1, INF, True),
+    'training.tasks_at_once': (0, INF, True),
+    'training.chips_per_chunk': (0, INF, True),
+    'training.learning_rate': (0, INF, False),
+    'training.warmup_fraction': (0, 1, True),
+    'training.clip_norm': (0, INF, False),
+    'training.noise_start': (0, 1, True),
+    'training.noise_full': (0, 1, True),
+    'training.t_query_s': (0, INF, True),
+    'training.rate_min_Hz': (0, INF, True),
+    'training.rate_max_Hz': (0, INF, False),
+    'training.rate_penalty': (0, INF, True),
+    'training.checkpoint_every': (1, INF, True),
+    'training.log_every': (1, 20, True),
+    'descent.num_iterations': (1, INF, True),
+    'descent.num_inputs': (1, INF, True),
+    'descent.num_levels': (1, INF, True),
+    'descent.decay': (0, 0.999999, True),
+    'descent.threshold': (0, INF, False),
+    'descent.interval_s': (0, INF, True),
+    'evaluation.num_tasks': (1, INF, True),
+    'evaluation.num_chips': (1, INF, True),
+    'evaluation.t_test_s': (0, INF, True),
+    'evaluation.noise_scale': (0, INF, True),
+    'evaluation.ordinary_steps': (1, INF, True),
+}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Raises InputError, in one line, at the first value that cannot be.
+
+  Args:
+    config: any config of this project.
+
+  Raises:
+    InputError: names the field, its value and what is allowed.
+  """
+  try:
+    _check(config)
+  except ValueError as error:
+    raise errors.InputError(str(error)) from None
+  except (AttributeError, KeyError) as error:
+    raise errors.InputError(f'this config lacks a field: {error}') from None
+  except TypeError as error:
+    raise errors.InputError(f'a field has the wrong type: {error}') from None
+
+
+def _check(config):
+  """Raises ValueError, see `check`."""
+  checks.is_member('task.name', config.task.name, task_registry.FAMILIES)
+  family = task_registry.FAMILIES[config.task.name]
+  of_task = {f'task.{name}': limits for name, limits in family.ranges.items()}
+  for field, (low, high, closed) in (RANGES | of_task).items():
+    checks.in_range(field, _get(config, field), low, high, closed)
+  network, adapt, training = config.network, config.adapt, config.training
+  checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
+  checks.is_member('network.neuron', network.neuron, ('lif', 'rate'))
+  checks.is_member('network.reset', network.reset, lif.RESETS)
+  checks.is_member('adapt.order', adapt.order, ('first', 'second'))
+  sizes = network.hidden_sizes
+  layers = _check_image_network(config, family)
+  if not (sizes or layers) or any(
+      not isinstance(n, int) or n < 1 for n in sizes):
+    raise ValueError(f'config.network.hidden_sizes = {sizes}: must be whole '
+                     'numbers, each at least 1')
+  for field in ('weight_std', 'weight_max'):
+    values = config.init[field]
+    if len(values) != 3 or any(
+        not 0 < value < INF for value in values):
+      raise ValueError(f'config.init.{field} = {values}: must be three '
+                       'positive numbers (first, later hidden, output layer)')
+  _check_order(config, 'adapt.t_read_s', 'adapt.t_prog_s')
+  _check_order(config, 'training.noise_start', 'training.noise_full')
+  _check_order(config, 'training.rate_min_Hz', 'training.rate_max_Hz')
+  if network.readout_start >= network.num_time_steps:
+    raise ValueError(
+        f'config.network.readout_start = {network.readout_start}: must be '
+        f'below network.num_time_steps ({network.num_time_steps})')
+  if training.tasks_per_step % training.tasks_per_chip:
+    raise ValueError(
+        f'config.training.tasks_per_step = {training.tasks_per_step}: must be '
+        f'a multiple of training.tasks_per_chip ({training.tasks_per_chip})')
+  at_once = training.tasks_at_once
+  if at_once and training.tasks_per_chip % at_once:
+    raise ValueError(
+        f'config.training.tasks_at_once = {at_once}: must divide '
+        f'training.tasks_per_chip ({training.tasks_per_chip}), or be 0 for '
+        'what suits the machine')
+  if config.evaluation.num_tasks % config.evaluation.num_chips:
+    raise ValueError(
+        f'config.evaluation.num_tasks = {config.evaluation.num_tasks}: must be '
+        'a multiple of evaluation.num_chips '
+        f'({config.evaluation.num_chips})')
+  checks.is_member('evaluation.adapt_anew', config.evaluation.adapt_anew,
+                   ('never', 'before_each_test'))
+  _check_times(config)
+  hardware_validation.check(config)
+  sweep_settings.check(config)
+  for member in sweep_settings.members(config):
+    hardware_validation.check(sweep_settings.config_of(config, member))
+  build_hardware.make_rule(config)
+  task = build_task.make_task(config)
+  if config.training.get('pretrain_steps', 0):
+    try:
+      build_task.make_pretraining_task(config)
+    except ValueError as error:
+      raise ValueError(f'config.training.pretrain_way = '
+                       f'{config.training.pretrain_way}: {error}') from None
+  if layers:
+    try:
+      convolution.chain(task.image_shape, layers)
+    except ValueError as error:
+      raise ValueError(f'config.network.convolutions: {error}') from None
+
+
+def _check_image_network(config, family):
+  """Returns the convolutions; raises ValueError where they cannot be."""
+  layers = config.network.get('convolutions', ())
+  checks.is_member('network.code', config.network.get('code', 'current'),
+                   family.codes)
+  for layer in layers:
+    if len(layer) != 3 or any(
+        not isinstance(n, int) or n < 1 for n in layer):
+      raise ValueError(f'config.network.convolutions = {layers}: each must be '
+                       '(channels, kernel, stride), whole numbers of at least '
+                       '1')
+  if config.task.name != 'sinusoid':
+    if config.network.input_channels != 1:
+      raise ValueError('config.network.input_channels = '
+                       f'{config.network.input_channels}: must be 1 for a task '
+                       'of images')
+    for field, low, closed in (
+        ('logit_scale', 0, False), ('pretrain_steps', 0, True),
+        ('pretrain_way', 2, True), ('pretrain_tasks', 1, True),
+        ('pretrain_rate', 0, False), ('pretrain_distortion', 0, True)):
+      checks.in_range(f'training.{field}', config.training[field], low, INF,
+                      closed)
+    begin_with = config.training.begin_with
+    if begin_with and not build_task.located(begin_with).is_file():
+      raise ValueError(f'config.training.begin_with = {begin_with!r}: there is '
+                       'no such file')
+  elif layers:
+    raise ValueError(f'config.network.convolutions = {layers}: must be () for '
+                     'a task without images')
+  return layers
+
+
+def _check_times(config):
+  """Raises ValueError where a test would come before the last write."""
+  last_s = timeline.last_write_s(config)
+  times = [('training.t_query_s', config.training.t_query_s),
+           ('evaluation.t_test_s', config.evaluation.t_test_s)]
+  times += [('evaluation.after_s', t) for t in config.evaluation.after_s]
+  for field, value in times:
+    if not last_s < value < INF:
+      raise ValueError(f'config.{field} = {value}: must be later than the last '
+                       f'write, at {last_s} s')
+    if config.evaluation.adapt_anew != 'never':
+      _check_anew(config, field, value)
+  delay_s = config.adapt.t_prog_s - config.adapt.t_read_s
+  if config.adapt.event_interval_s <= delay_s and config.adapt.num_events > 1:
+    raise ValueError(
+        f'config.adapt.event_interval_s = {config.adapt.event_interval_s}: '
+        f'must exceed the {delay_s} s from reading to writing')
+
+
+def _check_anew(config, field, value):
+  """Raises ValueError where a chip is adapted anew before it was tested."""
+  query_s = config.training.t_query_s
+  first_s = 2 * query_s - config.adapt.t_read_s
+  if query_s < value < first_s:
+    raise ValueError(
+        f'config.{field} = {value}: must be at most training.t_query_s '
+        f'({query_s}), or at least {first_s} for evaluation.adapt_anew, whose '
+        f'support set is shown {query_s - config.adapt.t_read_s} s before')
+
+
+def _get(config, field):
+  for part in field.split('.'):
+    config = config[part]
+  return config
+
+
+def _check_order(config, low, high):
+  if _get(config, low) > _get(config, high):
+    raise ValueError(f'config.{low} = {_get(config, low)}: must not exceed '
+                     f'{high} ({_get(config, high)})')

@@ -1,0 +1,1 @@
+"""Contracts, numerics and errors: the base of every other package."""

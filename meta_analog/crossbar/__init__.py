@@ -1,0 +1,1 @@
+"""Arrays of differential pairs, their periphery and their products."""

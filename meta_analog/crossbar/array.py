@@ -1,0 +1,239 @@
+"""Signed weights on differential pairs of devices, and their products.
+
+A weight is the difference of two groups of D devices read in parallel, in units
+that one digital gain per layer sets:
+
+    w = gain (sum_d G+_d - sum_d G-_d)
+
+Targets come from `mapping`. A weight change is written with pulses on G+
+where it is positive and on G- where it is negative.
+
+Axes: P polarity (plus, minus), D device, I in (bias included, last), O out,
+N sample, T time step, K pulse.
+"""
+
+from typing import Any
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from meta_analog.core import gaussian
+from meta_analog.core import linalg
+from meta_analog.core import types
+from meta_analog.crossbar import device_selection
+from meta_analog.crossbar import read_noise
+
+
+class UsageCounts(NamedTuple):
+  """What the devices went through since the crossbar was programmed."""
+
+  num_pulses: jax.Array  # [P, D, I, O], RESETs do not set it back
+  num_resets: jax.Array  # [P, D, I, O]
+
+
+class Crossbar(NamedTuple):
+  """One layer on the chip."""
+
+  devices: Any  # device state, fields [P, D, I, O]
+  model: Any  # what the controller believes: the same, without any noise
+  gain_per_uS: jax.Array  # scalar, weight of one microsiemens
+  counter: jax.Array  # [P, I, O], the device whose turn is next, 0 .. D - 1
+  wear: UsageCounts
+
+
+class Reading(NamedTuple):
+  """What a presentation sees of a crossbar."""
+
+  weights: jax.Array  # [I, O], mean and the frozen part of the read noise
+  # [I, O], of the part that is fresh in every product; None where there is none
+  variance: jax.Array | None
+
+
+def weights_from_targets(
+    g_uS: jax.Array, gain_per_uS: jax.Array
+) -> jax.Array:
+  """Returns gain (sum_d G+ - sum_d G-).
+
+  Args:
+    g_uS: [P, D, I, O], conductances.
+    gain_per_uS: weight per uS.
+
+  Returns:
+    [I, O].
+  """
+  return gain_per_uS * _sum_devices(g_uS, minus=-1.0)
+
+
+def program(
+    key: jax.Array,
+    device: types.Device,
+    model: types.Device,
+    targets_uS: jax.Array,
+    gain_per_uS: jax.Array,
+    time_s: jax.Array,
+) -> Crossbar:
+  """Returns a freshly programmed crossbar.
+
+  Args:
+    key: consumed.
+    device: the technology.
+    model: the same without noise, for the controller's table.
+    targets_uS: [P, D, I, O].
+    gain_per_uS: scalar.
+    time_s: chip time.
+
+  Returns:
+    A `Crossbar`; every counter stands at the first device.
+  """
+  chex.assert_rank(targets_uS, 4)
+  shape = targets_uS.shape
+  return Crossbar(
+      devices=device.program(key, targets_uS, time_s),
+      model=model.program(jax.random.key(0), targets_uS, time_s),
+      gain_per_uS=jnp.asarray(gain_per_uS),
+      counter=jnp.zeros(shape[:1] + shape[2:]),
+      wear=UsageCounts(jnp.zeros(shape), jnp.zeros(shape)),
+  )
+
+
+def read(
+    key: jax.Array,
+    device: types.Device,
+    crossbar: Crossbar,
+    time_s: jax.Array,
+    fresh_share: jax.Array,
+) -> Reading:
+  """Returns what one presentation at `time_s` sees.
+
+  Read noise has a 1/f spectrum: the part slower than a presentation is one
+  draw, frozen while it lasts; the rest, `fresh_share` of the variance, is new
+  in every product.
+
+  Args:
+    key: consumed by the frozen part.
+    device: the technology.
+    crossbar: state.
+    time_s: chip time.
+    fresh_share: 0 (one read per presentation) to 1 (a read per product). The
+      number 0, not traced, leaves the variance out, and with it all that
+      draws fresh noise.
+
+  Returns:
+    A `Reading`.
+  """
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+  mean = _sum_devices(mean_uS, minus=-1.0)
+  # The sum of independent Gaussian devices is one Gaussian: one draw a weight.
+  variance = _sum_devices(jnp.square(sigma_uS), minus=1.0)
+  frozen = read_noise.safe_sqrt((1.0 - fresh_share) * variance)
+  gain = crossbar.gain_per_uS
+  weights = gain * (mean + frozen * gaussian.normal(key, mean.shape))
+  if isinstance(fresh_share, (int, float)) and fresh_share == 0:
+    return Reading(weights, None)
+  return Reading(weights, jnp.square(gain) * fresh_share * variance)
+
+
+def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean and the standard deviation of x w + b over fresh noise.
+
+  For independent Gaussian devices, x (W + S * noise) with noise fresh in every
+  product has the law of x W + sqrt(x^2 S^2) * noise, at each output and
+  jointly, so no weight-sized draw is needed. The last row is the bias, driven
+  by a constant current of 1.
+
+  Args:
+    inputs: [..., I - 1].
+    reading: [I, O].
+
+  Returns:
+    Mean and deviation [..., O]; where the deviation is 0, so is its gradient.
+  """
+  mean = _affine(inputs, reading.weights)
+  if reading.variance is None:
+    return mean, jnp.zeros_like(mean)
+  variance = _affine(jnp.square(inputs), reading.variance)
+  return mean, read_noise.safe_sqrt(variance)
+
+
+def pulse(
+    key: jax.Array,
+    device: types.Device,
+    model: types.Device,
+    crossbar: Crossbar,
+    num_pulses: jax.Array,
+    time_s: jax.Array,
+) -> Crossbar:
+  """Returns the crossbar after a write: +n pulses on G+, or -n on G-.
+
+  Args:
+    key: consumed.
+    device: the technology.
+    model: the technology without noise.
+    crossbar: state.
+    num_pulses: [I, O], signed whole numbers.
+    time_s: chip time.
+
+  Returns:
+    New `Crossbar`, its counters moved on.
+  """
+  pulses = device_selection.pulses_per_device(
+      num_pulses, crossbar.wear.num_pulses.shape[1], crossbar.counter)
+  new = pulse_devices(key, device, model, crossbar, pulses, time_s)
+  return new._replace(
+      counter=device_selection.advance(crossbar.counter, pulses))
+
+
+def pulse_devices(
+    key: jax.Array, device: types.Device, model: types.Device,
+    crossbar: Crossbar, pulses: jax.Array, time_s: jax.Array
+) -> Crossbar:
+  """Returns the crossbar after pulses [P, D, I, O]; no counter moves."""
+  given = jnp.abs(jax.lax.stop_gradient(pulses))
+  wear = crossbar.wear
+  return crossbar._replace(
+      devices=device.pulse(key, crossbar.devices, pulses, time_s),
+      model=jax.lax.stop_gradient(
+          model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)),
+      wear=wear._replace(num_pulses=wear.num_pulses + given),
+  )
+
+
+def reset_devices(
+    key: jax.Array, device: types.Device, model: types.Device,
+    crossbar: Crossbar, mask: jax.Array, time_s: jax.Array
+) -> Crossbar:
+  """Returns the crossbar after RESETs where mask [P, D, I, O] is true."""
+  wear = crossbar.wear
+  return crossbar._replace(
+      devices=device.reset(key, crossbar.devices, mask, time_s),
+      model=model.reset(jax.random.key(0), crossbar.model, mask, time_s),
+      wear=wear._replace(num_resets=wear.num_resets + mask),
+  )
+
+
+def _sum_devices(g_uS, *, minus):
+  """Returns sum_d G+_d + minus sum_d G-_d, [I, O] from [P, D, I, O].
+
+  A product, because XLA on CPU keeps its result: a sum it fuses, with the draws
+  behind it, into the currents and repeats the draws at every time step (a
+  presentation of 4 x 20 samples took 30 ms instead of 12 ms).
+  """
+  num_devices = g_uS.shape[1]
+  signs = jnp.repeat(jnp.array([1.0, minus], g_uS.dtype), num_devices)
+  flat = g_uS.reshape(2 * num_devices, -1)
+  return linalg.matmul(signs, flat).reshape(g_uS.shape[2:])
+
+
+def _affine(inputs, weights):
+  """Returns inputs @ weights[:-1] + weights[-1].
+
+  A constant input gets a column of ones, so that all is one product, which XLA
+  keeps; for spikes over time that would copy them all: the row is added.
+  """
+  if inputs.ndim == 2:
+    ones = jnp.ones((inputs.shape[0], 1), inputs.dtype)
+    return linalg.matmul(jnp.concatenate([inputs, ones], axis=1), weights)
+  out = linalg.matmul(inputs, weights[:-1])
+  return out + weights[-1].reshape((1,) * (out.ndim - 1) + (-1,))

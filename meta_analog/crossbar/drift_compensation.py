@@ -1,0 +1,136 @@
+"""Drift compensation: one digital factor on a layer's outputs, or one a column.
+
+By the clock, from the known mean law, or measured on the noisy array: known
+vectors x_b of random signs give outputs
+
+    y_b  =  (y(x_b) - y(-x_b)) / 2
+
+free of the column's offset and of the bias. With a calibration, twice, y0 and
+y0', and outputs y now,
+
+    factor  =  level  sum_b y0_b y0'_b  /  sum_b y0_b y_b
+
+Read noise is independent in the three, so it enters neither sum's mean (it
+raises the mean of |y|, which is often used). The sums run over a column, or
+over all columns of a layer. Where the signal is below the noise or the step of
+the ADC nothing can be measured, and the factor stays at its level.
+
+Source: global drift compensation of Joshi et al., 2020
+(doi:10.1038/s41467-020-16108-9); the estimator is ours.
+
+Axes: I in (bias included, last), O out, B calibration vector.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog.crossbar import matvec
+from meta_analog.crossbar import periphery as periphery_lib
+
+NUM_VECTORS = 64  # of a calibration, each with either sign
+MOST = 8.0  # no drift changes outputs by more than this; then nothing is said
+
+
+class Baseline(NamedTuple):
+  """What one layer answered when its factor was known."""
+
+  outputs: jax.Array  # [B, O]
+  power: jax.Array  # [O], sum_b of the outputs of two measurements
+  level: jax.Array  # [O], the factor then
+
+
+class Compensation(NamedTuple):
+  """A way to undo drift.
+
+  Attributes:
+    measures: whether the array is measured, static.
+    factor: `(baseline, outputs [B, O], time_s) -> scalar or [O]`; baseline and
+      outputs are None where nothing is measured.
+    clock: time since programming, s, to the factor of the mean law.
+  """
+
+  measures: bool
+  factor: Callable[..., jax.Array]
+  clock: Callable[[jax.Array], jax.Array]
+
+
+def make(name: str, clock: Callable[[jax.Array], jax.Array]) -> Compensation:
+  """Returns a drift compensation by name.
+
+  'none' leaves the drift; 'clock' trusts the known mean drift since
+  programming; 'global' and 'column' measure.
+
+  Args:
+    name: of COMPENSATIONS.
+    clock: time since programming, s, to the factor of the mean drift.
+
+  Returns:
+    `Compensation`.
+
+  Raises:
+    ValueError: if the name is unknown.
+  """
+  if name not in COMPENSATIONS:
+    raise ValueError(f'drift_compensation = {name!r}: must be one of '
+                     f'{", ".join(COMPENSATIONS)}')
+  return COMPENSATIONS[name](clock)
+
+
+def probe(key: jax.Array, periphery: periphery_lib.Periphery,
+          view: matvec.LayerReading) -> jax.Array:
+  """Returns the outputs of a layer to the calibration vectors, [B, O].
+
+  Args:
+    key: consumed by the read noise.
+    periphery: design; the outputs pass its ADC.
+    view: of the layer; its factor is not applied.
+
+  Returns:
+    [B, O].
+  """
+  num_inputs = view.reading.weights.shape[0] - 1
+  signs = periphery.dac_range * jax.random.rademacher(
+      jax.random.key(1), (NUM_VECTORS, num_inputs), jnp.float32)
+  both = jnp.concatenate([signs, -signs])
+  y = matvec.product(key, periphery, view._replace(factor=1.0), both, 1)[0]
+  return 0.5 * (y[:NUM_VECTORS] - y[NUM_VECTORS:])
+
+
+def calibrate(
+    first: jax.Array, second: jax.Array, level: jax.Array
+) -> Baseline:
+  """Returns the baseline of two measurements [B, O] at a known factor."""
+  power = jnp.sum(first * second, axis=0)
+  return Baseline(first, power, jnp.broadcast_to(level, power.shape))
+
+
+def _measured(total):
+  """Returns a factor by sums over B, of each column or of all (`total`)."""
+  def factor(baseline, outputs, time_s):
+    del time_s
+    shared = total(jnp.sum(baseline.outputs * outputs, axis=0))
+    power = total(baseline.power)
+    known = (power > 0) & (shared * MOST > power) & (shared < power * MOST)
+    ratio = jnp.where(known, power / jnp.where(known, shared, 1.0), 1.0)
+    return baseline.level * ratio
+
+  return lambda clock: Compensation(True, factor, clock)
+
+
+def _none(clock):
+  del clock
+  return Compensation(False, lambda baseline, outputs, time_s: jnp.ones(()),
+                      lambda time_s: jnp.ones(()))
+
+
+def _clock(clock):
+  return Compensation(
+      False, lambda baseline, outputs, time_s: jnp.asarray(clock(time_s)),
+      clock)
+
+
+COMPENSATIONS = {'none': _none, 'clock': _clock, 'global': _measured(jnp.sum),
+                 'column': _measured(lambda x: x)}

@@ -1,0 +1,176 @@
+"""What simpler or unlimited predictors reach on the tasks of a test.
+
+Axes: B task, P penalty, N sample, O output.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from meta_analog.config import build
+from meta_analog.core import linalg
+from meta_analog.core import sharding
+from meta_analog.core import types
+from meta_analog.evaluation import meta_testing
+from meta_analog.learning import plasticity
+from meta_analog.learning import transforms
+from meta_analog.networks import network as network_lib
+from meta_analog.runtime import compilation
+
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
+
+
+class Compiled(NamedTuple):
+  """What `compute` calls; one for all that differ in parameters and keys."""
+
+  rows: Callable[..., dict[str, jax.Array]]  # `(episodes, data)`
+  sample: Callable[..., types.Episode]  # `(keys [B], data)`
+  fit: Callable[..., jax.Array]  # `(params, episodes, penalties, data)`
+
+
+def make(config: ml_collections.ConfigDict, setup: build.Setup) -> Compiled:
+  """Returns what `compute` calls, each compiled when it is first called.
+
+  Args:
+    config: checked.
+    setup: what it names.
+  """
+  task = setup.task
+
+  def sample(key, data):
+    episode = task.sample(key, data, 'validation')
+    return _short(task, episode)
+
+  def rows(episodes, data):
+    if task.recall is None:
+      return task.baselines(episodes)
+    one = lambda x: task.baselines(jax.tree.map(lambda a: a[None], x))
+    return jax.tree.map(
+        lambda x: x[:, 0],
+        jax.lax.map(lambda episode: one(_whole(task, episode, data)), episodes))
+
+  return Compiled(
+      jax.jit(rows), jax.jit(jax.vmap(sample, in_axes=(0, None))),
+      jax.jit(
+          lambda params, episodes, penalties, data: float_ridge(
+              build.with_data(setup, data), params, episodes, penalties),
+          compiler_options=compilation.options(config)))
+
+
+def compute(
+    config: ml_collections.ConfigDict,
+    setup: build.Setup,
+    params: transforms.Params,
+    results: dict[str, np.ndarray],
+    key: jax.Array,
+    compiled: Compiled | None = None,
+) -> dict[str, dict[str, float]]:
+  """Returns what simpler or unlimited predictors reach on the same tasks.
+
+  'float_ridge' is the same network with exact weights and neither noise nor
+  drift, whose output layer is solved by ridge regression in float; its penalty
+  is chosen on tasks of a stream of its own.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    results: of `run`.
+    key: of the validation stream.
+    compiled: of `make`, where that was done before.
+
+  Returns:
+    {name: {'mean', 'ci95'}}.
+  """
+  compiled = compiled or make(config, setup)
+  data = sharding.alone(setup.task.data)
+  episodes = _tested(setup, results)
+  rows = {name: np.asarray(value)
+          for name, value in compiled.rows(episodes, data).items()}
+  validation = compiled.sample(
+      jax.random.split(key, config.evaluation.num_tasks), data)
+
+  def scores(episodes):
+    fits = compiled.fit(
+        params, episodes, np.asarray(PENALTIES, np.float32), data)
+    return [meta_testing.task_scores(
+        setup.task.metric, np.asarray(fits[:, i]), np.asarray(episodes.query.y))
+            for i in range(len(PENALTIES))]
+
+  order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
+  best = np.argmin([order(score) for score in scores(validation)])
+  rows['float_ridge'] = scores(episodes)[best]
+  return {name: meta_testing.interval(value, results['chip_index'])
+          for name, value in rows.items()}
+
+
+def float_ridge(
+    setup: build.Setup, params: transforms.Params, episodes: Any,
+    penalties: jax.Array
+) -> jax.Array:
+  """Returns query predictions of the network in float with a ridge head.
+
+  Args:
+    setup: what a config names.
+    params: trained meta-parameters.
+    episodes: arrays with a leading axis B, without inputs where their latents
+      say them.
+    penalties: [P], of the ridge.
+
+  Returns:
+    [B, P, N, O].
+  """
+  theta = setup.networks.theta.apply(params)
+  views = network_lib.exact_readings(theta.layers, setup.network)
+  network = setup.network._replace(periphery=network_lib.EXACT)
+  # Without noise a key decides spikes by chance alone, where a code has them:
+  # others for the queries than for what they are compared with.
+  present = lambda seed, x: network_lib.forward(
+      jax.random.key(seed), network, views, x)
+
+  def one_task(episode):
+    support, query, _ = _whole(setup.task, episode, setup.task.data)
+    seen = present(0, support.x)
+    tested = present(1, query.x)
+
+    def predict(penalty):
+      delta_w = plasticity.ridge(
+          seen.features, support.y - seen.outputs, penalty)
+      return tested.outputs + linalg.matmul(tested.features, delta_w)
+
+    return jax.lax.map(predict, penalties)
+
+  return jax.lax.map(one_task, episodes)
+
+
+def _tested(setup, results):
+  """Returns the episodes of a test, each as `_short` has it."""
+  task = setup.task
+  samples = lambda name: types.Samples(
+      results.get(f'{name}_x'), results[f'{name}_y'])
+  latent = None
+  if task.recall is not None:
+    kind = jax.eval_shape(task.sample, jax.random.key(0), task.data).latent
+    latent = type(kind)(**{
+        name: results[f'latent_{name}'] for name in kind._fields})
+  return types.Episode(samples('support'), samples('query'), latent)
+
+
+def _short(task, episode):
+  """Returns an episode without inputs that its latent says, or without it."""
+  if task.recall is None:
+    return episode._replace(latent=None)
+  without = lambda samples: samples._replace(x=None)
+  return types.Episode(without(episode.support), without(episode.query),
+                       episode.latent)
+
+
+def _whole(task, episode, data):
+  """Returns an episode of `_short` with its inputs."""
+  if task.recall is None:
+    return episode
+  return task.recall(episode.latent, data)

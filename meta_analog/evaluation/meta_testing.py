@@ -1,0 +1,298 @@
+"""Meta-testing: fresh chips, held-out tasks, and the numbers drawn from them.
+
+Axes: B task, C chip, D date (time of a test), N sample, O output.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from meta_analog.config import build
+from meta_analog.core import sharding
+from meta_analog.evaluation import energy_report
+from meta_analog.learning import losses
+from meta_analog.learning import transforms
+from meta_analog.networks import network
+from meta_analog.runtime import compilation
+from meta_analog.runtime import exported_programs
+
+# metric: what a prediction over all time steps is worth.
+ALL_STEPS = {'mse': losses.squared_error_all_steps,
+             'accuracy': losses.accuracy_all_steps}
+
+
+def compile_test(
+    config: ml_collections.ConfigDict, setup: build.Setup,
+    params: transforms.Params, key: jax.Array, *, keep: bool = False
+) -> Callable[..., Any]:
+  """Returns the compiled test of `run`, for it can be compiled ahead.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: meta-parameters, for their shapes.
+    key: for its type.
+    keep: whether to export it (`exported_programs`); only if the setup is
+      `build.build`'s own.
+
+  Returns:
+    A function of params, key and the device's noise (see `build.Varied`).
+  """
+  test = jax.jit(
+      lambda params, key, device_noise, data: make_test(
+          config, build.traced(setup, device_noise, data))(params, key),
+      compiler_options=compilation.options(config))
+  data = sharding.everywhere(setup.task.data)
+  args = params, key, build.vary(config).device_noise, data
+  if keep:
+    lowered = exported_programs.lower(test, 'evaluation.test', config, args, {},
+                                      data)
+  else:
+    lowered = test.lower(*args)
+  compiled = lowered.compile()
+  return lambda params, key, device_noise: compiled(
+      params, key, device_noise, data)
+
+
+def make_test(
+    config: ml_collections.ConfigDict, setup: build.Setup
+) -> Callable[[transforms.Params, jax.Array], Any]:
+  """Returns the test of `run`, a function of params and key to be compiled."""
+  c = config.evaluation
+  tasks_per_chip = c.num_tasks // c.num_chips
+  date = setup.after_s.index(c.t_test_s)
+
+  def one_chip(params_and_data, key, scale):
+    params, data = params_and_data
+    key_tasks, key_chip = jax.random.split(key)
+    episodes = jax.vmap(
+        lambda key: setup.task.sample(key, data, 'test'))(
+            jax.random.split(key_tasks, tasks_per_chip))
+    out = setup.networks.evaluate.apply(params, key_chip, episodes, scale)
+    chip, adapted = out['chip'].chip, out['adapted'].chip
+    all_steps = jax.vmap(jax.vmap(
+        ALL_STEPS[setup.task.metric], in_axes=(0, None)))(
+            out['after_info']['trace'], episodes.query.y)
+    write = out['support_info']['write']
+    rates = [jnp.mean(rate[:, date], axis=-1)
+             for rate in out['after_info']['rate_Hz']]
+    conductances = jnp.concatenate(
+        [crossbar.devices.g_uS.ravel() for crossbar in chip.crossbars])
+    result = {
+        'mean_uS': jnp.full(tasks_per_chip, jnp.mean(conductances)),
+        'support_y': episodes.support.y, 'query_y': episodes.query.y,
+        'query_before': out['before'], 'query_after': out['after'],
+        'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
+        'devices': _num_written(
+            chip, adapted, _shifted if config.adapt.write == 'exact' else _used)
+    }
+    if setup.task.recall is None:  # else the latent says it
+      result |= {'support_x': episodes.support.x,
+                 'query_x': episodes.query.x}
+    # Counts of all events of a task; of the chip, the same for all its tasks.
+    result |= {name: jnp.sum(write[name], axis=1)
+               for name in ('pulses', 'resets', 'reads')}
+    if 'anew_info' in out:
+      result['readapt_pulses'] = jnp.sum(
+          out['anew_info']['write']['pulses'], axis=-1)
+    result |= {f'program_{name}': jnp.full(tasks_per_chip, value)
+               for name, value in chip.programmed._asdict().items()}
+    result |= {f'latent_{name}': value for name, value
+               in episodes.latent._asdict().items()}
+    adapted = jax.tree.map(lambda x: x[0], adapted)
+    theta = setup.networks.theta.apply(params)
+    targets_uS = network.targets(theta.layers, setup.network)
+    return result, _chip_arrays(targets_uS, chip, adapted)
+
+  return lambda params, key: sharding.map_chips(
+      one_chip, c.num_chips, (params, setup.task.data), key,
+      jnp.float32(c.noise_scale))
+
+
+def run(
+    config: ml_collections.ConfigDict,
+    setup: build.Setup,
+    params: transforms.Params,
+    key: jax.Array,
+    compiled: Callable[..., Any] | None = None,
+    *,
+    keep: bool = False,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Returns predictions on held-out tasks, and one of the chips.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    params: trained meta-parameters.
+    key: of the test stream; chip i uses fold_in(key, i).
+    compiled: of `compile_test`, where that was done ahead.
+    keep: see `compile_test`, where it was not.
+
+  Returns:
+    Arrays for `layout`: support_x, support_y, query_x, query_y
+    [B, N, .], without x where latent_* says it; query_before [B, N, O];
+    query_after [B, D, N, O]; after_s [D]; loss_all_steps [B, D]; pulses,
+    resets, reads, devices [B], of all events;
+    program_pulses, program_resets, program_reads, program_devices [B];
+    rate_Hz [B, L]; task_index, chip_index [B]; mean_uS [B], of the chip's
+    devices; latent_* [B]; readapt_pulses [B, D], of the adaptation before each
+    date, where evaluation.adapt_anew asks for one.
+    The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
+    and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
+    after programming), layer_i_gain_per_uS, and after adaptation to its first
+    task layer_i_adapted_uS and layer_i_num_pulses.
+  """
+  c = config.evaluation
+  test = compiled or compile_test(config, setup, params, key, keep=keep)
+  results, chips = test(params, key, build.vary(config).device_noise)
+  merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
+            for name, value in results.items()}
+  merged |= {
+      'after_s': np.asarray(setup.after_s),
+      'task_index': np.arange(c.num_tasks),
+      'chip_index': np.repeat(np.arange(c.num_chips),
+                              c.num_tasks // c.num_chips)}
+  return merged, {name: np.asarray(value)[0] for name, value in chips.items()}
+
+
+def layout(
+    config: ml_collections.ConfigDict, results: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of evaluation.npz.
+
+  Args:
+    config: checked.
+    results: of `run`.
+
+  Returns:
+    What `run` returns, but for query_after, which is that of the main test,
+    evaluation.t_test_s; query_after_by_time [B, D, N, O] has all dates. Inputs
+    and outputs of one number have no axis of their own: support_x, support_y,
+    query_x, query_y, query_before and query_after are then [B, N].
+  """
+  date = results['after_s'].tolist().index(config.evaluation.t_test_s)
+  by_time = results['query_after']
+  out = results | {'query_after': by_time[:, date]}
+  for name in ('support_x', 'support_y', 'query_x', 'query_y', 'query_before',
+               'query_after'):
+    if name in out and out[name].ndim == 3 and out[name].shape[-1] == 1:
+      out[name] = out[name][..., 0]
+  return out | {'query_after_by_time': by_time}
+
+
+def summarize(
+    config: ml_collections.ConfigDict,
+    setup: build.Setup,
+    results: dict[str, np.ndarray],
+) -> dict[str, Any]:
+  """Returns the part of summary.json that the test decides.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    results: of `run`.
+
+  Returns:
+    The fields of the summary from 'metric' to 'firing_rate_hz'.
+  """
+  chips = results['chip_index']
+  target = results['query_y']
+  date = setup.after_s.index(config.evaluation.t_test_s)
+  score = lambda outputs: task_scores(setup.task.metric, outputs, target)
+  by_time = {
+      f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
+      for i, time_s in enumerate(setup.after_s)}
+  readapt = {
+      'readapt_pulses_per_task_by_time_s': dict(zip(by_time, np.mean(
+          results['readapt_pulses'], axis=0).tolist()))
+  } if 'readapt_pulses' in results else {}
+  layers = energy_report.layers(config, setup)
+  num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
+                    for layer in layers)
+  return {
+      'metric': setup.task.metric,
+      'num_tasks': config.evaluation.num_tasks,
+      'num_chips': config.evaluation.num_chips,
+      'support_size': config.task.support_size,
+      'before': interval(score(results['query_before']), chips),
+      'after': by_time[f'{config.evaluation.t_test_s:.12g}'],
+      'after_by_time_s': by_time,
+      'after_all_steps': interval(results['loss_all_steps'][:, date], chips),
+      'write': {
+          'events': config.adapt.num_events,
+          'pulses_per_task': float(np.mean(results['pulses'])),
+          'resets_per_task': float(np.mean(results['resets'])),
+          'reads_per_task': float(np.mean(results['reads'])),
+          'devices_written_per_task': float(np.mean(results['devices'])),
+          'devices_total': int(num_devices), **readapt},
+      'tiles': [layer.num_tiles for layer in layers],
+      'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
+      **energy_report.account(config, layers, int(num_devices), results),
+  }
+
+
+def task_scores(
+    metric: str, outputs: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+  """Returns the score of each task, [B]: mean squared error or accuracy."""
+  if metric == 'mse':
+    return np.mean(np.sum(np.square(outputs - targets), axis=-1), axis=-1)
+  hits = np.argmax(outputs, axis=-1) == np.argmax(targets, axis=-1)
+  return np.mean(hits, axis=-1)
+
+
+def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+  """Returns the mean and the half width of its 95 % interval.
+
+  Tasks on one chip share its errors, so chips, not tasks, are the independent
+  draws: 1.96 times the standard error of the chips' means.
+
+  Args:
+    scores: [B].
+    groups: [B], the chip of each task; all chips have the same number.
+
+  Returns:
+    {'mean', 'ci95'}; ci95 is None for a single chip.
+  """
+  means = scores.reshape(len(np.unique(groups)), -1).mean(axis=1)
+  half = None
+  if len(means) > 1:
+    half = float(1.96 * means.std(ddof=1) / np.sqrt(len(means)))
+  return {'mean': float(np.mean(scores)), 'ci95': half}
+
+
+def _num_written(chip, adapted, written_fn):
+  """Returns how many devices an adaptation touched, for each task [B]."""
+  total = 0.0
+  for before, after in zip(chip.crossbars, adapted.crossbars):
+    total += jnp.sum(written_fn(before, after), axis=(1, 2, 3, 4))
+  return total.astype(jnp.float32)
+
+
+def _used(before, after):
+  """Returns where a device had a pulse or a RESET, [B, P, D, I, O]."""
+  touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
+  return touched[0] | touched[1]
+
+
+def _shifted(before, after):
+  """Returns where an exact write changed a device, [B, P, D, I, O]."""
+  return before.devices.g_uS[None] != after.devices.g_uS
+
+
+def _chip_arrays(targets_uS, chip, adapted):
+  """Returns one chip in the layout of chip.npz."""
+  out = {}
+  for i, (before, after) in enumerate(zip(chip.crossbars, adapted.crossbars)):
+    out |= {
+        f'layer_{i}_target_uS': targets_uS[i],
+        f'layer_{i}_programmed_uS': before.devices.g_uS,
+        f'layer_{i}_adapted_uS': after.devices.g_uS,
+        f'layer_{i}_num_pulses': after.wear.num_pulses - before.wear.num_pulses,
+        f'layer_{i}_gain_per_uS': before.gain_per_uS
+    }
+  return out

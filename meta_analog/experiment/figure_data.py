@@ -1,0 +1,214 @@
+"""What the figures show: computed here, drawn in `run_figures`."""
+
+from collections.abc import Callable
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from meta_analog.config import build
+from meta_analog.config import timeline
+from meta_analog.core import sharding
+from meta_analog.networks import network as network_lib
+from meta_analog.reporting import few_shot_figures
+from meta_analog.reporting import run_figures
+from meta_analog.runtime import compilation
+from meta_analog.runtime import metrics
+
+NUM_CURVES = 6
+NUM_PICTURED = 3  # tasks of images
+ORDINARY_RATE = 1e-3  # the customary learning rate of Adam
+ORDINARY_SAMPLES = 20
+
+
+def draw_all(
+    config: ml_collections.ConfigDict,
+    setup: build.Setup,
+    folder: pathlib.Path,
+    summary: dict[str, Any],
+    results: dict[str, np.ndarray],
+    chip: dict[str, np.ndarray],
+    key: jax.Array,
+    ordinary_fn: Callable[[jax.Array], jax.Array] | None = None,
+) -> dict[str, float]:
+  """Draws every figure of a run.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    folder: of the run, with metrics.jsonl.
+    summary: of the run so far.
+    results: of evaluation.npz.
+    chip: of chip.npz.
+    key: consumed.
+    ordinary_fn: of `make_ordinary`, where that was done before.
+
+  Returns:
+    {'meta_median', 'ordinary_median', 'ratio'}: sizes of weight updates.
+  """
+  target = folder / 'figures'
+  lines = metrics.read(folder / 'metrics.jsonl')
+  floor = summary['baselines'].get('predict_mean', {}).get('mean')
+  run_figures.training_curve(target / 'training.png', lines, floor)
+  if setup.task.dense is not None:
+    run_figures.adaptation(target / 'adaptation.png',
+                           **curves(config, setup, results))
+  if setup.task.recall is not None:
+    few_shot_figures.tasks(target / 'adaptation.png',
+                           **pictures(config, setup, results))
+  run_figures.conductances(target / 'conductances.png', chip)
+  run_figures.loss_over_time(target / 'loss_over_time.png', summary,
+                             timeline.last_write_s(config))
+  meta, ordinary = updates(
+      chip, key, ordinary_fn or make_ordinary(config, setup))
+  if meta.size and ordinary.size:
+    run_figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
+  return update_size(meta, ordinary)
+
+
+def updates(
+    chip: dict[str, np.ndarray], key: jax.Array,
+    ordinary_fn: Callable[[jax.Array], jax.Array]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns sizes of weight updates: of an adaptation, of ordinary training.
+
+  Args:
+    chip: of chip.npz.
+    key: consumed.
+    ordinary_fn: of `make_ordinary`.
+
+  Returns:
+    Flat arrays without zeros.
+  """
+  deltas = np.abs(np.asarray(ordinary_fn(key))).ravel()
+  return meta_updates(chip), deltas[deltas > 0]
+
+
+def update_size(
+    meta: np.ndarray, ordinary: np.ndarray
+) -> dict[str, float | None]:
+  """Returns {'meta_median', 'ordinary_median', 'ratio'} of `updates`."""
+  if not meta.size or not ordinary.size:
+    return {'meta_median': None, 'ordinary_median': None, 'ratio': None}
+  return {'meta_median': float(np.median(meta)),
+          'ordinary_median': float(np.median(ordinary)),
+          'ratio': float(np.median(meta) / np.median(ordinary))}
+
+
+def curves(
+    config: ml_collections.ConfigDict, setup: build.Setup,
+    results: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns the arguments of `run_figures.adaptation` for a few tested tasks.
+
+  They are spread evenly over the chips, tested at evaluation.t_test_s.
+  """
+  date = setup.after_s.index(config.evaluation.t_test_s)
+  num_tasks = len(results['query_x'])
+  rows = np.linspace(0, num_tasks - 1, min(NUM_CURVES, num_tasks)).astype(int)
+  latent = {name.removeprefix('latent_'): value[rows]
+            for name, value in results.items() if name.startswith('latent_')}
+  episode = setup.task.sample(jax.random.key(0), setup.task.data)
+  dense = [setup.task.dense(episode._replace(latent=type(episode.latent)(
+      **{name: value[i] for name, value in latent.items()}))).query
+           for i in range(len(rows))]
+  order = np.argsort(results['query_x'][rows, :, 0], axis=1)
+  take = lambda values: np.take_along_axis(values[..., 0], order, axis=1)
+  return {'x': take(results['query_x'][rows]),
+          'before': take(results['query_before'][rows]),
+          'after': take(results['query_after'][rows, date]),
+          'truth_x': np.stack([samples.x[:, 0] for samples in dense]),
+          'truth': np.stack([samples.y[:, 0] for samples in dense]),
+          'target': take(results['query_y'][rows]),
+          'support_x': results['support_x'][rows, :, 0],
+          'support_y': results['support_y'][rows, :, 0]}
+
+
+def pictures(
+    config: ml_collections.ConfigDict, setup: build.Setup,
+    results: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns the arguments of `few_shot_figures.tasks` for a few tested tasks.
+
+  They are spread evenly over the chips, tested at evaluation.t_test_s. Of
+  inputs with time steps and channels the mean is shown.
+  """
+  date = setup.after_s.index(config.evaluation.t_test_s)
+  num_tasks = len(results['query_y'])
+  rows = np.linspace(
+      0, num_tasks - 1, min(NUM_PICTURED, num_tasks)).astype(int)
+  height, width, channels = setup.task.image_shape
+  kind = jax.eval_shape(
+      setup.task.sample, jax.random.key(0), setup.task.data).latent
+  whole = [setup.task.recall(type(kind)(**{
+      name: results[f'latent_{name}'][i] for name in kind._fields}),
+      setup.task.data) for i in rows]
+  image = lambda x: np.asarray(x).reshape(
+      len(x), -1, height, width, channels).mean(axis=(1, 4))
+  return {'support': np.stack([image(x.support.x) for x in whole]),
+          'support_class': np.argmax(results['support_y'][rows], axis=-1),
+          'query': np.stack([image(x.query.x) for x in whole]),
+          'query_class': np.argmax(results['query_y'][rows], axis=-1),
+          'before': np.argmax(results['query_before'][rows], axis=-1),
+          'after': np.argmax(results['query_after'][rows, date], axis=-1)}
+
+
+def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:
+  """Returns the sizes of an adaptation's weight changes, output layer."""
+  last = max(int(name.split('_')[1]) for name in chip)
+  change_uS = (chip[f'layer_{last}_adapted_uS']
+               - chip[f'layer_{last}_programmed_uS']).sum(axis=1)
+  delta = chip[f'layer_{last}_gain_per_uS'] * (change_uS[0] - change_uS[1])
+  return np.abs(delta[delta != 0])
+
+
+def make_ordinary(
+    config: ml_collections.ConfigDict, setup: build.Setup
+) -> Callable[[jax.Array], jax.Array]:
+  """Returns ordinary training: a key to the weight changes of its steps.
+
+  The same network from its random start, on exact weights, trained on one task
+  by Adam at its customary rate of 1e-3, all layers, a fresh batch of samples at
+  every step.
+
+  Args:
+    config: checked.
+    setup: what it names.
+
+  Returns:
+    A compiled function of a key, to the output layer's changes per step.
+  """
+  network = setup.network._replace(periphery=network_lib.EXACT)
+  optimizer = optax.adam(ORDINARY_RATE)
+
+  def train(key, data):
+    key_params, key_task, key_steps = jax.random.split(key, 3)
+    task = setup.task.sample(key_task, data)
+    pool = setup.task.dense(task).query if setup.task.dense else task.support
+    theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
+    views = network_lib.exact_readings(theta.layers, setup.network)
+
+    def loss(weights, x, y):
+      changed = tuple(
+          view._replace(reading=view.reading._replace(weights=w))
+          for view, w in zip(views, weights))
+      seen = network_lib.forward(jax.random.key(0), network, changed, x)
+      return setup.loss_fn(seen.outputs, y)
+
+    def step(carry, key):
+      weights, state = carry
+      rows = jax.random.randint(key, (ORDINARY_SAMPLES,), 0, len(pool.x))
+      gradient = jax.grad(loss)(weights, pool.x[rows], pool.y[rows])
+      updates, state = optimizer.update(gradient, state)
+      return (optax.apply_updates(weights, updates), state), updates[-1]
+
+    weights = [view.reading.weights for view in views]
+    keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
+    return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
+
+  train = jax.jit(train, compiler_options=compilation.options(config))
+  data = sharding.alone(setup.task.data)
+  return lambda key: train(key, data)

@@ -1,0 +1,114 @@
+"""What is done with a run that was trained, or was stopped by its numbers.
+
+`run` is an `run.Run`: config, folder, console, record.
+"""
+
+import jax
+
+from meta_analog.config import build
+from meta_analog.config import sweep_settings
+from meta_analog.core import errors
+from meta_analog.evaluation import energy_comparison
+from meta_analog.evaluation import meta_testing
+from meta_analog.experiment import figure_data
+from meta_analog.experiment import reproduce
+from meta_analog.experiment import results as results_lib
+from meta_analog.experiment import run_record
+from meta_analog.experiment import sweep_run
+from meta_analog.experiment import workdir
+from meta_analog.reporting import run_figures
+from meta_analog.reporting import tables
+from meta_analog.runtime import atomic_files
+from meta_analog.runtime import checkpoints
+from meta_analog.runtime import distributed
+from meta_analog.training import meta_training
+
+
+def evaluate(run):
+  """Tests a trained run again; returns and writes evaluation.json."""
+  config, folder = run.config, run.folder
+  unchanged = workdir.check_of_run(config, folder)
+  if sweep_settings.members(config):
+    return sweep_run.evaluate(run)
+  setup, state, keys = _restore(run)
+  run.say(f'Testing {folder} (step {int(state.step)}) on '
+          f'{config.evaluation.num_tasks} tasks, '
+          f'{config.evaluation.num_chips} fresh chips.')
+  results, chip = meta_testing.run(
+      config, setup, state.params, keys[2], keep=True)
+  state = distributed.local(state)
+  compiled = results_lib.make(config, setup)
+  summary = results_lib.summarize(
+      config, setup, state, results, keys[3], compiled)
+  if unchanged:  # What others reached under other conditions says nothing.
+    summary['baselines'] |= rows_of_others(config, folder)
+  summary['update_size'] = figure_data.update_size(
+      *figure_data.updates(chip, keys[4], compiled.ordinary_fn))
+  summary['training'] = {'steps': int(state.step)} | run.record
+  atomic_files.write_json(folder / 'evaluation.json', summary)
+  close(run, summary)
+  run.say(f'Written to {folder / "evaluation.json"}.')
+  return summary
+
+
+def rows_of_others(config, folder):
+  """Returns the rows that compare variants as the run's summary has them."""
+  try:
+    summary = run_record.result(folder, results_lib.SUMMARY)
+    if summary is not None:
+      return {name: row for name, row in summary['baselines'].items()
+              if 'source' in row}
+  except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
+    pass  # no summary that can be read
+  return tables.measured_elsewhere(config, folder)
+
+
+def energy(run):
+  """Compares ways to write an adaptation; returns and writes energy.json."""
+  config, folder = run.config, run.folder
+  workdir.check_of_run(config, folder)
+  setup, state, keys = _restore(run)
+  run.say(f'Testing {folder} (step {int(state.step)}) in '
+          f'{len(energy_comparison.cases(config))} ways to write, on '
+          f'{config.evaluation.num_tasks} tasks each.')
+  rows = energy_comparison.run(config, state.params, keys[2], run.say)
+  out = {'metric': setup.task.metric, 'cases': rows,
+         'training': {'steps': int(state.step)} | run.record}
+  atomic_files.write_json(folder / 'energy.json', out)
+  run_figures.energy(folder / 'figures' / 'energy.png', rows, setup.task.metric)
+  run.say(tables.energy_table(out))
+  run.say(f'Written to {folder}: energy.json, figures/energy.png.')
+  return out
+
+
+def _restore(run):
+  """Returns what a run's config names, its newest state and its keys."""
+  setup = build.build(run.config)
+  trainer = meta_training.make(run.config, setup)
+  keys = jax.random.split(jax.random.key(run.config.seed), 5)
+  run.stop.advice = 'the same command tests again'
+  restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
+      distributed.local(jax.jit(trainer.init)(keys[0])), run.say)
+  if restored is None:
+    raise errors.InputError(f'{run.folder} holds no checkpoint to evaluate')
+  return setup, distributed.shared(restored.state), keys
+
+
+def close(run, summary):
+  """Prints the table, and says aloud what makes it worthless."""
+  run.say(tables.table(summary))
+  for i, rate_Hz in enumerate(summary['firing_rate_hz']):
+    if rate_Hz == 0:
+      run.say(f'Warning: hidden layer {i + 1} is dead: not one spike in the '
+              'test.')
+
+
+def take_again(run):
+  """Takes the step again that was not finite; returns where it is not."""
+  if jax.process_count() > 1:
+    raise errors.InputError('--mode=replay runs in one process')
+  if not workdir.check_of_run(run.config, run.folder):
+    raise errors.InputError('--mode=replay takes no overrides')
+  trainer = meta_training.make(run.config, build.build(run.config))
+  run.stop.advice = 'the same command replays again'
+  return reproduce.run(run.folder, run.config, trainer, run.say)

@@ -1,0 +1,98 @@
+"""What a test leaves behind: arrays, figures, and the summary."""
+
+from collections.abc import Callable
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from meta_analog.config import build
+from meta_analog.evaluation import baselines as baselines_lib
+from meta_analog.evaluation import meta_testing
+from meta_analog.experiment import figure_data
+from meta_analog.experiment import run_record
+from meta_analog.runtime import atomic_files
+from meta_analog.training import meta_training
+
+SUMMARY = 'summary.json'
+
+
+class Compiled(NamedTuple):
+  """What is compiled once for all members of a sweep."""
+
+  baselines: baselines_lib.Compiled
+  ordinary_fn: Callable[[jax.Array], jax.Array]
+
+
+def make(config: ml_collections.ConfigDict, setup: build.Setup) -> Compiled:
+  """Returns what `summarize` and `finish` call, compiled when first called.
+
+  Args:
+    config: checked.
+    setup: what it names.
+  """
+  return Compiled(baselines_lib.make(config, setup),
+                  figure_data.make_ordinary(config, setup))
+
+
+def summarize(config: ml_collections.ConfigDict, setup: build.Setup,
+              state: meta_training.TrainState, results: dict[str, np.ndarray],
+              key: jax.Array, compiled: Compiled) -> dict[str, Any]:
+  """Returns what a training and a later evaluation both say of a test.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    state: that was tested.
+    results: of `meta_testing.run`.
+    key: of the validation stream.
+    compiled: of `make`.
+
+  Returns:
+    The summary but for 'update_size' and 'training'.
+  """
+  summary = {'config': config.name, 'variant': config.variant,
+             'task': config.task.name, 'device': config.device,
+             'seed': config.seed}
+  summary |= meta_testing.summarize(config, setup, results)
+  summary['baselines'] = baselines_lib.compute(
+      config, setup, state.params, results, key, compiled.baselines)
+  return summary
+
+
+def finish(
+    config: ml_collections.ConfigDict, setup: build.Setup,
+    folder: pathlib.Path, summary: dict[str, Any],
+    arrays: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    key: jax.Array, facts: dict[str, Any], compiled: Compiled
+) -> None:
+  """Writes evaluation.npz, chip.npz, the figures and, last, summary.json.
+
+  Args:
+    config: checked.
+    setup: what it names.
+    folder: of the run, with metrics.jsonl.
+    summary: of `summarize`; 'update_size' and 'training' are added.
+    arrays: of `meta_testing.run`.
+    key: of the figures.
+    facts: of the training, 'wall_s' among them.
+    compiled: of `make`.
+  """
+  results, chip = arrays
+  for name, values in (('evaluation', meta_testing.layout(config, results)),
+                       ('chip', chip)):
+    atomic_files.write_npz(folder / f'{name}.npz', values)
+  summary['update_size'] = figure_data.draw_all(
+      config, setup, folder, summary, results, chip, key,
+      compiled.ordinary_fn)
+  c = config.training
+  tasks = c.num_steps * c.tasks_per_step
+  summary['training'] = {
+      'steps': c.num_steps, 'tasks_per_step': c.tasks_per_step,
+      'wall_s': facts['wall_s'],
+      'tasks_per_s': tasks / max(facts['wall_s'], 1e-9)} | facts
+  atomic_files.write_json(folder / SUMMARY, summary)
+  run_record.finish(folder, SUMMARY)

@@ -1,0 +1,250 @@
+"""One run from a config to a summary: train, test, draw, report."""
+
+from concurrent import futures
+import pathlib
+import time
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import rich.console
+
+from meta_analog.config import build
+from meta_analog.config import sweep_settings
+from meta_analog.config import validation
+from meta_analog.core import errors
+from meta_analog.evaluation import meta_testing
+from meta_analog.experiment import follower
+from meta_analog.experiment import modes
+from meta_analog.experiment import reproduce
+from meta_analog.experiment import results as results_lib
+from meta_analog.experiment import run_record
+from meta_analog.experiment import sweep_run
+from meta_analog.experiment import workdir as workdir_lib
+from meta_analog.reporting import tables
+from meta_analog.runtime import atomic_files
+from meta_analog.runtime import checkpoints
+from meta_analog.runtime import distributed
+from meta_analog.runtime import environment
+from meta_analog.runtime import metrics
+from meta_analog.runtime import signals
+from meta_analog.training import meta_training
+from meta_analog.training import params_file
+from meta_analog.training import pretraining
+from meta_analog.training import pretraining_checkpoints
+from meta_analog.training import training_loop
+
+MODES = ('train', 'evaluate', 'energy', 'replay')
+
+
+class Run(NamedTuple):
+  """What one command works with."""
+
+  config: ml_collections.ConfigDict
+  folder: pathlib.Path
+  console: rich.console.Console
+  stop: signals.Interrupts
+  record: dict[str, Any]  # of the environment and what was asked
+  wandb: str | None  # project
+
+  def say(self, text: Any) -> None:
+    """Prints a line or a table."""
+    self.console.print(text)
+
+
+def run(
+    config: ml_collections.ConfigDict, workdir: str, mode: str = 'train', *,
+    overrides: dict[str, str] | None = None, wandb: str | None = None,
+    stop: signals.Interrupts | None = None
+) -> dict[str, Any]:
+  """Runs one config in one folder and returns its summary.
+
+  Args:
+    config: see `validation.check`.
+    workdir: folder of the run; made where it is not there.
+    mode: 'train' trains, tests and draws, or goes on where a run of the same
+      config stopped, or prints the summary of a finished one. 'evaluate' tests
+      a trained run again and writes evaluation.json. 'energy' compares ways to
+      write its adaptation and writes energy.json. 'replay' takes the step
+      again that was not finite.
+    overrides: the config's file and what was changed in it, for the record.
+    wandb: project of Weights & Biases to write to; None never imports it.
+    stop: signals to heed; None heeds none.
+
+  Returns:
+    What summary.json, or evaluation.json, or `reproduce.run` holds.
+
+  Raises:
+    settings.InputError: if the config, the folder or the mode cannot be.
+    faults.Fault: if the run ends other than well.
+  """
+  if mode not in MODES:
+    raise errors.InputError(f'mode = {mode!r}: must be one of {MODES}')
+  validation.check(config)
+  swept = sweep_settings.members(config)
+  if swept and jax.process_count() > 1:
+    raise errors.InputError(
+        'sweep: takes one process; start one for each member instead, by the '
+        'fields that it sets')
+  for field, none in (('pretrain_steps', 0), ('begin_with', '')):
+    value = config.training.get(field, none)
+    if jax.process_count() > 1 and value != none:
+      raise errors.InputError(
+          f'config.training.{field} = {value!r}: must be {none!r} where there '
+          'are several processes')
+  if not distributed.is_first():
+    follower.run(config, mode)
+  folder = pathlib.Path(workdir)
+  task = {'train': _train_or_report, 'evaluate': modes.evaluate,
+          'energy': modes.energy, 'replay': modes.take_again}
+  if swept and mode in ('energy', 'replay'):
+    raise errors.InputError(
+        f'--mode={mode} takes one run: name the folder of a member of this '
+        f'sweep, such as --workdir {sweep_run.folder_of(folder, swept[0])}')
+  if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
+    raise errors.InputError(f'{folder} holds no run: no config.json there')
+  try:
+    with workdir_lib.locked(folder):
+      return task[mode](Run(
+          config, folder,
+          rich.console.Console(highlight=False, soft_wrap=True),
+          stop or signals.Interrupts(),
+          environment.record() | {'seed': config.seed, 'mode': mode,
+                                  'overrides': overrides or {}}, wandb))
+  except errors.CorruptFileError:
+    raise
+  except (OSError, errors.StorageError) as error:
+    name = getattr(error, 'filename', None)
+    where = f'{name}: ' if name else ''
+    what = errors.reason(error) if isinstance(error, OSError) else str(error)
+    raise errors.StorageError(
+        f'{where}{what}; {workdir_lib.how_to_go_on(folder)}') from error
+
+
+def _train_or_report(run):
+  """Trains, tests and draws, or prints the summary of a finished run."""
+  atomic_files.sweep(run.folder)
+  atomic_files.sweep(run.folder / 'checkpoints')
+  workdir_lib.claim(run.config, run.folder, run.say)
+  try:
+    summary = run_record.result(run.folder, results_lib.SUMMARY)
+    if summary is not None:
+      table = tables.table(summary)
+      run.say(f'{run.folder} is finished; this is its summary.')
+      run.say(table)
+      return summary
+  except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
+    run.say(f'Warning: {run.folder / results_lib.SUMMARY} is damaged; it is '
+            'computed again from the last checkpoint.')
+  if sweep_settings.members(run.config):
+    return sweep_run.train(run, sweep_run.Steps(_begin, _train_loop))
+  return _train(run)
+
+
+def _train(run):
+  """Trains, tests, draws; returns the summary."""
+  config, folder = run.config, run.folder
+  setup = build.build(config)
+  trainer = meta_training.make(config, setup)
+  key_init, key_train, key_test, key_validation, key_figures = (
+      jax.random.split(jax.random.key(config.seed), 5))
+  tables.header(run.console, config, folder)
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  began = _begin(run, saved, jax.jit(trainer.init)(key_init))
+  if not saved.steps():
+    began = pretraining.begin(run, setup, saved, began)
+  pretraining_checkpoints.forget(folder)
+  pool, tests = futures.ThreadPoolExecutor(1), []
+
+  def compile_test():
+    tests.append(pool.submit(meta_testing.compile_test, config, setup,
+                             began.state.params, key_test, keep=True))
+
+  try:
+    # The test compiles while training does: both take long, each on one core.
+    trainer = trainer._replace(update=_compiled(
+        config, trainer, compile_test, run.say))
+    state, wall_s = _train_loop(run, trainer, saved, began, key_train)
+    test = tests[0].result() if tests else None
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
+  run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
+          f'{config.evaluation.num_chips} fresh chips.')
+  results, chip = meta_testing.run(config, setup, state.params, key_test, test)
+  state = distributed.local(state)  # From here on process 0 works alone.
+  compiled = results_lib.make(config, setup)
+  summary = results_lib.summarize(
+      config, setup, state, results, key_validation, compiled)
+  summary['baselines'] |= tables.measured_elsewhere(config, folder)
+  run.say('Drawing figures.')
+  results_lib.finish(config, setup, folder, summary, (results, chip),
+                     key_figures, {'wall_s': wall_s} | run.record, compiled)
+  params_file.save(folder / params_file.FILE, distributed.local(state.params))
+  modes.close(run, summary)
+  run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
+          'evaluation.npz, metrics.jsonl, checkpoints.')
+  return summary
+
+
+def _compiled(config, trainer, traced, say):
+  """Returns the update, which at its first call says how long it compiled.
+
+  `traced` is called once the part is done that only one thread can do at a
+  time.
+  """
+  found, fixed = [], trainer.update.keywords
+
+  def step(state, key):
+    if not found:
+      began = time.monotonic()
+      lowered = meta_training.lower(config, trainer, state, key)
+      traced()
+      found.append(lowered.compile())
+      say(f'The step is compiled, in {time.monotonic() - began:.1f} s.')
+    return found[0](state, key, **fixed)
+
+  return step
+
+
+def _begin(run, saved, state):
+  """Returns what to go on from, and says and records so."""
+  restored = saved.newest(distributed.local(state), run.say, set_aside=True)
+  if restored is None:
+    restored = checkpoints.Restored(state, b'', {'wall_s': 0.0})
+  else:
+    step = int(restored.state.step)
+    run.say(f'Going on from step {step}.')
+    run.stop.advice = f'the same command goes on from step {step}'
+    environment.warn_of_changes(
+        restored.facts['environment'], run.record, run.say)
+  run_record.begin(run.folder,
+                   {'from_step': int(restored.state.step)} | run.record)
+  return restored._replace(state=distributed.shared(restored.state))
+
+
+def _train_loop(run, trainer, saved, began, key, members=('',), bad=None):
+  """Takes the remaining steps; returns the state and the seconds of all."""
+  config = workdir_lib.as_json(run.config)
+  start = int(began.state.step)
+  board = run.wandb and metrics.open_wandb(run.wandb, run.folder, config)
+  log = metrics.Metrics(run.folder, began.metrics, start, board)
+  num_steps = run.config.training.num_steps
+  progress = metrics.Progress(run.console, num_steps, start, 'Meta-training')
+
+  def save(step, state, wall_s):
+    saved.save(step, distributed.local(state), log.content(), {
+        'config': config, 'wall_s': wall_s, 'environment': run.record})
+    run.stop.advice = (f'step {step} is saved in {run.folder}; the same '
+                       'command goes on from there')
+
+  bad = bad or (lambda step, before, info: reproduce.save(
+      run.folder, trainer, key, step, distributed.local(before), info, config))
+  try:
+    return training_loop.run(
+        run.config, trainer, began.state, key,
+        training_loop.Hooks(log, progress, run.say, save, bad, run.stop,
+                            members), began.facts['wall_s'])
+  finally:
+    progress.close()
+    log.close()

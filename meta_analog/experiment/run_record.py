@@ -1,0 +1,71 @@
+"""run.json: who ran what, where and when, one entry for each command."""
+
+import datetime
+import pathlib
+from typing import Any
+
+from meta_analog.core import errors
+from meta_analog.runtime import atomic_files
+
+NAME = 'run.json'
+
+
+def begin(folder: pathlib.Path, entry: dict[str, Any]) -> None:
+  """Adds one command to the record; a damaged record is begun again.
+
+  Args:
+    folder: of the run.
+    entry: JSON values; the time is added.
+  """
+  record = _read(folder)
+  now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+  record.setdefault('commands', []).append({'time': now} | entry)
+  atomic_files.write_json(folder / NAME, record)
+
+
+def finish(folder: pathlib.Path, name: str) -> None:
+  """Records what a result looks like, so that damage to it is seen.
+
+  Args:
+    folder: of the run.
+    name: of a file in it.
+  """
+  record = _read(folder)
+  digest = atomic_files.sha256(atomic_files.read_bytes(folder / name))
+  record.setdefault('sha256', {})[name] = digest
+  atomic_files.write_json(folder / NAME, record)
+
+
+def result(folder: pathlib.Path, name: str) -> Any:
+  """Returns what a result file holds, as it was written.
+
+  Args:
+    folder: of the run.
+    name: of a JSON file in it.
+
+  Returns:
+    Its value, or None where there is no such file.
+
+  Raises:
+    faults.DamageError: if it is not as it was written.
+  """
+  path = folder / name
+  if not path.is_file():
+    return None
+  value = atomic_files.read_json(path)
+  expected = _read(folder).get('sha256', {}).get(name)
+  if expected not in (None, atomic_files.sha256(atomic_files.read_bytes(path))):
+    raise errors.CorruptFileError(f'{path} is not as it was written')
+  return value
+
+
+def _read(folder):
+  """Returns the record, empty where there is none that can be read."""
+  try:
+    record = atomic_files.read_json(folder / NAME)
+  except errors.CorruptFileError:
+    return {}
+  fits = isinstance(record, dict) and isinstance(
+      record.get('commands', []), list) and isinstance(
+          record.get('sha256', {}), dict)
+  return record if fits else {}

@@ -1,0 +1,220 @@
+"""The folder of a run: one run at a time, of one config."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from meta_analog.config import saved as saved_lib
+from meta_analog.core import errors
+from meta_analog.runtime import atomic_files
+from meta_analog.runtime import checkpoints
+
+LOCK = '.lock'
+CONFIG = 'config.json'
+PRETRAINING = 'pretraining'  # folder of its checkpoints
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+  """Holds a folder for this process; the lock dies with the process.
+
+  Args:
+    folder: made where it is not there.
+
+  Raises:
+    settings.InputError: if it is no folder, cannot be written, or is held by
+      another run.
+  """
+  atomic_files.check_writable(folder)
+  try:
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW,
+                   0o644)
+  except OSError as error:
+    raise _unwritable(folder, error) from None
+  try:
+    _take(lock, folder)
+    yield
+  finally:
+    os.close(lock)
+
+
+def _take(lock, folder):
+  """Locks the open file and writes this process's number into it."""
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    owner = os.read(lock, 20).decode(errors='replace').strip()
+    raise errors.InputError(
+        f'workdir {folder} is in use by another run'
+        f'{f" (process {owner})" if owner.isdecimal() else ""}; wait for it '
+        'or choose another --workdir') from None
+  except OSError as error:
+    raise _unwritable(folder, error) from None
+  with contextlib.suppress(OSError):  # a courtesy, also on a full disk
+    os.truncate(lock, 0)
+    os.write(lock, f'{os.getpid()}\n'.encode())
+
+
+def _unwritable(folder, error):
+  return errors.InputError(
+      f'workdir {folder} cannot be written: {errors.reason(error)}')
+
+
+def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns a config as config.json holds it."""
+  return json.loads(config.to_json_best_effort())
+
+
+def claim(
+    config: ml_collections.ConfigDict, folder: pathlib.Path,
+    warn: Callable[[str], None]
+) -> None:
+  """Writes config.json into a new folder, or checks that it is the same.
+
+  Checkpoints know their config, so a damaged config.json is written again.
+
+  Args:
+    config: checked.
+    folder: locked.
+    warn: told when config.json is mended.
+
+  Raises:
+    settings.InputError: if the folder holds another run, or other files.
+  """
+  now, path = as_json(config), folder / CONFIG
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  if not is_begun(folder):
+    atomic_files.write_json(path, now)
+    return
+  recorded = recorded_config(saved) or recorded_config(pretraining(folder))
+  try:
+    there = atomic_files.read_json(path)
+  except errors.CorruptFileError:
+    there = None
+  before = recorded or there
+  if not isinstance(before, dict):
+    raise errors.InputError(
+        f'workdir {folder} holds other files and no config.json of a run; '
+        'choose another --workdir')
+  if before != now:
+    raise errors.InputError(
+        f'workdir {folder} holds a run of another config: '
+        f'{", ".join(sorted(differences(before, now)))} differ; choose another '
+        '--workdir')
+  if there != now:
+    warn(f'Warning: {path} was damaged; it is written again.')
+    atomic_files.write_json(path, now)
+
+
+def is_begun(folder: pathlib.Path) -> bool:
+  """Returns whether a folder holds something of a run but its config."""
+  saved = checkpoints.Checkpoints(folder / 'checkpoints')
+  return bool(saved.steps() or pretraining(folder).steps()) or any(
+      (folder / name).is_file() for name in ('metrics.jsonl', 'summary.json'))
+
+
+def pretraining(folder: pathlib.Path) -> checkpoints.Checkpoints:
+  """Returns the checkpoints of a run's pretraining, until it is done."""
+  return checkpoints.Checkpoints(folder / PRETRAINING)
+
+
+def how_to_go_on(folder: pathlib.Path) -> str:
+  """Returns in words what the same command will do after a failure."""
+  try:
+    steps = checkpoints.Checkpoints(folder / 'checkpoints').steps()
+    first = pretraining(folder).steps()
+  except errors.CorruptFileError:
+    steps = first = []
+  if steps:
+    return f'the same command goes on from the checkpoint of step {steps[0]}'
+  if first:
+    return f'the same command goes on from step {first[0]} of pretraining'
+  return 'there is no checkpoint yet: the same command begins again'
+
+
+def recorded_config(saved: checkpoints.Checkpoints) -> dict[str, Any] | None:
+  """Returns the config of the newest checkpoint that is as it was written."""
+  for step in saved.steps():
+    try:
+      return saved.facts(step).get('config')
+    except errors.CorruptFileError:
+      continue
+  return None
+
+
+def check_of_run(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> bool:
+  """Checks that a folder's network fits a config, to test it again.
+
+  Args:
+    config: checked; of the run but for what overrides changed.
+    folder: of a run.
+
+  Returns:
+    Whether the config is that of the run, with no field changed.
+
+  Raises:
+    settings.InputError: if the folder holds no run, or the run's parameters
+      cannot fit this config.
+    faults.DamageError: if config.json is damaged.
+  """
+  path = folder / CONFIG
+  if not path.is_file():
+    raise errors.InputError(f'{folder} holds no run: no config.json there')
+  run = atomic_files.read_json(path)
+  recorded = recorded_config(checkpoints.Checkpoints(folder / 'checkpoints'))
+  if recorded is not None and recorded != run:
+    fields = ', '.join(sorted(differences(recorded, run))) if isinstance(
+        run, dict) else 'all fields'
+    raise errors.CorruptFileError(
+        f'{path} is not the config of its checkpoints ({fields} differ): put '
+        'it back, or name the config by --config and train on to mend it')
+  try:
+    network, task = run['network'], run['task']['name']
+    sizes, layers = network['hidden_sizes'], network.get('convolutions', [])
+    shaping = _shaping(saved_lib.filled(run))
+  except (KeyError, TypeError, AttributeError):
+    raise errors.InputError(f'{path} is not the config of a run') from None
+  now = as_json(config)
+  if (sizes != now['network']['hidden_sizes'] or task != config.task.name
+      or layers != now['network'].get('convolutions', [])):
+    raise errors.InputError(
+        f'{folder} holds a net with hidden layers {layers + sizes} for {task}: '
+        'network.hidden_sizes, network.convolutions and task.name cannot be '
+        'changed')
+  for field, value in _shaping(now).items():
+    if shaping[field] != value:
+      raise errors.InputError(f'{folder} holds a net with {field} = '
+                              f'{shaping[field]}, which cannot be changed')
+  axes = lambda values: {name: value for name, value in values.items()
+                         if name != 'members_at_once'}
+  if axes(run.get('sweep', {})) != axes(now['sweep']):
+    raise errors.InputError(
+        f'{folder} holds other members: sweep cannot be changed')
+  return saved_lib.filled(run) == saved_lib.filled(now)
+
+
+def differences(
+    a: dict[str, Any], b: dict[str, Any], prefix: str = ''
+) -> Iterator[str]:
+  """Yields the dotted names of the fields in which two configs differ."""
+  for name in {*a, *b}:
+    x, y = a.get(name), b.get(name)
+    if isinstance(x, dict) and isinstance(y, dict):
+      yield from differences(x, y, f'{prefix}{name}.')
+    elif x != y:
+      yield f'{prefix}{name}'
+
+
+def _shaping(config):
+  """Returns the fields, beside the layers, that an array's shape follows."""
+  return {f'{part}.{name}': config[part].get(name) for part, name in (
+      ('network', 'input_channels'), ('task', 'way'), ('task', 'pool'))}

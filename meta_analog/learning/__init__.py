@@ -1,0 +1,1 @@
+"""Meta-learning: update rules, pulse encoders, MAML, Haiku transforms."""

@@ -1,0 +1,199 @@
+"""Model-agnostic meta-learning over a Learner: adapt, meta-loss, evaluation.
+
+    theta  ->  chip  --(adaptation events on the support set)-->  chip'
+    meta-loss = E over chips and tasks of  loss(chip'(query x), query y)
+
+Source: Finn, Abbeel & Levine, 2017 (arXiv:1703.03400). The inner loop is
+whatever the learner's `update` does, so nothing here knows of devices. Whether
+second derivatives are kept is the learner's choice: it stops its own gradients
+for first order.
+
+Axes: B task on the chip, N sample, O output, D date (time of a test).
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog.core import types
+
+LossFn = Callable[[jax.Array, jax.Array], jax.Array]
+# (chip, (key, episode)) -> (loss, info) of one task.
+OneTask = Callable[[Any, tuple[jax.Array, types.Episode]],
+                   tuple[jax.Array, types.Info]]
+
+
+class Schedule(NamedTuple):
+  """Times of one deployment, in seconds of the chip's clock."""
+
+  support_s: jax.Array | float  # first presentation of the support set
+  interval_s: jax.Array | float  # from one adaptation event to the next
+  query_s: jax.Array | float  # presentation of the query set in training
+
+
+def adapt(
+    learner: types.Learner,
+    key: jax.Array,
+    chip: Any,
+    support: types.Samples,
+    schedule: Schedule,
+    *,
+    num_events: int = 1,
+) -> tuple[Any, types.Info]:
+  """Returns the chip after its adaptation events.
+
+  Args:
+    learner: what adapts.
+    key: consumed; each event has its own.
+    chip: state.
+    support: x [N, I], y [N, O].
+    schedule: times.
+    num_events: at least 1, static.
+
+  Returns:
+    The new chip, and the learner's info with a leading axis of events.
+  """
+  def body(chip, event):
+    # Not a scan over split keys: batched, the checker calls that a reuse.
+    key_event = jax.random.fold_in(key, event)
+    time_s = schedule.support_s + event * schedule.interval_s
+    return learner.update(key_event, chip, support, time_s)
+
+  if num_events == 1:  # A scan of one would be traced several times.
+    chip, info = body(chip, jnp.int32(0))
+    return chip, jax.tree.map(lambda x: jnp.asarray(x)[None], info)
+  return jax.lax.scan(body, chip, jnp.arange(num_events))
+
+
+def batched(fn: OneTask, chip: Any, items: Any) -> Any:
+  """Returns fn of every item, its results stacked."""
+  return jax.vmap(functools.partial(fn, chip))(items)
+
+
+def meta_loss(
+    learner: types.Learner,
+    key: jax.Array,
+    theta: Any,
+    episodes: types.Episode,
+    schedule: Schedule,
+    loss_fn: LossFn,
+    *,
+    num_events: int = 1,
+    over_tasks: Callable[[OneTask, Any, Any], Any] = batched,
+) -> Any:
+  """Returns the query loss after adaptation of each task on one fresh chip.
+
+  Args:
+    learner: what is meta-trained.
+    key: consumed; the chip, and each task's events and reads, have their own.
+    theta: meta-parameters.
+    episodes: arrays with a leading axis B.
+    schedule: times.
+    loss_fn: (outputs [N, O], targets [N, O]) to a scalar.
+    num_events: adaptation events per task, static.
+    over_tasks: `(fn, chip, items) -> result`, with fn the loss and info of one
+      task, and items the keys and episodes of all.
+
+  Returns:
+    Losses [B] and info: 'support' and 'query', the infos of the learner; or
+    what `over_tasks` makes of them.
+  """
+  key_chip, key_tasks = jax.random.split(key)
+  chip = learner.init(key_chip, theta)
+
+  def one_task(chip, item):
+    key, episode = item
+    key_adapt, key_query = jax.random.split(key)
+    adapted, support_info = adapt(
+        learner, key_adapt, chip, episode.support, schedule,
+        num_events=num_events)
+    outputs, query_info = learner.predict(
+        key_query, adapted, episode.query.x, schedule.query_s)
+    info = {'support': support_info, 'query': query_info}
+    return loss_fn(outputs, episode.query.y), info
+
+  keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
+  return over_tasks(one_task, chip, (keys, episodes))
+
+
+def evaluate(
+    learner: types.Learner,
+    key: jax.Array,
+    theta: Any,
+    episodes: types.Episode,
+    schedule: Schedule,
+    before_s: jax.Array,
+    after_s: jax.Array,
+    *,
+    num_events: int = 1,
+    anew_fn: Callable[[jax.Array], types.Learner] | None = None,
+) -> dict[str, Any]:
+  """Returns predictions on the query sets, before and after adaptation.
+
+  Every prediction is a presentation of its own, with its own read noise.
+
+  Args:
+    learner: what is tested.
+    key: consumed.
+    theta: meta-parameters.
+    episodes: arrays with a leading axis B, all on one fresh chip.
+    schedule: times of the adaptation; query_s is not used.
+    before_s: time of the test of the chip as programmed.
+    after_s: [D], times of the tests after adaptation.
+    num_events: adaptation events per task, static.
+    anew_fn: seconds to the learner that wants predictions so much later. Where
+      it is given, each test later than query_s is of the adapted chip after
+      another adaptation, as long before it as the first was before query_s.
+      Each date stands alone.
+
+  Returns:
+    'before' [B, N, O], 'after' [B, D, N, O], the chip as programmed 'chip' and
+    as adapted to each task 'adapted' (axis B), and the learner's infos:
+    'before_info', 'after_info', 'support_info' and, where chips are adapted
+    anew, 'anew_info' (axes B, D, event; 0 up to query_s).
+  """
+  key_chip, key_tasks = jax.random.split(key)
+  chip = learner.init(key_chip, theta)
+
+  def one_task(key, episode):
+    key_before, key_adapt, key_after = jax.random.split(key, 3)
+    x = episode.query.x
+    before, before_info = learner.predict(key_before, chip, x, before_s)
+    adapted, support_info = adapt(
+        learner, key_adapt, chip, episode.support, schedule,
+        num_events=num_events)
+
+    def test(i_t):
+      i, time_s = i_t
+      tested, info = adapted, {}
+      if anew_fn is not None:
+        # Keys beyond those of the events of the first adaptation.
+        tested, info['anew_info'] = _adapt_anew(
+            anew_fn, jax.random.fold_in(key_adapt, num_events + i), adapted,
+            episode.support, schedule, time_s, num_events)
+      after, info['after_info'] = learner.predict(
+          jax.random.fold_in(key_after, i), tested, x, time_s)
+      return after, info
+
+    after, info = jax.lax.map(test, (jnp.arange(after_s.shape[0]), after_s))
+    return {'before': before, 'after': after, 'adapted': adapted,
+            'before_info': before_info, 'support_info': support_info, **info}
+
+  keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
+  return {'chip': chip, **jax.vmap(one_task)(keys, episodes)}
+
+
+def _adapt_anew(anew_fn, key, chip, support, schedule, time_s, num_events):
+  """Returns the chip adapted anew before a test at time_s, and the infos."""
+  later_s = time_s - schedule.query_s
+  new, info = adapt(
+      anew_fn(later_s), key, chip, support,
+      schedule._replace(support_s=schedule.support_s + later_s),
+      num_events=num_events)
+  pick = lambda x, y: jnp.where(later_s > 0, x, y)
+  return (jax.tree.map(pick, new, chip),
+          jax.tree.map(lambda x: pick(x, jnp.zeros_like(x)), info))

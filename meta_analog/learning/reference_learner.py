@@ -1,0 +1,220 @@
+"""The learner in its textbook form: one scan over time, differentiated as is.
+
+What `learner.make` is held against, in its numbers and in its speed: the same
+chip, rule, keys and noise, computed without any of its short cuts.
+
+    all layers advance together in one `jax.lax.scan` over time steps: product,
+      noise, converter, neuron; the output is the mean of a leaky integrator
+    the delta rule is the gradient of the support error through that scan with
+      respect to all layers, of which the output layer's part is applied
+
+Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog.core import gaussian
+from meta_analog.core import linalg
+from meta_analog.core import types
+from meta_analog.crossbar import matvec
+from meta_analog.crossbar import periphery as periphery_lib
+from meta_analog.crossbar import read_noise
+from meta_analog.learning import learner
+from meta_analog.learning import meta_parameters
+from meta_analog.learning import update_rules
+from meta_analog.networks import chip
+from meta_analog.networks import encoding
+from meta_analog.networks import lif
+from meta_analog.networks import network as network_lib
+
+
+def make(
+    hardware: chip.Hardware, rule: update_rules.Rule, times: learner.Times, *,
+    keep_trace: bool = False
+) -> types.Learner:
+  """Returns the learner; the arguments are those of `learner.make`."""
+  by_gradient = rule.num_steps is not None and not rule.all_layers
+  ask_fn = compute_updates if by_gradient else functools.partial(
+      learner.compute_updates, forward)
+  return learner.make(hardware, rule, times, keep_trace=keep_trace,
+                      present_fn=forward, ask_fn=ask_fn)
+
+
+def compute_updates(
+    key: jax.Array, network: network_lib.Network, rule: update_rules.Rule,
+    views: tuple[matvec.LayerReading, ...], support: types.Samples,
+    params: meta_parameters.RuleParams
+) -> tuple[network_lib.ForwardPass, dict[int, jax.Array]]:
+  """Returns a presentation, and the change of steps down its gradient.
+
+      dW <- dW - rate d/dW sum |y - y(dW)|^2 / 2 N,   repeated num_steps times
+
+  The change is made in the digital periphery, behind the converters, and is
+  only then written: so column gains, wires and limits are not differentiated
+  through where it enters. Every step presents the support set anew, by the same
+  read of the array.
+
+  Args:
+    key: consumed by the noise of the presentation.
+    network: see `network.Network`.
+    rule: the delta rule of the output layer.
+    views: one per layer.
+    support: samples.
+    params: the rule's settings.
+
+  Returns:
+    What was seen at first, and {last layer: weight change [I, O]}.
+  """
+  noise = draw_noise(key, network, views, len(support.x))
+
+  def loss(weights):
+    hidden, change = weights
+    replaced = [v._replace(reading=v.reading._replace(weights=w))
+                for v, w in zip(views[:-1], hidden)]
+    seen = forward_with_noise(noise, network, (*replaced, views[-1]), support.x,
+                              change)
+    error = jnp.sum(jnp.square(support.y - seen.outputs), axis=-1)
+    return 0.5 * jnp.mean(error), seen
+
+  hidden = [view.reading.weights for view in views[:-1]]
+  change = jnp.zeros_like(views[-1].reading.weights)
+  seen, rate = [], jnp.exp(params.log_rate[-1])
+  for _ in range(rule.num_steps):
+    (_, gradient), now = jax.grad(loss, has_aux=True)((hidden, change))
+    change = change - rate * gradient
+    seen.append(now)
+  return seen[0], {len(views) - 1: change}
+
+
+def forward(
+    key: jax.Array, network: network_lib.Network,
+    views: tuple[matvec.LayerReading, ...], inputs: jax.Array
+) -> network_lib.ForwardPass:
+  """Returns what `network.forward` does, with the same arguments."""
+  return forward_with_noise(draw_noise(key, network, views, len(inputs)),
+                            network, views, inputs)
+
+
+def draw_noise(
+    key: jax.Array, network: network_lib.Network,
+    views: tuple[matvec.LayerReading, ...], num_samples: int
+) -> tuple[list[jax.Array], ...]:
+  """Returns the fresh noise of a presentation: of each tile, [T, N, O].
+
+  Args:
+    key: consumed.
+    network: see `network.Network`.
+    views: one per layer.
+    num_samples: N.
+
+  Returns:
+    A list of tiles for each layer, empty where no read noise is fresh.
+  """
+  def layer(key, view):
+    num_tiles, num_outputs = view.columns.gain.shape
+    shape = (len(network.readout), num_samples, num_outputs)
+    fresh = view.reading.variance is not None
+    return [gaussian.normal(jax.random.fold_in(key, k), shape)
+            for k in range(fresh * num_tiles)]
+
+  return tuple(map(layer, jax.random.split(key, len(views)), views))
+
+
+def forward_with_noise(
+    noise: tuple[list[jax.Array], ...], network: network_lib.Network,
+    views: tuple[matvec.LayerReading, ...], inputs: jax.Array,
+    change: jax.Array | None = None
+) -> network_lib.ForwardPass:
+  """Returns what a presentation with this noise gives, see `forward`.
+
+  Args:
+    noise: see `draw_noise`.
+    network: see `network.Network`; the keywords of its activity_fn are
+      those of `lif.step`.
+    views: one per layer.
+    inputs: [N, I - 1], constant.
+    change: [I, O], of the output layer's weights behind the converters, if any.
+
+  Returns:
+    A `network.ForwardPass`.
+  """
+  driven = periphery_lib.drive(network.periphery, encoding.population_code(
+      inputs, network.num_channels))
+  step_fn = functools.partial(
+      lif.step, neuron=network.neuron,
+      **{name: value for name, value in getattr(
+          network.activity_fn, 'keywords', {}).items()
+         if name in ('surrogate', 'reset')})
+  decay, start = network.readout_decay, network.readout_start
+
+  def body(carry, noise):
+    states, output = carry
+    x, after = with_bias(driven), []
+    for state, view, own in zip(states, views, noise):
+      after.append(step_fn(state, product(own, network.periphery, view, x)))
+      x = with_bias(after[-1].z)
+    current = product(noise[-1], network.periphery, views[-1], x)
+    if change is not None:
+      current += linalg.matmul(x, change)
+    output = decay * output + (1.0 - decay) * current
+    return (after, output), (output, current, [s.z for s in after])
+
+  rest = [lif.initial_state((len(inputs), v.columns.gain.shape[1]))
+          for v in views]
+  _, (outputs, currents, spikes) = jax.lax.scan(
+      body, (rest[:-1], rest[-1].v), noise, length=len(network.readout))
+  filtered = lif.leaky_integrate(with_bias(spikes[-1]), decay)
+  average = lambda x: jnp.mean(x[start:], axis=0)
+  rates = [jnp.mean(z, axis=(0, 1)) * (1000.0 / network.dt_ms) for z in spikes]
+  return network_lib.ForwardPass(
+      average(filtered), currents, average(outputs), tuple(rates))
+
+
+def product(noise: list[jax.Array], periphery: periphery_lib.Periphery,
+            view: matvec.LayerReading, x: jax.Array) -> jax.Array:
+  """Returns the digital outputs of one layer at one time step, [N, O].
+
+  Args:
+    noise: of each tile, [N, O], or empty.
+    periphery: design.
+    view: of the layer.
+    x: [N, I], as driven, with the 1 of the bias.
+
+  Returns:
+    [N, O], by the equations of `periphery`.
+  """
+  total = 0.0
+  for k, (gain, offset) in enumerate(zip(*view.columns)):
+    rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
+    own, weights = x[:, rows], view.reading.weights[rows]
+    y = linalg.matmul(own, weights)
+    if periphery.ir_drop:
+      y -= periphery.ir_drop * _lost(own, weights, view, periphery)
+    if noise:
+      variance = linalg.matmul(
+          jnp.square(own), view.reading.variance[rows])
+      y += read_noise.safe_sqrt(variance) * noise[k]
+    reach = min(periphery.adc_range, float(len(weights)))
+    total += periphery_lib.convert(
+        gain[None] * y + offset[None],
+        reach * periphery.dac_range * view.weight_max, bits=periphery.adc_bits)
+  return jnp.reshape(view.factor, (1, -1)) * total
+
+
+def _lost(x, weights, view, periphery):
+  """Returns what a tile loses along its wires, see `periphery`."""
+  num_rows = len(weights)
+  row = jnp.arange(num_rows)[:, None] / num_rows
+  largest = view.weight_max * periphery.dac_range
+  load = num_rows / matvec.WIRE_TO_CELL * (
+      linalg.matmul(jnp.abs(x), jnp.abs(weights))) / largest
+  far = weights * (1.0 - (1.0 - row) ** 2)
+  return matvec.wire_loss(load) * linalg.matmul(x, far)
+
+
+def with_bias(x: jax.Array) -> jax.Array:
+  """Returns [..., I - 1] with the 1 of the bias beside it, [..., I]."""
+  return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)

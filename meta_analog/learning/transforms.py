@@ -1,0 +1,173 @@
+"""The only file that imports Haiku: parameters, one key, hk.transform.
+
+`make` joins a learner with its
+meta-parameters into the transforms that the launcher trains through.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+from typing import NamedTuple
+
+import haiku as hk
+import jax.numpy as jnp
+
+from meta_analog.core import batching
+from meta_analog.core import types
+from meta_analog.learning import losses
+from meta_analog.learning import maml
+from meta_analog.learning import meta_parameters
+from meta_analog.networks import modules
+from meta_analog.networks import network as network_lib
+
+Params = hk.Params  # a pytree of arrays by module and name
+
+
+class InitialValues(NamedTuple):
+  """Where meta-training starts."""
+
+  weight_std: tuple[float, ...]  # deviation of each layer's weights
+  weight_max: tuple[float, ...]  # weight of each layer's full span
+  rate: float
+  threshold: float
+  penalty: float
+  harm: float
+
+
+class MetaParameters(hk.Module):
+  """All meta-parameters, as the pure core's `Theta`."""
+
+  def __init__(
+      self, shapes: tuple[tuple[int, int], ...],
+      network: network_lib.Network, initial: InitialValues, name: str = 'meta'
+  ):
+    """Fixes the shapes.
+
+    Args:
+      shapes: inputs, without the bias, and outputs of each crossbar.
+      network: for its span and device numbers.
+      initial: where meta-training starts.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._shapes, self._network, self._initial = shapes, network, initial
+
+  def __call__(self) -> meta_parameters.Theta:
+    """Returns `Theta`, its leaves Haiku parameters."""
+    layers = []
+    for i, (num_inputs, num_outputs) in enumerate(self._shapes):
+      with hk.experimental.name_scope(f'layer_{i}'):
+        span_uS = self._network.span_uS * self._network.num_devices[i]
+        layers.append(modules.layer_params(
+            num_inputs, num_outputs, self._initial.weight_std[i],
+            self._initial.weight_max[i], span_uS))
+
+    def log_parameter(name, shape, value):
+      return hk.get_parameter(
+          f'log_{name}', shape, init=hk.initializers.Constant(jnp.log(value)))
+
+    num_layers = (len(layers),)
+    rule = meta_parameters.RuleParams(
+        log_rate=log_parameter('rate', num_layers, self._initial.rate),
+        log_threshold=log_parameter(
+            'threshold', num_layers, self._initial.threshold),
+        log_penalty=log_parameter('penalty', (), self._initial.penalty),
+        log_harm=log_parameter('harm', (), self._initial.harm))
+    return meta_parameters.Theta(tuple(layers), rule)
+
+
+class Networks(NamedTuple):
+  """What the launcher trains and tests through.
+
+  Attributes:
+    loss: hk.transform of `(episodes, noise_scale) -> (scalar, info)` for the
+      tasks of one chip; the key programs the chip and feeds its noise.
+    evaluate: hk.transform of `(episodes, noise_scale) -> predictions`, see
+      `maml.evaluate`.
+    theta: hk.transform of `() -> Theta`; its `init` returns what that of
+      `loss` does, without the cost of compiling a loss.
+  """
+
+  loss: hk.Transformed
+  evaluate: hk.Transformed
+  theta: hk.Transformed
+
+
+def make(
+    make_learner: Callable[..., types.Learner],
+    parameters: Callable[[], MetaParameters],
+    schedule: maml.Schedule,
+    loss_fn: maml.LossFn,
+    *,
+    num_events: int,
+    rate_band_Hz: tuple[float, float],
+    rate_penalty: float,
+    tasks_at_once: int,
+    before_s: float,
+    after_s: tuple[float, ...],
+    bounds_uS: tuple[float, float],
+    adapt_anew: bool = False,
+) -> Networks:
+  """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
+
+  Args:
+    make_learner: `(noise_scale, testing, later_s) -> Learner` over `Theta`;
+      the last is how much later than trained for predictions are wanted.
+    parameters: makes the parameter module inside a transform.
+    schedule: times of the deployment.
+    loss_fn: query loss.
+    num_events: adaptation events per task.
+    rate_band_Hz: firing rates that cost nothing.
+    rate_penalty: weight of `losses.firing_rate_penalty`, of each task.
+    tasks_at_once: tasks of a training's chip that are computed together;
+      divides their number.
+    before_s: time of the test before adaptation.
+    after_s: times of the tests after it.
+    bounds_uS: lowest and highest state of a device.
+    adapt_anew: whether a test adapts chips anew before each date.
+
+  Returns:
+    `Networks`.
+  """
+  def scored(one_task, chip, item):
+    task_loss, info = one_task(chip, item)
+    rates_Hz, support = info['query']['rate_Hz'], info['support']
+    penalty = sum(losses.firing_rate_penalty(rate, *rate_band_Hz)
+                  for rate in rates_Hz)
+    return task_loss + rate_penalty * penalty, {
+        'support_loss': loss_fn(support['outputs'][0], item[1].support.y),
+        'query_loss': task_loss,
+        'rate_Hz': jnp.stack([jnp.mean(rate) for rate in rates_Hz]),
+        'pulses_per_task': jnp.sum(support['write']['pulses']),
+        'share_at_bound': losses.share_at_bound(
+            [g_uS[-1] for g_uS in support['g_uS']], bounds_uS)}
+
+  def loss(episodes, noise_scale):
+    key, theta = hk.next_rng_key(), parameters()()
+    learner = make_learner(noise_scale, testing=False)
+    return maml.meta_loss(
+        learner, key, theta, episodes, schedule, loss_fn,
+        num_events=num_events,
+        over_tasks=lambda one_task, chip, items: batching.mean(
+            functools.partial(scored, one_task), chip, items,
+            at_once=tasks_at_once))
+
+  def evaluate(episodes, noise_scale) -> dict[str, Any]:
+    key, theta = hk.next_rng_key(), parameters()()
+    learner = make_learner(noise_scale, testing=True)
+    anew_fn = lambda later_s: make_learner(
+        noise_scale, testing=True, later_s=later_s)
+    return maml.evaluate(
+        learner, key, theta, episodes, schedule, jnp.float32(before_s),
+        jnp.asarray(after_s, jnp.float32), num_events=num_events,
+        anew_fn=anew_fn if adapt_anew else None)
+
+  def theta() -> meta_parameters.Theta:
+    if hk.running_init():  # A loss draws its own key before its parameters.
+      hk.next_rng_key()
+    return parameters()()
+
+  return Networks(
+      loss=hk.transform(loss),
+      evaluate=hk.transform(evaluate),
+      theta=hk.without_apply_rng(hk.transform(theta)))

@@ -1,0 +1,1 @@
+"""Spiking networks on crossbars: neurons, encodings, forward pass, chip."""

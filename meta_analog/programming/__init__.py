@@ -1,0 +1,1 @@
+"""All that writes devices: programming, writing, verification, refresh."""

@@ -1,0 +1,251 @@
+"""Programming a chip from RESET, in open loop and by gradient descent.
+
+No state is assumed that pulses cannot reach. For programming that reads device
+by device see `program_verify`.
+
+Open loop: the number of pulses whose mean effect, by the controller's table,
+comes nearest.
+
+Gradient descent asks no device for its conductance. It measures products of
+random inputs X [B, I] and lowers their error: with W wanted,
+
+    E  =  Y - X W                             measured minus wanted
+    M  <- beta M + (1 - beta) X^T E / B       its gradient, averaged
+
+White inputs make the mean of X^T E / B the error of the weights itself, so a
+weight gets the pulses whose mean effect is nearest to -M, and M starts again at
+0 where it was pulsed: what was averaged is of a weight that is no more.
+
+Source: Buchel et al., 2022 (arXiv:2305.16647), for the descent on products of
+random inputs; the average and its restart are ours.
+
+`make_program_fn` programs a whole chip so: from RESET, one open-loop train of
+pulses on each pair, then rounds of random inputs through the periphery that the
+chip computes with, its ADC included, and pulses that lower their error.
+
+Axes: P polarity (plus, minus), D device, I in, O out, B input, N iteration.
+"""
+
+from collections.abc import Callable
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog.core import gaussian
+from meta_analog.core import linalg
+from meta_analog.core import types
+from meta_analog.crossbar import array
+from meta_analog.crossbar import matvec
+from meta_analog.crossbar import periphery as periphery_lib
+from meta_analog.programming import controller
+from meta_analog.programming import initial_programming
+from meta_analog.programming import protocols
+from meta_analog.programming import pulse_response
+
+# (key, crossbar, inputs [B, I], time_s) -> outputs [B, O], in units of weight
+MeasureFn = Callable[
+    [jax.Array, array.Crossbar, jax.Array, jax.Array], jax.Array]
+
+
+class Descent(NamedTuple):
+  """Settings of gradient descent on measured products; all traced."""
+
+  decay: jax.Array | float = 0.9  # beta, per iteration
+  threshold: jax.Array | float = 0.9  # of the first step's mean, for one pulse
+  interval_s: jax.Array | float = 1.0  # from a write to the next products
+
+
+def check_options(descent: Descent, *, num_iterations: int,
+                  num_inputs: int) -> None:
+  """Raises ValueError at the first value that cannot be.
+
+  Raises:
+    ValueError: names the field, its value and what is allowed.
+  """
+  for field, value in (('num_iterations', num_iterations),
+                       ('num_inputs', num_inputs)):
+    if not math.isfinite(value) or value != int(value) or value < 1:
+      raise ValueError(f'{field} = {value}: must be a whole number, at least 1')
+  if not 0 <= descent.decay < 1:
+    raise ValueError(f'decay = {descent.decay}: must be at least 0 and below 1')
+  if not 0 < descent.threshold < math.inf:
+    raise ValueError(
+        f'threshold = {descent.threshold}: must be greater than 0')
+  if not 0 <= descent.interval_s < math.inf:
+    raise ValueError(f'interval_s = {descent.interval_s}: must be at least 0')
+
+
+def bare_products(device: types.Device) -> MeasureFn:
+  """Returns how to measure products on the bare array, read fresh for each.
+
+  Of independent Gaussian devices, drawn by the law of their sum.
+  """
+  def measure_fn(key, crossbar, inputs, time_s):
+    mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+    variance = jnp.sum(jnp.square(sigma_uS), axis=(0, 1))
+    deviation = jnp.sqrt(linalg.matmul(jnp.square(inputs), variance))
+    currents = linalg.matmul(inputs, controller.difference(mean_uS))
+    noise = gaussian.normal(key, currents.shape)
+    return crossbar.gain_per_uS * (currents + deviation * noise)
+
+  return measure_fn
+
+
+def gradient_descent(
+    key: jax.Array, device: types.Device, model: types.Device,
+    crossbar: array.Crossbar, wanted_w: jax.Array, measure_fn: MeasureFn,
+    descent: Descent, time_s: jax.Array, reference_s: jax.Array, *,
+    num_iterations: int, num_inputs: int, num_levels: int = 1
+) -> tuple[array.Crossbar, types.Info]:
+  """Returns the crossbar after gradient descent on measured products.
+
+  Args:
+    key: consumed.
+    device: the technology; its maximum of pulses is at least num_levels / D.
+    model: the technology without noise.
+    crossbar: state, usually after `initial_programming.open_loop`.
+    wanted_w: [I, O], weights.
+    measure_fn: see `bare_products`.
+    descent: settings.
+    time_s: chip time of the first products.
+    reference_s: chip time that the weights are wanted for.
+    num_iterations: N, static.
+    num_inputs: B, random inputs in each iteration, static.
+    num_levels: most pulses of one pair in one iteration, static.
+
+  Returns:
+    New `Crossbar`, and 'error' [N + 1], the root mean square error of the
+    products before each write and after the last, relative to that of the
+    wanted products; 'num_pulses' [N].
+  """
+  def look(key, crossbar, time_s):
+    key_inputs, key_noise = jax.random.split(key)
+    inputs = gaussian.normal(key_inputs, (num_inputs, wanted_w.shape[0]))
+    wanted = linalg.matmul(inputs, _wanted_now(
+        model, crossbar, wanted_w, time_s, reference_s))
+    error = measure_fn(key_noise, crossbar, inputs, time_s) - wanted
+    size = jnp.sqrt(jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(wanted)))
+    return linalg.matmul(inputs.T, error) / num_inputs, size
+
+  def body(carry, i):
+    crossbar, mean = carry
+    key_look, key_pulse = jax.random.split(jax.random.fold_in(key, i))
+    now_s = time_s + i * descent.interval_s
+    gradient, error = look(key_look, crossbar, now_s)
+    mean = descent.decay * mean + (1.0 - descent.decay) * gradient
+    num_pulses = pulse_response.nearest_pulses(
+        model, crossbar, -mean, now_s, reference_s, num_levels,
+        descent.threshold)
+    crossbar = array.pulse(key_pulse, device, model, crossbar, num_pulses,
+                           now_s)
+    mean = jnp.where(num_pulses == 0, mean, 0.0)
+    return (crossbar, mean), (error, jnp.sum(jnp.abs(num_pulses)))
+
+  (crossbar, _), (errors, counts) = jax.lax.scan(
+      body, (crossbar, jnp.zeros_like(wanted_w)), jnp.arange(num_iterations))
+  last = look(jax.random.fold_in(key, num_iterations), crossbar,
+              time_s + num_iterations * descent.interval_s)[1]
+  return crossbar, {'error': jnp.append(errors, last), 'num_pulses': counts}
+
+
+def _wanted_now(model, crossbar, wanted_w, time_s, reference_s):
+  """Returns the weights that drift, by its mean law, to those wanted."""
+  now_uS, then_uS = (
+      jnp.sum(controller.estimate(model, crossbar, t), axis=(0, 1))
+      for t in (time_s, reference_s))
+  return wanted_w * now_uS / jnp.maximum(then_uS, 1e-6)
+
+
+REACH = 4.0  # deviations of a random input that fill the range of the DAC
+
+
+def make_program_fn(
+    descent: Descent,
+    periphery: periphery_lib.Periphery,
+    span_uS: float,
+    fresh_share: float,
+    reference_s: float,
+    *,
+    num_iterations: int,
+    num_inputs: int,
+    num_levels: int,
+) -> protocols.ProgramFn:
+  """Returns the way to program a chip, which ends by time 0.
+
+  Args:
+    descent: settings.
+    periphery: design; the columns are taken as calibrated.
+    span_uS: largest difference of a pair.
+    fresh_share: share of the read noise that is new in every product.
+    reference_s: chip time that the differences are wanted for.
+    num_iterations: rounds.
+    num_inputs: B, random inputs of a round.
+    num_levels: most pulses of a pair in the first train.
+
+  Returns:
+    A `protocols.ProgramFn`.
+  """
+  start_s = -duration_s(descent, num_iterations)
+
+  def program_fn(key, device, model, targets_uS, gain_per_uS):
+    keys = jax.random.split(key, 3)
+    fixed = jax.lax.stop_gradient
+    wanted_uS = fixed(controller.difference(targets_uS))
+    crossbar = initial_programming.blank(
+        keys[0], device, model, targets_uS.shape, fixed(gain_per_uS),
+        jnp.float32(start_s))
+    crossbar = initial_programming.open_loop(
+        keys[1], device, model, crossbar, wanted_uS, jnp.float32(start_s),
+        jnp.float32(reference_s), num_levels=num_levels)
+    crossbar, _ = gradient_descent(
+        keys[2], device, model, crossbar, fixed(gain_per_uS) * wanted_uS,
+        periphery_products(device, periphery, span_uS, fresh_share), descent,
+        jnp.float32(start_s + descent.interval_s), jnp.float32(reference_s),
+        num_iterations=num_iterations, num_inputs=num_inputs)
+    counts = protocols.count(
+        jax.tree.map(jnp.zeros_like, crossbar), crossbar, jnp.float32(0.0))
+    return crossbar._replace(gain_per_uS=gain_per_uS), counts
+
+  return program_fn
+
+
+def duration_s(descent: Descent, num_iterations: int) -> float:
+  """Returns how long a programming takes, s."""
+  return float((num_iterations + 2) * descent.interval_s)
+
+
+def periphery_products(
+    device: types.Device, periphery: periphery_lib.Periphery, span_uS: float,
+    fresh_share: float
+) -> MeasureFn:
+  """Returns how to measure products through the periphery.
+
+  Every row is driven, that of the bias too; inputs beyond `REACH` are limited
+  by the DAC, as outputs are by the ADC.
+
+  Args:
+    device: the technology.
+    periphery: design.
+    span_uS: largest difference of a pair.
+    fresh_share: share of the read noise that is new in every product.
+
+  Returns:
+    A `gradient_programming.MeasureFn`.
+  """
+  def measure_fn(key, crossbar, inputs, time_s):
+    key_read, key_run = jax.random.split(key)
+    reading = array.read(key_read, device, crossbar, time_s, fresh_share)
+    # An idle bias row below the driven ones.
+    reading = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), reading)
+    num_devices = crossbar.wear.num_pulses.shape[1]
+    weight_max = crossbar.gain_per_uS * span_uS * num_devices
+    columns = periphery_lib.perfect_columns(*reading.weights.shape,
+                                            periphery.tile_rows)
+    view = matvec.LayerReading(reading, columns, weight_max, 1.0)
+    scale = periphery.dac_range / REACH
+    driven = periphery_lib.drive(periphery, scale * inputs)
+    return matvec.product(key_run, periphery, view, driven, 1)[0] / scale
+
+  return measure_fn

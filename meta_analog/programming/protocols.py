@@ -1,0 +1,67 @@
+"""Contracts of programming and writing: what is requested, what was counted.
+
+Axes: P polarity (plus, minus), D device, I in (bias included), O out.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog.core import types
+from meta_analog.crossbar import array
+
+
+class Request(NamedTuple):
+  """What is wanted of one layer."""
+
+  delta_w: jax.Array  # [I, O], change of the arrays' weights
+  encode_fn: Callable[[array.Crossbar, jax.Array], jax.Array]
+  # (crossbar, delta_w) -> signed pulses [I, O], by the controller's table
+  write_s: jax.Array  # chip time
+  reference_s: jax.Array  # chip time that predictions are wanted for
+
+
+class Counts(NamedTuple):
+  """What a write did, summed over devices."""
+
+  pulses: jax.Array
+  resets: jax.Array
+  reads: jax.Array
+  devices: jax.Array  # that got a pulse or a RESET
+
+
+# (key, device, model, targets_uS [P, D, I, O], gain_per_uS)
+#     -> (crossbar, Counts)
+ProgramFn = Callable[
+    [jax.Array, types.Device, types.Device, jax.Array, jax.Array],
+    tuple[array.Crossbar, Counts]]
+# (key, device, model, crossbar, request) -> (crossbar, Counts)
+WriteFn = Callable[
+    [jax.Array, types.Device, types.Device, array.Crossbar, Request],
+    tuple[array.Crossbar, Counts]]
+RefreshFn = Callable[
+    [jax.Array, types.Device, types.Device, array.Crossbar, Request],
+    'Refreshed']
+
+
+class Refreshed(NamedTuple):
+  """What a refresh leaves."""
+
+  crossbar: array.Crossbar
+  request: Request  # what is still wanted, and how it is turned into pulses
+  touched: jax.Array  # [I, O], booleans: pairs of which a side was RESET
+  reads: jax.Array  # scalar, of one device each
+  known_uS: jax.Array | None  # [P, D, I, O], as read before it, where it read
+
+
+def count(
+    before: array.Crossbar, after: array.Crossbar, reads: jax.Array
+) -> Counts:
+  """Returns the counts of a write, from the wear of the devices."""
+  pulses, resets = (jax.lax.stop_gradient(b - a) for a, b in zip(
+      before.wear, after.wear))
+  touched = ((pulses != 0) | (resets != 0)).astype(jnp.float32)
+  return Counts(pulses=jnp.sum(pulses), resets=jnp.sum(resets), reads=reads,
+                devices=jnp.sum(touched))

@@ -1,0 +1,240 @@
+"""Ways to program a crossbar and to write a wanted weight change to it.
+
+A chip is programmed by the statistics of its technology, which stand for a
+procedure that nobody models, or by program-and-verify from RESET, so that no
+state is assumed that pulses cannot reach. A `protocols.WriteFn` is handed the
+target change,
+not how many pulses:
+
+    open loop   blind pulse trains, by the controller's table of mean effects
+    verified    program-and-verify of the pairs that the open loop would pulse,
+                until noisy reads agree with the wanted difference
+
+each after a refresh of pairs that ran out of room, where one is asked for.
+Reads pass the device's own noise; no true state decides anything.
+
+An exact write, for a float reference, makes the target change itself:
+
+    G+ <- G+ + max(dW, 0) / (gain D),   G- <- G- + max(-dW, 0) / (gain D)
+
+without pulses, rounding, noise or limits. Only a device without noise, drift
+and history can be shifted so (`ideal.shift`).
+
+Axes: P polarity (plus, minus), D device, I in (bias included), O out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from meta_analog.core import quantization
+from meta_analog.crossbar import array
+from meta_analog.crossbar import device_selection
+from meta_analog.programming import controller
+from meta_analog.programming import program_verify
+from meta_analog.programming import protocols
+from meta_analog.programming import pulse_response
+from meta_analog.programming import refresh
+from meta_analog.programming import verify_options
+
+
+def no_refresh(key, device, model, crossbar, request):
+  """A `protocols.RefreshFn` that leaves everything as it is."""
+  del key, device, model
+  return protocols.Refreshed(crossbar, request,
+                             jnp.zeros(request.delta_w.shape, bool),
+                             jnp.float32(0.0), None)
+
+
+def threshold_refresh(
+    rule: refresh.Threshold, *, num_reads: int, fresh_share: float,
+    num_levels: int
+) -> protocols.RefreshFn:
+  """Returns the refresh of `refresh.by_threshold`, decided by noisy reads.
+
+  Args:
+    rule: levels.
+    num_reads: averaged for the decision.
+    fresh_share: of each, see `controller.measure`.
+    num_levels: most pulses that write a pair anew.
+
+  Returns:
+    A `protocols.RefreshFn`.
+  """
+  def refresh_fn(key, device, model, crossbar, request):
+    key_read, key_write = jax.random.split(key)
+    known_uS = _measure(
+        key_read, device, crossbar, request, num_reads, fresh_share)
+    crossbar, info = refresh.by_threshold(
+        key_write, device, model, crossbar, known_uS, rule, request.write_s,
+        request.reference_s, num_levels=num_levels)
+    return protocols.Refreshed(crossbar, request, info['refreshed'],
+                               jnp.float32(num_reads * known_uS.size), known_uS)
+
+  return refresh_fn
+
+
+def update_ready_refresh(
+    rule: refresh.UpdateReady, *, num_reads: int, fresh_share: float,
+    num_levels: int
+) -> protocols.RefreshFn:
+  """Returns the refresh of `refresh.by_update_ready`, by noisy reads.
+
+  What a refreshed pair lost is written with up to num_levels pulses, by the
+  controller's table: the rule of adaptation may have no more than one.
+
+  Args:
+    rule: levels.
+    num_reads: averaged for the decision.
+    fresh_share: of each, see `controller.measure`.
+    num_levels: most pulses that write a pair anew.
+
+  Returns:
+    A `protocols.RefreshFn`.
+  """
+  def refresh_fn(key, device, model, crossbar, request):
+    key_read, key_write = jax.random.split(key)
+    known_uS = _measure(
+        key_read, device, crossbar, request, num_reads, fresh_share)
+    crossbar, aimed, info = refresh.by_update_ready(
+        key_write, device, model, crossbar, known_uS, request.delta_w, rule,
+        request.write_s, request.reference_s)
+    touched = jnp.any(info['refreshed'], axis=0)
+
+    def encode_fn(crossbar, delta_w):
+      anew = pulse_response.nearest_pulses(
+          model, crossbar, delta_w, request.write_s, request.reference_s,
+          num_levels)
+      return jnp.where(touched, anew, request.encode_fn(crossbar, delta_w))
+
+    return protocols.Refreshed(
+        crossbar, request._replace(delta_w=aimed, encode_fn=encode_fn), touched,
+        jnp.float32(num_reads * known_uS.size), known_uS)
+
+  return refresh_fn
+
+
+def open_loop(
+    refresh_fn: protocols.RefreshFn = no_refresh) -> protocols.WriteFn:
+  """Returns blind pulse trains, after a refresh."""
+  def write_fn(key, device, model, crossbar, request):
+    key_refresh, key_pulse = jax.random.split(key)
+    begun = refresh_fn(key_refresh, device, model, crossbar, request)
+    new, _ = _pulse_blindly(key_pulse, device, model, begun)
+    return new, protocols.count(crossbar, new, begun.reads)
+
+  return write_fn
+
+
+def verified(
+    budget: verify_options.VerifyOptions,
+    refresh_fn: protocols.RefreshFn = no_refresh,
+    *,
+    bidirectional: bool,
+) -> protocols.WriteFn:
+  """Returns program-and-verify, differentiated as the open loop.
+
+  Only pairs that were refreshed or that the open loop would pulse are touched,
+  read and believed. Their wanted difference is what was read before the
+  refresh, by the known drift, plus the change: what a refresh wrote amiss is an
+  error like any other.
+
+  Args:
+    budget: of each pair.
+    refresh_fn: comes first.
+    bidirectional: whether the device takes negative pulses.
+
+  Returns:
+    A `protocols.WriteFn`.
+  """
+  def write_fn(key, device, model, crossbar, request):
+    key_refresh, key_pulse, key_read, key_verify = jax.random.split(key, 4)
+    begun = refresh_fn(key_refresh, device, model, crossbar, request)
+    surrogate, num_pulses = _pulse_blindly(key_pulse, device, model, begun)
+    touched = begun.touched | (jax.lax.stop_gradient(num_pulses) != 0)
+    known_uS, reads = begun.known_uS, begun.reads
+    if known_uS is None:
+      known_uS = _measure(key_read, device, crossbar, request,
+                          budget.num_reads, budget.fresh_share)
+      reads = reads + budget.num_reads * jnp.sum(
+          jnp.broadcast_to(touched, known_uS.shape))
+    fixed = jax.lax.stop_gradient
+    wanted_uS = _wanted_uS(
+        model, fixed(crossbar), known_uS, request, fixed(request.delta_w))
+    new, info = program_verify.program_and_verify(
+        key_verify, device, model, fixed(begun.crossbar),
+        program_verify.pairs(wanted_uS, bidirectional=bidirectional), budget,
+        request.write_s, request.reference_s, touched)
+    counts = protocols.count(crossbar, new, reads + info['num_reads'])
+    return jax.tree.map(_straight_through, new, surrogate), counts
+
+  return write_fn
+
+
+def _pulse_blindly(key, device, model, begun):
+  """Returns the crossbar after the open loop's pulses, and these [I, O]."""
+  crossbar, request = begun.crossbar, begun.request
+  num_pulses = request.encode_fn(crossbar, request.delta_w)
+  new = array.pulse(key, device, model, crossbar, num_pulses, request.write_s)
+  return new, num_pulses
+
+
+def _wanted_uS(model, crossbar, known_uS, request, delta_w):
+  """Returns the differences [I, O] wanted at the reference time."""
+  drift = controller.known_drift(
+      model, crossbar, request.write_s, request.reference_s)
+  return (controller.difference(known_uS * drift)
+          + delta_w / crossbar.gain_per_uS)
+
+
+def _measure(key, device, crossbar, request, num_reads, fresh_share):
+  """Returns the mean of noisy reads [P, D, I, O], without a gradient."""
+  return controller.measure(
+      key, device, jax.lax.stop_gradient(crossbar), request.write_s, num_reads,
+      fresh_share)
+
+
+def _straight_through(value, surrogate):
+  if jnp.issubdtype(value.dtype, jnp.inexact):
+    return quantization.straight_through(value, surrogate)
+  return value
+
+
+# (device state, change_uS [P, D, I, O]) -> device state
+ShiftFn = Callable[[Any, jax.Array], Any]
+
+
+def exact(shift_fn: ShiftFn) -> protocols.WriteFn:
+  """Returns the exact write; its gradient to the wanted change is exact too.
+
+  It counts the devices that change, and no pulses, RESETs or reads.
+
+  Args:
+    shift_fn: adds to the conductances of the device, such as `ideal.shift`.
+
+  Returns:
+    A `protocols.WriteFn`.
+  """
+  def write_fn(key, device, model, crossbar, request):
+    del key, device, model
+    change_uS = _changes_uS(crossbar, request.delta_w)
+    new = crossbar._replace(
+        devices=shift_fn(crossbar.devices, change_uS),
+        model=shift_fn(crossbar.model, jax.lax.stop_gradient(change_uS)))
+    zero = jnp.float32(0.0)
+    written = jnp.sum((change_uS != 0).astype(jnp.float32))
+    return new, protocols.Counts(zero, zero, zero, written)
+
+  return write_fn
+
+
+def _changes_uS(crossbar: array.Crossbar, delta_w: jax.Array) -> jax.Array:
+  """Returns what is added to each device, [P, D, I, O]."""
+  shape = crossbar.wear.num_pulses.shape
+  each_uS = delta_w / (crossbar.gain_per_uS * shape[1])
+  sides_uS = jnp.stack(
+      [device_selection.positive(each_uS),
+       device_selection.positive(-each_uS)])
+  return jnp.broadcast_to(sides_uS[:, None], shape)

@@ -1,0 +1,190 @@
+"""What a run says on the terminal, and what it knows of other runs."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import rich.console
+import rich.table
+
+from meta_analog.core import errors
+from meta_analog.runtime import atomic_files
+
+RECORDED = pathlib.Path(__file__).parent / 'recorded.json'
+
+
+def header(
+    console: rich.console.Console, config: ml_collections.ConfigDict,
+    folder: pathlib.Path
+) -> None:
+  """Says what is about to happen."""
+  sizes = '-'.join(
+      [f'{channels} x {kernel}x{kernel}' for channels, kernel, _
+       in config.network.get('convolutions', ())]
+      + [str(n) for n in config.network.hidden_sizes])
+  devices = jax.devices()
+  console.print(
+      f'{config.name}{f":{config.variant}" if config.variant else ""}: '
+      f'{config.task.name}, hidden layers {sizes}, device {config.device}, '
+      f'on {len(devices)} x {devices[0].device_kind}, into {folder}')
+
+
+def table(summary: dict[str, Any]) -> rich.table.Table:
+  """Returns the closing table of a summary, also of a sweep's."""
+  if 'members' in summary:
+    return sweep_table(summary)
+  out = rich.table.Table(
+      title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
+            f'{summary["num_chips"]} chips, query {summary["metric"]}')
+  out.add_column('case')
+  out.add_column(summary['metric'], justify='right')
+  out.add_column('95 %', justify='right')
+  row = lambda name, x: out.add_row(name, f'{x["mean"]:.4f}', _half(x))
+  row('before adaptation', summary['before'])
+  row('after adaptation', summary['after'])
+  out.add_section()
+  for time_s, value in summary['after_by_time_s'].items():
+    row(f'after, at {_duration(float(time_s))}', value)
+  row('after, over all time steps', summary['after_all_steps'])
+  out.add_section()
+  for name, value in summary.get('baselines', {}).items():
+    row(f'baseline {name}', value)
+  out.add_section()
+  write = summary['write']
+  out.add_row('pulses per task', f'{write["pulses_per_task"]:.1f}', '')
+  out.add_row('devices written', f'{write["devices_written_per_task"]:.1f}',
+              f'of {write["devices_total"]}')
+  out.add_row('write, order of magnitude',
+              f'{summary["energy"]["adaptation_write_nJ"]:.3g}', 'nJ')
+  out.add_row('one sample, order of magnitude',
+              f'{summary["energy"]["inference_nJ_per_sample"]:.3g}', 'nJ')
+  rates = ', '.join(f'{rate:.0f}' for rate in summary['firing_rate_hz'])
+  out.add_row('firing rates', rates, 'Hz')
+  return out
+
+
+def sweep_table(summary: dict[str, Any]) -> rich.table.Table:
+  """Returns the closing table of a sweep, one row a member."""
+  out = rich.table.Table(
+      title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
+            f'{summary["num_chips"]} chips for each member, query '
+            f'{summary["metric"]}')
+  members = summary['members']
+  for name in members[0]['set']:
+    out.add_column(name.replace('_', ' '), justify='right')
+  for name in ('before', '95 %', 'after', '95 %', 'pulses', 'rates (Hz)'):
+    out.add_column(name, justify='right')
+  for member in members:
+    before, after = member['before'], member['after']
+    out.add_row(
+        *(f'{value:.12g}' for value in member['set'].values()),
+        f'{before["mean"]:.4f}', _half(before), f'{after["mean"]:.4f}',
+        _half(after), f'{member["write"]["pulses_per_task"]:.1f}',
+        ', '.join(f'{rate:.0f}' for rate in member['firing_rate_hz']))
+  return out
+
+
+def device_table(result: dict[str, Any]) -> rich.table.Table:
+  """Returns a few numbers of a characterisation, without and with spread."""
+  out = rich.table.Table(title=f'{result["device"]}: {result["num_devices"]} '
+                               'devices in each measurement')
+  # A family without parameters of spread has one case.
+  cases = ({'spreads 0': '', 'with spread': '_with_spread'}
+           if result['spreads'] else {'value': ''})
+  out.add_column('quantity')
+  for case in cases:
+    out.add_column(case, justify='right')
+
+  def row(name, cell):
+    out.add_row(name, *(cell(lambda what: result[what + suffix])
+                        for suffix in cases.values()))
+
+  def moments(what, i):
+    return lambda get: (f'{get(what)["mean_uS"][i]:.3f} ± '
+                        f'{get(what)["std_uS"][i]:.3f} uS')
+
+  for k in (1, 5, 10, 20):
+    row(f'after {k} SET pulse{"s" if k > 1 else ""} from RESET',
+        moments('set_pulses', k - 1))
+  for i in (3, 6, 9, 12):
+    row(f'programmed to {result["program"]["target_uS"][i]:.3g} uS',
+        moments('program', i))
+  for i in (0, 6, 12):
+    row(f'deviation of a read at {result["read_noise"]["g_uS"][i]:.3g} uS',
+        lambda get, i=i: f'{get("read_noise")["std_uS"][i]:.3f} uS')
+  first = f'{result["drift"]["reference_s"]:g} s'
+  for time_s in (1e3, 1e6):
+    i = result['drift']['time_s'].index(time_s)
+    row(f'conductance at {time_s:g} s, relative to {first}',
+        lambda get, i=i: f'{get("drift")["relative"][i]:.4f}')
+  return out
+
+
+def energy_table(out: dict[str, Any]) -> rich.table.Table:
+  """Returns the table of energy.json."""
+  table_ = rich.table.Table(
+      title='energy of an adaptation (order of magnitude)')
+  for name in ('way to write', out['metric'], '95 %', 'pulses', 'reads',
+               'write (nJ)', 'nJ per unit of loss'):
+    table_.add_column(name, justify='left' if name[0] == 'w' else 'right')
+  for row in out['cases']:
+    per_loss = row['nJ_per_unit_of_loss']
+    table_.add_row(
+        row['label'], f'{row["after"]["mean"]:.4f}', _half(row['after']),
+        f'{row["write"]["pulses_per_task"]:.1f}',
+        f'{row["write"]["reads_per_task"]:.0f}',
+        f'{row["energy"]["adaptation_write_nJ"]:.3g}',
+        'no gain' if per_loss is None else f'{per_loss:.3g}')
+  return table_
+
+
+def measured_elsewhere(
+    config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> dict[str, dict[str, Any]]:
+  """Returns baseline rows of other variants of this config.
+
+  A finished run of a variant beside this one (runs/pcm_single_pulse beside
+  runs/pcm) speaks for itself; where there is none, the recorded result of one
+  stands in, with the command and the commit that gave it.
+
+  Args:
+    config: of this run.
+    folder: of this run.
+
+  Returns:
+    {variant: {'mean', 'ci95', 'source', ...}}.
+  """
+  if 'tiny' in config.variant:
+    return {}  # another net: nothing to compare with
+  recorded = json.loads(RECORDED.read_text()).get(config.name, {})
+  rows = {name: row for name, row in recorded.items()
+          if row['support_size'] == config.task.support_size}
+  for path in sorted(folder.absolute().parent.glob('*/summary.json')):
+    try:
+      other = atomic_files.read_json(path)
+      variant, row = other['variant'], dict(other['after'])
+    except (errors.CorruptFileError, ValueError, KeyError, TypeError):
+      continue  # not a run of ours
+    same = all(other.get(name) == value for name, value in (
+        ('config', config.name), ('task', config.task.name),
+        ('device', config.device), ('seed', config.seed),
+        ('support_size', config.task.support_size),
+        ('num_tasks', config.evaluation.num_tasks)))
+    if same and variant and 'tiny' not in variant and variant != config.variant:
+      rows[variant] = row | {'source': path.parent.name}
+  rows.pop(config.variant, None)
+  return rows
+
+
+def _half(value):
+  return '' if value.get('ci95') is None else f'± {value["ci95"]:.4f}'
+
+
+def _duration(time_s):
+  """Returns a time of the chip's clock in words."""
+  for unit, size in (('years', 31536000), ('days', 86400), ('hours', 3600)):
+    if time_s >= size:
+      return f'{time_s / size:g} {unit if time_s > size else unit[:-1]}'
+  return f'{time_s:g} s'

@@ -1,0 +1,1 @@
+"""Files, signals, processes, compilation and checkpoints."""

@@ -1,0 +1,1 @@
+"""Studies: rows of configs times seeds, run and gathered into tables."""

@@ -1,0 +1,120 @@
+"""Rows of a grid, for the config files that declare one.
+
+`plan` checks what they hold.
+"""
+
+from collections.abc import Sequence
+import difflib
+from typing import Any
+
+import ml_collections
+
+Row = dict[str, Any]
+AGAIN = 'the same nets, tested otherwise'
+# Makes every row run in seconds, to see that all of it works: no result.
+TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
+        'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
+
+
+def trained(
+    name: str, group: str, label: str, config: str,
+    overrides: dict[str, Any] | None = None,
+    wanted: dict[str, float] | None = None
+) -> Row:
+  """Returns a row that is trained.
+
+  Args:
+    name: of its folder.
+    group: of rows in the table and the figure.
+    label: in the table.
+    config: 'pcm:one_device' is configs/pcm.py:one_device.
+    overrides: {field: value}, as on the command line.
+    wanted: {seconds of the test, in digits: score that was aimed at}.
+  """
+  path, _, argument = config.partition(':')
+  return {'name': name, 'group': group, 'label': label,
+          'config': ':'.join(filter(None, [f'configs/{path}.py', argument])),
+          'overrides': overrides or {}, 'wanted': wanted or {}}
+
+
+def tested(
+    name: str, label: str, of: str, overrides: dict[str, Any] | None = None,
+    wanted: dict[str, float] | None = None, params: str = 'trained',
+    group: str = AGAIN
+) -> Row:
+  """Returns a row that tests the nets of a trained row again.
+
+  Args:
+    name: of its folder.
+    label: in the table.
+    of: name of the trained row.
+    overrides: {field: value}, of the test.
+    wanted: see `trained`.
+    params: 'trained', or 'initial': those before meta-training.
+    group: see `trained`.
+  """
+  return {'name': name, 'group': group, 'label': label, 'of': of,
+          'overrides': overrides or {}, 'wanted': wanted or {},
+          'params': params}
+
+
+def chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+  """Returns the rows of these names and those that they are of; all for none.
+
+  Raises:
+    ValueError: if a name is unknown.
+  """
+  by_name = {row['name']: row for row in rows}
+  for name in names:
+    if name not in by_name:
+      near = difflib.get_close_matches(name, by_name, 1)
+      raise ValueError(
+          f'config argument {name!r}: ' + (
+              f'did you mean {near[0]!r}?' if near else
+              f'must be tiny or one of {", ".join(by_name)}'))
+  wanted = {*names} | {by_name[name].get('of', name) for name in names}
+  return [row for row in rows if not names or row['name'] in wanted]
+
+
+def config(
+    argument: str, rows: Sequence[Row], *, seeds: tuple[int, ...],
+    times_s: tuple[float, ...], references: tuple[Row, ...] = (),
+    tiny_overrides: dict[str, Any] | None = None
+) -> ml_collections.ConfigDict:
+  """Returns the locked config of a grid.
+
+  Args:
+    argument: comma-separated names of rows, all where there are none; and
+      'tiny', which makes them small and leaves two seeds at most.
+    rows: all that the grid declares.
+    seeds: of every row.
+    times_s: of the table's columns after adaptation, the main one first.
+    references: the numbers of others.
+    tiny_overrides: what 'tiny' changes beside TINY.
+
+  Returns:
+    A locked `ConfigDict`: seeds; cases, with what those that are tested are of;
+    times_s; references.
+
+  Raises:
+    ValueError: if a row is unknown.
+  """
+  words = [word for word in argument.split(',') if word]
+  cases = chosen(rows, [word for word in words if word != 'tiny'])
+  if 'tiny' in words:
+    seeds = seeds[:2]
+    cases = [tiny(row, TINY | (tiny_overrides or {})) for row in cases]
+  c = ml_collections.ConfigDict()
+  c.seeds, c.times_s, c.cases = seeds, times_s, tuple(cases)
+  c.references = references
+  return c.lock()
+
+
+def tiny(row: Row, overrides: dict[str, Any]) -> Row:
+  """Returns a row in the tiny form of its config, with more overrides."""
+  if 'of' in row:
+    return row
+  path, _, argument = row['config'].partition(':')
+  return row | {
+      'config': f'{path}:{",".join(filter(None, [argument, "tiny"]))}',
+      'wanted': {}, 'overrides': row['overrides'] | overrides}

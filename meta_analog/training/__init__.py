@@ -1,0 +1,1 @@
+"""Meta-training, pretraining and their loops."""

@@ -1,0 +1,381 @@
+"""The benchmark: what it counts, how it compares, what it leaves."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+
+from configs import pcm as pcm_config
+from configs import perf as perf_config
+from meta_analog.benchmarks import devices as device_benchmark
+from meta_analog.benchmarks import lif as lif_benchmark
+from meta_analog.benchmarks import meta_step
+from meta_analog.benchmarks import numpy_reference
+from meta_analog.benchmarks import scaling
+from meta_analog.benchmarks import suite
+from meta_analog.benchmarks import table
+from meta_analog.benchmarks import timing
+from meta_analog.config import validation
+from meta_analog.core import errors
+from meta_analog.core import sharding
+from meta_analog.devices import pcm
+from meta_analog.learning import learner
+from meta_analog.networks import lif
+from meta_analog.networks import lif_fused
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = {'training__tasks_per_step': 4, 'training__tasks_per_chip': 2,
+         'network__hidden_sizes': (4, 4), 'network__num_time_steps': 6,
+         'network__input_channels': 1}
+
+
+def test_work_is_counted_as_six_operations_a_weight_sample_and_step():
+  # 2 tasks, 3 samples, 5 steps, 1 x 4 + 4 x 2 weights
+  assert timing.operations(2, 3, 5, (1, 4, 2)) == 6 * 2 * 3 * 5 * (4 + 8)
+
+
+def test_the_sizes_are_those_of_the_config():
+  assert meta_step.sizes(pcm_config.get_config()) == (8, 40, 40, 1)
+
+
+@pytest.mark.parametrize('power', [0.0, 1.0, 2.05])
+def test_the_slope_of_a_power_law_is_its_exponent(power):
+  values = (50, 100, 400)
+  taken = [3e-4 * value ** power for value in values]
+  assert timing.slope(values, taken) == pytest.approx(power, abs=1e-9)
+
+
+def test_functions_take_turns_each_after_a_call_that_is_not_counted():
+  calls = []
+  taken = timing.interleaved(
+      {'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 3)
+  assert ''.join(calls) == 'aabb' * 3
+  assert {name: values.shape for name, values in taken.items()} == {
+      'a': (3,), 'b': (3,)}
+
+
+def test_seconds_are_those_until_the_arrays_are_there():
+  assert timing.seconds(lambda: time.sleep(0.02)) >= 0.02
+
+
+def test_the_ratio_is_the_median_of_the_rounds_ratios():
+  reference, ours = np.array([2.0, 30.0, 4.0]), np.array([1.0, 1.0, 1.0])
+  assert timing.ratio(reference, ours) == 4.0
+
+
+def test_a_cost_is_relative_and_the_median_of_rounds(monkeypatch):
+  monkeypatch.setattr(timing, 'interleaved', lambda fns, num_rounds: {
+      'without': np.array([1.0, 2.0, 4.0]), 'with': np.array([2.0, 3.0, 4.0])})
+  assert meta_step.cost(None, None, 3) == 0.5
+
+
+def test_the_noisy_step_says_what_its_noise_costs(monkeypatch):
+  made = []
+
+  def compare(config, *args, **kwargs):
+    made.append(config.crossbar.fresh_read_share > 0)
+    return {'ours_s': 1.0}, made[-1]
+
+  monkeypatch.setattr(meta_step, 'compare', compare)
+  monkeypatch.setattr(meta_step, 'fraction_random_numbers', lambda *args: 0.1)
+  monkeypatch.setattr(meta_step, 'cost', lambda *fns_and_rounds: fns_and_rounds)
+  out = {name: measure() for name, _, measure in suite.step_cases(
+      pcm_config.get_config(), True)}
+  assert made == [False, True]
+  assert out['meta_step_noisy']['noise_cost'][:2] == (False, True)
+  assert 'noise_cost' not in out['meta_step']
+
+
+@pytest.mark.parametrize('backend, chunk, expected', [
+    ('cpu', 0, 4), ('gpu', 0, 8), ('gpu', 2, 2)])
+def test_as_many_samples_come_together_as_suits_the_machine(
+    backend, chunk, expected, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  monkeypatch.setattr(jax, 'device_count', lambda: 1)
+  assert lif_benchmark.chunk_of(lif_benchmark.Size(6, 8, 3, chunk)) == expected
+
+
+def test_the_rate_of_products_is_that_of_a_machine(monkeypatch):
+  products = timing.products(128)
+  rate = products.rate(timing.interleaved(products.fns, 2))
+  assert rate.shape == (2,) and np.all((1e7 < rate) & (rate < 1e16))
+  # 4 products of 2 * 128^3 operations, on one device or on each.
+  one, count = 4 * 2 * 128**3, jax.device_count()
+  assert products.operations == {'product': one, 'products': count * one}
+  mesh = sharding.mesh()
+  monkeypatch.setattr(sharding, 'mesh', lambda: mesh)
+  monkeypatch.setattr(timing.jax, 'device_count', lambda: 3)
+  assert timing.products(128).operations['products'] == 3 * one
+
+
+def test_of_two_ways_to_multiply_the_faster_counts_in_every_round():
+  products = timing.Products({}, {'a': 6.0, 'b': 12.0})
+  rate = products.rate({'a': np.array([1.0, 6.0]), 'b': np.array([4.0, 3.0])})
+  np.testing.assert_array_equal(rate, [6.0, 4.0])
+
+
+def test_programs_are_given_with_their_steps_in_order():
+  step_fns = [lambda n=n: meta_step.Step(
+      jax.jit(lambda: jnp.float32(n)).lower(), ((), {})) for n in range(4)]
+  made = meta_step.compile_all(step_fns)
+  assert [meta_step.call(*one)() for one in made] == [0, 1, 2, 3]
+
+
+def test_without_read_noise_is_without_any():
+  config = meta_step.step_config(
+      pcm_config.get_config(), noisy=False, adapt__rule='delta')
+  params = config.device_params.pcm
+  assert config.crossbar.fresh_read_share == params.m3 == params.c3_uS == 0
+  assert config.adapt.rule == 'delta'
+  noisy = meta_step.step_config(pcm_config.get_config(), noisy=True)
+  assert noisy.crossbar.fresh_read_share > 0 < noisy.device_params.pcm.m3
+
+
+def test_as_many_values_are_drawn_as_the_reads_of_a_step_draw():
+  config = meta_step.step_config(
+      pcm_config.get_config(), noisy=True, task__support_size=3,
+      task__query_size=2, **SMALL)
+  # Six steps, half of five samples; the rows of the weights hold a bias.
+  assert meta_step.draw_shapes(config) == [
+      (6, 3, 4), (6, 3, 4), (6, 3, 1), (2, 4), (5, 4), (5, 1)]
+  drawn = np.asarray(meta_step.draws(config)())
+  # Two presentations of each of 4 tasks give 6 values each; none comes twice.
+  assert drawn.shape == (4,) and len({*drawn}) == 4
+  assert 0.3 < np.std(drawn) / np.sqrt(12) < 3
+
+
+@pytest.fixture(name='config', scope='module')
+def _config():
+  return meta_step.step_config(
+      perf_config.get_config(), noisy=False, adapt__rule='delta', **SMALL)
+
+
+@pytest.fixture(name='step', scope='module')
+def _step(config):
+  """Returns one step, traced once for all tests."""
+  return meta_step.make_step(config)
+
+
+def test_the_step_that_is_measured_has_full_noise(step):
+  _, info = meta_step.call(step, step.lowered.compile())()
+  assert info['noise_scale'] == 1.0 and info['finite'].all()
+
+
+def test_the_numbers_of_a_step_have_their_layout(config, step, monkeypatch):
+  asked = []
+
+  def make_step(config, learner_fn=None):
+    c = config.training
+    asked.append((c.tasks_per_step, learner_fn, c.chips_per_chunk,
+                  c.tasks_at_once))
+    return step
+
+  monkeypatch.setattr(meta_step, 'make_step', make_step)
+  monkeypatch.setattr(meta_step.jax, 'device_count', lambda: 1)
+  taken = {'ours': [1.0, 2.0, 4.0], 'textbook': [6.0, 6.0, 6.0],
+           'same_chunks': [2.0, 2.0, 2.0], 'product': [1.0, 4.0, 2.0]}
+  monkeypatch.setattr(timing, 'products', lambda: timing.Products(
+      {'product': None}, {'product': 1e6}))
+  monkeypatch.setattr(timing, 'interleaved', lambda fns, num_rounds: {
+      name: np.array(taken[name]) for name in fns})
+  out, step_fn = meta_step.compare(
+      config, learner.make, num_rounds=3, tasks_of_memory=(8,))
+  assert step_fn()[1]['loss'] > 0
+  assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2),
+                   (4, learner.make, 0, 0), (8, None, 0, 0)]
+  asked.clear()
+  alone, _ = meta_step.compare(
+      meta_step.whole(config), learner.make, num_rounds=1, tasks_of_memory=())
+  assert asked == [(4, None, 2, 2), (4, learner.make, 2, 2)]
+  assert alone['ratio_same_chunks'] == alone['ratio']  # one measurement
+  asked.clear()
+  quick, _ = meta_step.compare(
+      config, learner.make, num_rounds=1, tasks_of_memory=(), quick=True)
+  assert asked == [(4, None, 0, 0), (4, learner.make, 2, 2)]
+  assert set(out) - set(quick) == {'compile_s', 'ratio_same_chunks'}
+  assert out['compile_s'] > 0
+  assert (out['ours_s'], out['textbook_s'], out['ratio'],
+          out['ratio_same_chunks']) == (1.0, 6.0, 3.0, 1.0)
+  assert out['operations'] == 6 * 4 * 40 * 6 * (4 + 16 + 4)
+  # Of each round against its own rate: 1, 2 and 1/2 of operations / 1e6.
+  assert out['matmul_flops'] == 1e6
+  assert out['fraction_of_matmul_rate'] == pytest.approx(
+      out['operations'] / 1e6)
+  assert out['peak_memory_bytes_by_tasks'] == {
+      '4': out['peak_memory_bytes'], '8': out['peak_memory_bytes']}
+  json.dumps(out)
+
+
+def test_a_curve_has_its_values_seconds_and_slope(config, step, monkeypatch):
+  asked = []
+
+  def make_step(config):
+    c = config.training
+    asked.append((c.tasks_per_step, c.tasks_per_chip, config.adapt.num_steps,
+                  config.network.num_time_steps, config.network.hidden_sizes))
+    return step
+
+  monkeypatch.setattr(meta_step, 'make_step', make_step)
+  out = scaling.measure(config, {
+      'tasks': (64, 128), 'inner_steps': (1, 2), 'width': (40, 80),
+      'time_steps': (50, 100), 'chips': (64, 128)}, num_rounds=1)
+  # What axes share is made once.
+  assert asked == [
+      (64, 4, 1, 50, (40, 40)), (128, 4, 1, 50, (40, 40)),
+      (64, 4, 2, 50, (40, 40)), (64, 4, 1, 50, (80, 80)),
+      (64, 4, 1, 100, (40, 40)), (64, 1, 1, 50, (40, 40)),
+      (128, 1, 1, 50, (40, 40))]
+  assert out['inner_steps']['values'] == [1, 2]
+  assert min(out['inner_steps']['seconds']) > 0
+  assert np.isfinite(out['inner_steps']['slope'])
+
+
+@pytest.mark.parametrize('axes, changes', [
+    (scaling.AXES, {}), (scaling.QUICK_AXES, scaling.QUICK_CHANGES)])
+def test_every_point_of_every_curve_is_a_config(axes, changes):
+  assert set(axes) == set(scaling.AXES)
+  for axis, values in axes.items():
+    for value in values:
+      validation.check(meta_step.step_config(
+          pcm_config.get_config(), noisy=False,
+          **scaling.fields(axis, value) | changes))
+
+
+def test_every_form_of_the_neurons_has_the_same_gradient():
+  size = lif_benchmark.Size(num_steps=12, num_samples=6, num_neurons=5, chunk=2)
+  ours = lif_benchmark.make(size, lif_benchmark.counter(size,
+                                                        lif_fused.activity),
+                            2)()
+  scan = lif_benchmark.make(size, lif_benchmark.counter(size, lif.activity),
+                            6)()
+  for a, b in zip(ours, scan):
+    assert np.abs(b).max() > 0
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_peer_that_is_not_installed_is_said_not_to_be(monkeypatch):
+  monkeypatch.setattr(lif_benchmark, 'PEERS', {'no_such_peer': None})
+  out = lif_benchmark.measure(lif_benchmark.Size(6, 4, 3, 2), num_rounds=1)
+  assert out['peers'] == {'no_such_peer': 'not installed'}
+  assert min(out['ours_s'], out['scan_s'], out['ratio']) > 0
+
+
+def test_numpy_devices_have_the_moments_of_ours():
+  # 65,536 devices: a mean to 0.01 uS and a deviation to 1 %.
+  shape, params = (256, 256), pcm.PCMParams()
+  device, rng = pcm.make(max_pulses=1), np.random.default_rng(1)
+  state = device.program(jax.random.key(0), jnp.zeros(shape), 0.0)
+  state = device.reset(
+      jax.random.key(1), state, jnp.ones(shape, bool), 0.0)
+  array = numpy_reference.fresh(rng, params, shape)
+  for i in range(3):
+    state = device.pulse(jax.random.key(2 + i), state, jnp.ones(shape), 1.0)
+    array = numpy_reference.pulse(rng, params, array, 1.0)
+  ours = np.asarray(device.read(jax.random.key(9), state, 60.0))
+  theirs = numpy_reference.read(rng, params, array, 60.0)
+  assert abs(ours.mean() - theirs.mean()) < 6 * 0.01 * 1.5
+  assert abs(ours.std() / theirs.std() - 1.0) < 0.03
+
+
+def test_program_and_verify_ends_in_numpy_as_in_ours():
+  out = device_benchmark.program_verify(size=32, num_rounds=1)
+  assert out['converged'] > 0.99 < out['numpy_converged']
+  # 1,024 pairs; pulses of a pair deviate by some 5.
+  assert abs(out['pulses_per_pair'] - out['numpy_pulses_per_pair']) < 1.4
+
+
+def test_pulses_and_reads_are_given_per_second():
+  out = device_benchmark.rates(size=16, num_rounds=1)
+  assert out['pulse_ratio'] == pytest.approx(
+      out['pulses_per_s'] / out['numpy_pulses_per_s'])
+  assert out['read_ratio'] == pytest.approx(
+      out['reads_per_s'] / out['numpy_reads_per_s'])
+
+
+def _result():
+  step = {'tasks': 64, 'ours_s': 0.5, 'ratio': 2.0, 'peak_memory_bytes': 10,
+          'peak_memory_bytes_by_tasks': {'64': 10}}
+  out = {
+      'config': 'pcm', 'quick': True,
+      'machine': {'devices': 2, 'device_kinds': ['cpu'], 'cores': 2,
+                  'cpu': 'Abacus', 'jax': jax.__version__, 'platform': 'cpu'},
+      'cases': {}, 'curves': {}}
+  for name, values in {
+      'meta_step': step,
+      'meta_step_noisy': step | {'ours_s': 0.75, 'noise_cost': 0.5},
+      'lif': {'ratio': 2.5, 'peers': {'norse': 'not installed'}},
+      'curves': {'width': {'values': [40, 80], 'seconds': [1.0, 4.0],
+                           'slope': 2.0, 'device': 'pcm'}}}.items():
+    suite.add(out, name, values)
+  return out
+
+
+def test_targets_are_met_or_not_and_not_measured_is_neither():
+  found = _result()['targets']
+  assert {path: goal['met'] for path, goal in found.items()
+          if path.startswith(('cases.meta_step.ratio', 'cases.lif',
+                              'curves'))} == {
+      'cases.meta_step.ratio': False, 'cases.lif.ratio': True,
+      'curves.width.slope': True}
+  assert found['cases.meta_step_noisy.noise_cost']['value'] == 0.5
+  assert 'cases.start.cold_s' not in found
+
+
+def test_the_table_names_the_machine_and_what_was_wanted():
+  out = _result()
+  console = rich.console.Console(width=160)
+  with console.capture() as capture:
+    console.print(table.table(out))
+  text = capture.get()
+  for words in ('Abacus', 'at least 3', 'NOT met', 'not installed', '64 tasks',
+                'a quick run: meta_step_ridge, evaluation, sweep, start'):
+    assert words in text, words
+  assert 'two CPU cores' not in text
+  out['machine'] |= {'device_kinds': ['NVIDIA H100'], 'platform': 'gpu'}
+  with console.capture() as capture:
+    console.print(table.table(out))
+  for words in ('2 x NVIDIA H100', 'asked of two CPU cores'):
+    assert words in ' '.join(capture.get().split()), words
+
+
+def test_what_was_measured_is_kept_when_the_rest_is_not(tmp_path, monkeypatch):
+  def stop():
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(suite, 'step_cases', lambda *args: [
+      ('meta_step', 'a step', lambda: {'ours_s': 0.5, 'ratio': 4.0})])
+  monkeypatch.setattr(suite, 'other_cases', lambda *args: [
+      ('lif', 'neurons', stop), ('curves', 'growth', stop)])
+  with pytest.raises(KeyboardInterrupt):
+    suite.run(pcm_config.get_config(), str(tmp_path), False)
+  out = json.loads((tmp_path / 'benchmark.json').read_text())
+  assert out['cases'] == {'meta_step': {'ours_s': 0.5, 'ratio': 4.0}}
+  assert out['targets']['cases.meta_step.ratio']['met']
+  assert out['unmeasured'] == ['lif', 'curves']
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured():
+  with pytest.raises(errors.InputError, match='folder'):
+    suite.run(pcm_config.get_config(), str(ROOT / 'README.md'), True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('arguments, word', [
+    (('--config.adapt.num_stepz=2',), 'num_steps'),
+    (('--quik',), 'quik'),
+    (('--workdir', str(ROOT / 'README.md')), 'folder')])
+def test_bad_flags_end_in_one_line_and_code_2(arguments, word, tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(ROOT / 'launch/benchmark.py'), '--cache_dir=',
+       *arguments], capture_output=True, text=True, check=False, timeout=120,
+      cwd=tmp_path)
+  assert done.returncode == 2
+  assert len(done.stderr.splitlines()) == 1 and word in done.stderr
+  assert not list(tmp_path.iterdir())
