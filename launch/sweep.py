@@ -1,7 +1,9 @@
 """Runs a declared grid of cases times seeds; makes one table and one figure.
 
-    python launch/sweep.py --config configs/studies/sinusoid.py --workdir runs/rules
-    python launch/sweep.py --config configs/studies/sinusoid.py:pcm,perf --processes 2
+    python launch/sweep.py --config configs/studies/sinusoid.py \\
+        --workdir runs/sinusoid
+    python launch/sweep.py --config configs/studies/sinusoid.py:pcm,perf \\
+        --processes 2
 
 After every job it writes table.md, table.json and table.png to --workdir, by
 default runs/<config>. The same command goes on where it stopped.

@@ -1,6 +1,7 @@
 """What each measure that the configs take is worth: rows with it left out.
 
-    python launch/sweep.py --config configs/studies/ablations.py --workdir runs/measures
+    python launch/sweep.py --config configs/studies/ablations.py \\
+        --workdir runs/ablations
 
 On seed 10, which is in no other table; one training a row, so that chance has a
 part in each. The first row of each group is the config as it stands.

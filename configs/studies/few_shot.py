@@ -1,7 +1,9 @@
 """Few-shot classification: Omniglot and Double N-MNIST, float against devices.
 
-    python launch/sweep.py --config configs/studies/few_shot.py --workdir runs/few_shot
-    python launch/sweep.py --config configs/studies/few_shot.py:omniglot_5way1shot_pcm
+    python launch/sweep.py --config configs/studies/few_shot.py \\
+        --workdir runs/few_shot
+    python launch/sweep.py \\
+        --config configs/studies/few_shot.py:omniglot_5way1shot_pcm
     python launch/sweep.py --config configs/studies/few_shot.py:tiny
 
 A trained row takes 5 minutes (5-way) to 14 (20-way, N-MNIST) on one of two busy

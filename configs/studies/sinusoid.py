@@ -1,12 +1,14 @@
 """The results table: every rule, device and baseline, on three seeds.
 
-    python launch/sweep.py --config configs/studies/sinusoid.py --workdir runs/rules
+    python launch/sweep.py --config configs/studies/sinusoid.py \\
+        --workdir runs/sinusoid
     python launch/sweep.py --config configs/studies/sinusoid.py:pcm,untrained
     python launch/sweep.py --config configs/studies/sinusoid.py:tiny
 
 A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
 test the nets of a trained row again, which takes a minute and no training.
-Choices were tried on seed 10, which is not in this table (configs/studies/ablations.py).
+Choices were tried on seed 10, which is not in this table
+(configs/studies/ablations.py).
 """
 
 import ml_collections

@@ -2,7 +2,8 @@
 
 The skeleton is that of `ibm_statistical`, which says what is assumed about
 pulses and RESET. The curves, with r = g / g_max and natural logarithms, have
-two branches each, which meet only roughly (mu jumps by 0.001 at its break point):
+two branches each, which meet only roughly (mu jumps by 0.001 at its break
+point):
 
     sigma_p =  (p0 + p1 r + p2 r^2 + p3 r^3) g_max / program_range    uS
     mu      =  clip(a ln r + b, low, high)   below a break point,

@@ -81,7 +81,8 @@ def make(
   if 'cases' not in config or 'seeds' not in config:
     raise errors.InputError(
         'this config declares no cases and seeds: name that of a grid, such as '
-        '--config configs/studies/sinusoid.py, or train one run by launch/main.py')
+        '--config configs/studies/sinusoid.py, or train one run by '
+        'launch/main.py')
   seeds = tuple(config.seeds)
   if not seeds or len(set(seeds)) < len(seeds) or any(
       isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):

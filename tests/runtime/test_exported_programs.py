@@ -169,7 +169,8 @@ def test_all_of_this_package_is_a_source():
   files = exported_programs._own()
   package = ROOT / 'meta_analog'
   assert {*package.glob('*.py'), *package.glob('*/*.py'),
-          package / 'reporting' / 'recorded.json', pathlib.Path(__file__)} <= files
+          package / 'reporting' / 'recorded.json',
+          pathlib.Path(__file__)} <= files
   installed = exported_programs._installed()
   assert any((pathlib.Path(folder) / 'jax').is_dir() for folder in installed)
   assert not any(str(path).startswith(f'{folder}{os.sep}')
