@@ -22,7 +22,6 @@ setuptools.setup(
         'chex>=0.1.89',
         'dm-haiku>=0.0.16',
         'etils[epath]>=1.5',
-        'flatbuffers>=24.3.25',  # for jax.export
         'jax>=0.10,!=0.10.1',
         'jaxlib>=0.10',
         'matplotlib>=3.8',

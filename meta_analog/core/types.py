@@ -28,9 +28,6 @@ class Device(NamedTuple):
     reset: `(key, state, mask, time_s) -> state`. RESET where mask is true.
     read: `(key, state, time_s) -> g_uS`. One noisy read; never clipped.
     read_stats: `(state, time_s) -> (mean_uS, sigma_uS)` of such a read.
-
-  Its constants come from the config or from this package's files: no other file
-  is looked at by `exported_programs`, which keeps what is traced.
   """
 
   program: Callable[[jax.Array, jax.Array, jax.Array], State]
@@ -87,8 +84,7 @@ class Task(NamedTuple):
     dense: `episode -> Episode` whose query set runs over the inputs in order,
       for drawing, or None where that has no meaning.
     data: what `sample` and `recall` draw from, arrays that a compiled function
-      takes as an argument; () where samples are computed, and only there: what
-      is traced of a task with () is kept (`exported_programs`).
+      takes as an argument; () where samples are computed.
     recall: `(latent, data) -> Episode`, where the latent says all of it, else
       None. Such an episode is recorded by its latent.
     image_shape: (height, width, channels) of an input, or of each of its time

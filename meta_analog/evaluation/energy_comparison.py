@@ -62,7 +62,7 @@ def run(
     setup = build.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
     results, _ = meta_testing.run(
-        changed, setup, with_gain(params, ratio), key, keep=True)
+        changed, setup, with_gain(params, ratio), key)
     summary = meta_testing.summarize(changed, setup, results)
     rows.append({'label': label, **{name: summary[name] for name in (
         'before', 'after', 'write', 'energy', 'latency')},

@@ -18,7 +18,6 @@ from meta_analog.learning import losses
 from meta_analog.learning import transforms
 from meta_analog.networks import network
 from meta_analog.runtime import compilation
-from meta_analog.runtime import exported_programs
 
 # metric: what a prediction over all time steps is worth.
 ALL_STEPS = {'mse': losses.squared_error_all_steps,
@@ -27,7 +26,7 @@ ALL_STEPS = {'mse': losses.squared_error_all_steps,
 
 def compile_test(
     config: ml_collections.ConfigDict, setup: build.Setup,
-    params: transforms.Params, key: jax.Array, *, keep: bool = False
+    params: transforms.Params, key: jax.Array
 ) -> Callable[..., Any]:
   """Returns the compiled test of `run`, for it can be compiled ahead.
 
@@ -36,8 +35,6 @@ def compile_test(
     setup: what it names.
     params: meta-parameters, for their shapes.
     key: for its type.
-    keep: whether to export it (`exported_programs`); only if the setup is
-      `build.build`'s own.
 
   Returns:
     A function of params, key and the device's noise (see `build.Varied`).
@@ -47,13 +44,8 @@ def compile_test(
           config, build.traced(setup, device_noise, data))(params, key),
       compiler_options=compilation.options(config))
   data = sharding.everywhere(setup.task.data)
-  args = params, key, build.vary(config).device_noise, data
-  if keep:
-    lowered = exported_programs.lower(test, 'evaluation.test', config, args, {},
-                                      data)
-  else:
-    lowered = test.lower(*args)
-  compiled = lowered.compile()
+  compiled = test.lower(
+      params, key, build.vary(config).device_noise, data).compile()
   return lambda params, key, device_noise: compiled(
       params, key, device_noise, data)
 
@@ -119,8 +111,6 @@ def run(
     params: transforms.Params,
     key: jax.Array,
     compiled: Callable[..., Any] | None = None,
-    *,
-    keep: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """Returns predictions on held-out tasks, and one of the chips.
 
@@ -130,7 +120,6 @@ def run(
     params: trained meta-parameters.
     key: of the test stream; chip i uses fold_in(key, i).
     compiled: of `compile_test`, where that was done ahead.
-    keep: see `compile_test`, where it was not.
 
   Returns:
     Arrays for `layout`: support_x, support_y, query_x, query_y
@@ -147,7 +136,7 @@ def run(
     task layer_i_adapted_uS and layer_i_num_pulses.
   """
   c = config.evaluation
-  test = compiled or compile_test(config, setup, params, key, keep=keep)
+  test = compiled or compile_test(config, setup, params, key)
   results, chips = test(params, key, build.vary(config).device_noise)
   merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
             for name, value in results.items()}

@@ -151,8 +151,7 @@ def _test(config, source, folder, say):
   say(f'Testing {source or "the untrained net"} on '
       f'{config.evaluation.num_tasks} tasks, {config.evaluation.num_chips} '
       'fresh chips.')
-  results, _ = meta_testing.run(
-      config, setup, state.params, keys[2], keep=True)
+  results, _ = meta_testing.run(config, setup, state.params, keys[2])
   atomic_files.write_npz(
       folder / 'evaluation.npz', meta_testing.layout(config, results))
   summary = results_lib.summarize(

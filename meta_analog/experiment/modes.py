@@ -34,8 +34,7 @@ def evaluate(run):
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = meta_testing.run(
-      config, setup, state.params, keys[2], keep=True)
+  results, chip = meta_testing.run(config, setup, state.params, keys[2])
   state = distributed.local(state)
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(

@@ -159,12 +159,12 @@ def _train(run):
 
   def compile_test():
     tests.append(pool.submit(meta_testing.compile_test, config, setup,
-                             began.state.params, key_test, keep=True))
+                             began.state.params, key_test))
 
   try:
     # The test compiles while training does: both take long, each on one core.
     trainer = trainer._replace(update=_compiled(
-        config, trainer, compile_test, run.say))
+        trainer, compile_test, run.say))
     state, wall_s = _train_loop(run, trainer, saved, began, key_train)
     test = tests[0].result() if tests else None
   finally:
@@ -187,7 +187,7 @@ def _train(run):
   return summary
 
 
-def _compiled(config, trainer, traced, say):
+def _compiled(trainer, traced, say):
   """Returns the update, which at its first call says how long it compiled.
 
   `traced` is called once the part is done that only one thread can do at a
@@ -198,7 +198,7 @@ def _compiled(config, trainer, traced, say):
   def step(state, key):
     if not found:
       began = time.monotonic()
-      lowered = meta_training.lower(config, trainer, state, key)
+      lowered = trainer.update.func.lower(state, key, **fixed)
       traced()
       found.append(lowered.compile())
       say(f'The step is compiled, in {time.monotonic() - began:.1f} s.')

@@ -90,8 +90,7 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
   try:  # As for a single run: the test compiles meanwhile.
     test = pool.submit(
         meta_testing.compile_test, config, setup,
-        ensemble.member_state(began.state, 0).params, members[0].keys[2],
-        keep=True)
+        ensemble.member_state(began.state, 0).params, members[0].keys[2])
     state, wall_s = steps.train_loop(
         run, trainer, saved, began, _keys(members, 1), names,
         lambda step, before, info: _not_finite(members, step, before, info))
@@ -139,7 +138,7 @@ def evaluate(run: Any) -> dict[str, Any]:
             for i in range(len(members))]
   setup = build.build(config)
   test = meta_testing.compile_test(
-      config, setup, states[0].params, members[0].keys[2], keep=True)
+      config, setup, states[0].params, members[0].keys[2])
   compiled = results.make(config, setup)
   rows = [(member, _test(run, member, state, test, compiled)[2])
           for member, state in zip(members, states)]

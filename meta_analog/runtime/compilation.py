@@ -8,14 +8,10 @@ named after the machine too, begins with the SHA-256 of its name and content,
 and takes its place once it is written. What does not agree is removed and
 compiled again.
 
-What is left is tracing, in Python, which `exported_programs` saves where
-it can. For the first: the small functions that are called the most are under
-`jax.jit`, so each is traced once for a shape, and Python looks for garbage less
-often (`collect_less`): the step of configs/pcm.py is traced in 1.5 and lowered
-in 0.7 s instead of 2.1 and 0.8, on one core of an AMD EPYC; its program is
-loaded in 0.7 s. Since then tasks in turn are traced once, not twice
-(`batching`): 1.8 instead of 2.2 s on one core of an Intel Xeon, a slower
-machine.
+Tracing stays, in Python: so the small functions that are called the most are
+under `jax.jit`, each traced once for a shape, and Python looks for garbage less
+often (`collect_less`): the step of configs/pcm.py is traced in 1.5 s and not in
+2.1, on one core of an AMD EPYC.
 
 A folder of compiled programs is trusted like the program itself: whoever may
 write there can run code here.

@@ -22,7 +22,6 @@ from meta_analog.config import build
 from meta_analog.core import sharding
 from meta_analog.learning import transforms
 from meta_analog.runtime import compilation
-from meta_analog.runtime import exported_programs
 
 MOST_CHIPS = 64  # of a chunk on an accelerator, where it is not set
 
@@ -98,27 +97,6 @@ def make(
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
       update=functools.partial(
           step, varied=varied, data=sharding.everywhere(setup.task.data)))
-
-
-def lower(
-    config: ml_collections.ConfigDict, trainer: Trainer, state: TrainState,
-    key: jax.Array
-) -> jax.stages.Lowered:
-  """Returns the update to be compiled, kept for other processes.
-
-  Args:
-    config: checked.
-    trainer: that `make` made of the config and its own `build.build`.
-    state: argument of the update.
-    key: the same.
-
-  Returns:
-    What is compiled for a state, a key, and the keywords of `update`.
-  """
-  update = trainer.update
-  return exported_programs.lower(
-      update.func, 'training.update', config, (state, key), update.keywords,
-      update.keywords['data'])
 
 
 def make_uncompiled(

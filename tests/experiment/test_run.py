@@ -9,7 +9,6 @@ import pytest
 from meta_analog.experiment import modes
 from meta_analog.experiment import run_record
 from meta_analog.runtime import atomic_files
-from meta_analog.runtime import exported_programs
 from tests.helpers import runs
 
 FIGURES = ('training', 'adaptation', 'conductances', 'loss_over_time',
@@ -52,20 +51,6 @@ def test_a_run_leaves_all_its_files(finished):
     assert (finished / name).exists(), name
   for name in FIGURES:
     assert (finished / 'figures' / f'{name}.png').stat().st_size > 5000, name
-
-
-def test_another_seed_needs_no_tracing(finished, cache, tmp_path):
-  youngest_s = max(path.stat().st_ctime for path in exported_programs._own())
-  if youngest_s > (finished / 'config.json').stat().st_mtime - 60.0:
-    pytest.skip('the sources changed less than a minute before the run')
-  texts = lambda: {path.name for path in (cache / 'xla').glob('traced-*')}
-  before = texts()
-  assert len(before) >= 2  # of the training step and of the test
-  code, _, stderr = runs.end(runs.Launcher(cache).command(
-      *_arguments('pcm.py:tiny'), '--workdir', str(tmp_path / 'other'),
-      '--config.seed=5'))
-  assert code == 0, stderr
-  assert texts() == before
 
 
 def test_the_summary_has_the_promised_fields(finished):
