@@ -15,6 +15,7 @@ from meta_analog.config import build
 from meta_analog.core import linalg
 from meta_analog.core import sharding
 from meta_analog.core import types
+from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
 from meta_analog.learning import plasticity
 from meta_analog.learning import transforms
@@ -65,7 +66,7 @@ def compute(
     config: ml_collections.ConfigDict,
     setup: build.Setup,
     params: transforms.Params,
-    results: dict[str, np.ndarray],
+    results: meta_test_results.MetaTestResults,
     key: jax.Array,
     compiled: Compiled | None = None,
 ) -> dict[str, dict[str, float]]:
@@ -79,7 +80,7 @@ def compute(
     config: checked.
     setup: what it names.
     params: trained meta-parameters.
-    results: of `run`.
+    results: of `meta_testing.run`.
     key: of the validation stream.
     compiled: of `make`, where that was done before.
 
@@ -88,7 +89,7 @@ def compute(
   """
   compiled = compiled or make(config, setup)
   data = sharding.alone(setup.task.data)
-  episodes = _tested(setup, results)
+  episodes = _short(setup.task, results.episodes)
   rows = {name: np.asarray(value)
           for name, value in compiled.rows(episodes, data).items()}
   validation = compiled.sample(
@@ -104,7 +105,7 @@ def compute(
   order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
   best = np.argmin([order(score) for score in scores(validation)])
   rows['float_ridge'] = scores(episodes)[best]
-  return {name: meta_testing.interval(value, results['chip_index'])
+  return {name: meta_testing.interval(value, results.chip_index)
           for name, value in rows.items()}
 
 
@@ -145,19 +146,6 @@ def float_ridge(
     return jax.lax.map(predict, penalties)
 
   return jax.lax.map(one_task, episodes)
-
-
-def _tested(setup, results):
-  """Returns the episodes of a test, each as `_short` has it."""
-  task = setup.task
-  samples = lambda name: types.Samples(
-      results.get(f'{name}_x'), results[f'{name}_y'])
-  latent = None
-  if task.recall is not None:
-    kind = jax.eval_shape(task.sample, jax.random.key(0), task.data).latent
-    latent = type(kind)(**{
-        name: results[f'latent_{name}'] for name in kind._fields})
-  return types.Episode(samples('support'), samples('query'), latent)
 
 
 def _short(task, episode):

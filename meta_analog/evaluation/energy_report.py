@@ -11,6 +11,7 @@ from meta_analog.config import build
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import energy
 from meta_analog.crossbar import periphery
+from meta_analog.evaluation import meta_test_results
 from meta_analog.networks import convolution
 from meta_analog.programming import verify_options
 
@@ -36,19 +37,19 @@ def layers(
 
 def account(
     config: ml_collections.ConfigDict, sizes: tuple[energy.Layer, ...],
-    num_devices: int, results: dict[str, np.ndarray]
+    num_devices: int, results: meta_test_results.MetaTestResults
 ) -> dict[str, Any]:
   """Returns the energy and the latency of the tested deployment."""
   prices = energy.Prices(**config.prices)
-  count = lambda prefix: energy.Counts(*(
-      float(np.mean(results[prefix + name]))
+  count = lambda counts: energy.Counts(*(
+      float(np.mean(getattr(counts, name)))
       for name in ('pulses', 'resets', 'reads')))
-  programmed = count('program_')
+  programmed = count(results.programmed)
   if not programmed.sets:  # by the statistics: nothing was counted
     programmed = energy.program_counts(prices, num_devices)
   return energy.account(
-      prices, sizes, _plan(config, len(sizes)), programmed, count(''),
-      float(np.mean(results['mean_uS'])))
+      prices, sizes, _plan(config, len(sizes)), programmed,
+      count(results.written), float(np.mean(results.mean_uS)))
 
 
 def _plan(config, num_layers):

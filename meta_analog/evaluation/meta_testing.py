@@ -14,9 +14,11 @@ import numpy as np
 from meta_analog.config import build
 from meta_analog.core import sharding
 from meta_analog.evaluation import energy_report
+from meta_analog.evaluation import meta_test_results
 from meta_analog.learning import losses
 from meta_analog.learning import transforms
 from meta_analog.networks import network
+from meta_analog.programming import protocols
 from meta_analog.runtime import compilation
 
 # metric: what a prediction over all time steps is worth.
@@ -56,7 +58,6 @@ def make_test(
   """Returns the test of `run`, a function of params and key to be compiled."""
   c = config.evaluation
   tasks_per_chip = c.num_tasks // c.num_chips
-  date = setup.after_s.index(c.t_test_s)
 
   def one_chip(params_and_data, key, scale):
     params, data = params_and_data
@@ -65,44 +66,47 @@ def make_test(
         lambda key: setup.task.sample(key, data, 'test'))(
             jax.random.split(key_tasks, tasks_per_chip))
     out = setup.networks.evaluate.apply(params, key_chip, episodes, scale)
-    chip, adapted = out['chip'].chip, out['adapted'].chip
-    all_steps = jax.vmap(jax.vmap(
-        ALL_STEPS[setup.task.metric], in_axes=(0, None)))(
-            out['after_info']['trace'], episodes.query.y)
-    write = out['support_info']['write']
-    rates = [jnp.mean(rate[:, date], axis=-1)
-             for rate in out['after_info']['rate_Hz']]
-    conductances = jnp.concatenate(
-        [crossbar.devices.g_uS.ravel() for crossbar in chip.crossbars])
-    result = {
-        'mean_uS': jnp.full(tasks_per_chip, jnp.mean(conductances)),
-        'support_y': episodes.support.y, 'query_y': episodes.query.y,
-        'query_before': out['before'], 'query_after': out['after'],
-        'loss_all_steps': all_steps, 'rate_Hz': jnp.stack(rates, axis=-1),
-        'devices': _num_written(
-            chip, adapted, _shifted if config.adapt.write == 'exact' else _used)
-    }
-    if setup.task.recall is None:  # else the latent says it
-      result |= {'support_x': episodes.support.x,
-                 'query_x': episodes.query.x}
-    # Counts of all events of a task; of the chip, the same for all its tasks.
-    result |= {name: jnp.sum(write[name], axis=1)
-               for name in ('pulses', 'resets', 'reads')}
-    if 'anew_info' in out:
-      result['readapt_pulses'] = jnp.sum(
-          out['anew_info']['write']['pulses'], axis=-1)
-    result |= {f'program_{name}': jnp.full(tasks_per_chip, value)
-               for name, value in chip.programmed._asdict().items()}
-    result |= {f'latent_{name}': value for name, value
-               in episodes.latent._asdict().items()}
-    adapted = jax.tree.map(lambda x: x[0], adapted)
+    adapted = jax.tree.map(lambda x: x[0], out['adapted'].chip)
     theta = setup.networks.theta.apply(params)
     targets_uS = network.targets(theta.layers, setup.network)
-    return result, _chip_arrays(targets_uS, chip, adapted)
+    return (_results(config, setup, episodes, out),
+            _chip_arrays(targets_uS, out['chip'].chip, adapted))
 
   return lambda params, key: sharding.map_chips(
       one_chip, c.num_chips, (params, setup.task.data), key,
       jnp.float32(c.noise_scale))
+
+
+def _results(config, setup, episodes, out):
+  """Returns the results of one chip, B of its tasks."""
+  num_tasks = len(out['before'])
+  date = setup.after_s.index(config.evaluation.t_test_s)
+  chip, adapted = out['chip'].chip, out['adapted'].chip
+  all_steps = jax.vmap(jax.vmap(
+      ALL_STEPS[setup.task.metric], in_axes=(0, None)))(
+          out['after_info']['trace'], episodes.query.y)
+  rates = [jnp.mean(rate[:, date], axis=-1)
+           for rate in out['after_info']['rate_Hz']]
+  conductances = jnp.concatenate(
+      [crossbar.devices.g_uS.ravel() for crossbar in chip.crossbars])
+  # Counts of all events of a task; of the chip, the same for all its tasks.
+  write = out['support_info']['write']
+  written = protocols.Counts(
+      *(jnp.sum(write[name], axis=1) for name in ('pulses', 'resets', 'reads')),
+      _num_written(
+          chip, adapted, _shifted if config.adapt.write == 'exact' else _used))
+  programmed = jax.tree.map(lambda x: jnp.full(num_tasks, x), chip.programmed)
+  readapt = out.get('anew_info')
+  if setup.task.recall is not None:  # Inputs are in the latent already.
+    episodes = episodes._replace(support=episodes.support._replace(x=None),
+                                 query=episodes.query._replace(x=None))
+  return meta_test_results.MetaTestResults(
+      episodes=episodes, query_before=out['before'], query_after=out['after'],
+      loss_all_steps=all_steps, rate_Hz=jnp.stack(rates, axis=-1),
+      written=written, programmed=programmed,
+      mean_uS=jnp.full(num_tasks, jnp.mean(conductances)),
+      readapt_pulses=None if readapt is None else jnp.sum(
+          readapt['write']['pulses'], axis=-1))
 
 
 def run(
@@ -111,8 +115,8 @@ def run(
     params: transforms.Params,
     key: jax.Array,
     compiled: Callable[..., Any] | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-  """Returns predictions on held-out tasks, and one of the chips.
+) -> tuple[meta_test_results.MetaTestResults, dict[str, np.ndarray]]:
+  """Returns what a test on held-out tasks measures, and one of the chips.
 
   Args:
     config: checked.
@@ -122,61 +126,28 @@ def run(
     compiled: of `compile_test`, where that was done ahead.
 
   Returns:
-    Arrays for `layout`: support_x, support_y, query_x, query_y
-    [B, N, .], without x where latent_* says it; query_before [B, N, O];
-    query_after [B, D, N, O]; after_s [D]; loss_all_steps [B, D]; pulses,
-    resets, reads, devices [B], of all events;
-    program_pulses, program_resets, program_reads, program_devices [B];
-    rate_Hz [B, L]; task_index, chip_index [B]; mean_uS [B], of the chip's
-    devices; latent_* [B]; readapt_pulses [B, D], of the adaptation before each
-    date, where evaluation.adapt_anew asks for one.
-    The layout of chip.npz, the first chip, for each layer i: layer_i_target_uS
-    and layer_i_programmed_uS [P, D, I, O] (conductance at the reference time
-    after programming), layer_i_gain_per_uS, and after adaptation to its first
-    task layer_i_adapted_uS and layer_i_num_pulses.
+    The results, and the arrays of chip.npz, of the first chip. For each layer
+    i: layer_i_target_uS and layer_i_programmed_uS [P, D, I, O] (conductance at
+    the reference time after programming), layer_i_gain_per_uS, and after
+    adaptation to the chip's first task layer_i_adapted_uS and
+    layer_i_num_pulses.
   """
   c = config.evaluation
   test = compiled or compile_test(config, setup, params, key)
   results, chips = test(params, key, build.vary(config).device_noise)
-  merged = {name: np.asarray(value).reshape((-1,) + value.shape[2:])
-            for name, value in results.items()}
-  merged |= {
-      'after_s': np.asarray(setup.after_s),
-      'task_index': np.arange(c.num_tasks),
-      'chip_index': np.repeat(np.arange(c.num_chips),
-                              c.num_tasks // c.num_chips)}
-  return merged, {name: np.asarray(value)[0] for name, value in chips.items()}
-
-
-def layout(
-    config: ml_collections.ConfigDict, results: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of evaluation.npz.
-
-  Args:
-    config: checked.
-    results: of `run`.
-
-  Returns:
-    What `run` returns, but for query_after, which is that of the main test,
-    evaluation.t_test_s; query_after_by_time [B, D, N, O] has all dates. Inputs
-    and outputs of one number have no axis of their own: support_x, support_y,
-    query_x, query_y, query_before and query_after are then [B, N].
-  """
-  date = results['after_s'].tolist().index(config.evaluation.t_test_s)
-  by_time = results['query_after']
-  out = results | {'query_after': by_time[:, date]}
-  for name in ('support_x', 'support_y', 'query_x', 'query_y', 'query_before',
-               'query_after'):
-    if name in out and out[name].ndim == 3 and out[name].shape[-1] == 1:
-      out[name] = out[name][..., 0]
-  return out | {'query_after_by_time': by_time}
+  results = jax.tree.map(
+      lambda x: np.asarray(x).reshape((-1,) + x.shape[2:]), results)
+  results = results._replace(
+      after_s=np.asarray(setup.after_s), task_index=np.arange(c.num_tasks),
+      chip_index=np.repeat(
+          np.arange(c.num_chips), c.num_tasks // c.num_chips))
+  return results, {name: np.asarray(value)[0] for name, value in chips.items()}
 
 
 def summarize(
     config: ml_collections.ConfigDict,
     setup: build.Setup,
-    results: dict[str, np.ndarray],
+    results: meta_test_results.MetaTestResults,
 ) -> dict[str, Any]:
   """Returns the part of summary.json that the test decides.
 
@@ -188,17 +159,17 @@ def summarize(
   Returns:
     The fields of the summary from 'metric' to 'firing_rate_hz'.
   """
-  chips = results['chip_index']
-  target = results['query_y']
+  chips = results.chip_index
+  target = results.episodes.query.y
   date = setup.after_s.index(config.evaluation.t_test_s)
   score = lambda outputs: task_scores(setup.task.metric, outputs, target)
   by_time = {
-      f'{time_s:.12g}': interval(score(results['query_after'][:, i]), chips)
+      f'{time_s:.12g}': interval(score(results.query_after[:, i]), chips)
       for i, time_s in enumerate(setup.after_s)}
   readapt = {
       'readapt_pulses_per_task_by_time_s': dict(zip(by_time, np.mean(
-          results['readapt_pulses'], axis=0).tolist()))
-  } if 'readapt_pulses' in results else {}
+          results.readapt_pulses, axis=0).tolist()))
+  } if results.readapt_pulses is not None else {}
   layers = energy_report.layers(config, setup)
   num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
                     for layer in layers)
@@ -207,19 +178,19 @@ def summarize(
       'num_tasks': config.evaluation.num_tasks,
       'num_chips': config.evaluation.num_chips,
       'support_size': config.task.support_size,
-      'before': interval(score(results['query_before']), chips),
+      'before': interval(score(results.query_before), chips),
       'after': by_time[f'{config.evaluation.t_test_s:.12g}'],
       'after_by_time_s': by_time,
-      'after_all_steps': interval(results['loss_all_steps'][:, date], chips),
+      'after_all_steps': interval(results.loss_all_steps[:, date], chips),
       'write': {
           'events': config.adapt.num_events,
-          'pulses_per_task': float(np.mean(results['pulses'])),
-          'resets_per_task': float(np.mean(results['resets'])),
-          'reads_per_task': float(np.mean(results['reads'])),
-          'devices_written_per_task': float(np.mean(results['devices'])),
+          'pulses_per_task': float(np.mean(results.written.pulses)),
+          'resets_per_task': float(np.mean(results.written.resets)),
+          'reads_per_task': float(np.mean(results.written.reads)),
+          'devices_written_per_task': float(np.mean(results.written.devices)),
           'devices_total': int(num_devices), **readapt},
       'tiles': [layer.num_tiles for layer in layers],
-      'firing_rate_hz': [float(x) for x in np.mean(results['rate_Hz'], axis=0)],
+      'firing_rate_hz': [float(x) for x in np.mean(results.rate_Hz, axis=0)],
       **energy_report.account(config, layers, int(num_devices), results),
   }
 

@@ -16,8 +16,10 @@ from meta_analog.config import build
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.core import sharding
+from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import results as results_lib
+from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import tables
@@ -131,8 +133,8 @@ def is_test(folder: pathlib.Path) -> bool:
 def _test(config, source, folder, say):
   """Tests and writes the arrays; returns the summary."""
   setup = build.build(config)
-  keys = jax.random.split(jax.random.key(config.seed), 5)
-  state = jax.jit(meta_training.make(config, setup).init)(keys[0])
+  keys = run_keys.make(config.seed)
+  state = jax.jit(meta_training.make(config, setup).init)(keys.init)
   if source is not None and pathlib.Path(source).suffix == '.npz':
     state = state._replace(params=jax.device_put(
         params_file.load(pathlib.Path(source), state.params),
@@ -151,10 +153,12 @@ def _test(config, source, folder, say):
   say(f'Testing {source or "the untrained net"} on '
       f'{config.evaluation.num_tasks} tasks, {config.evaluation.num_chips} '
       'fresh chips.')
-  results, _ = meta_testing.run(config, setup, state.params, keys[2])
+  results, _ = meta_testing.run(
+      config, setup, state.params, keys.test)
   atomic_files.write_npz(
-      folder / 'evaluation.npz', meta_testing.layout(config, results))
+      folder / 'evaluation.npz', meta_test_results.layout(config, results))
   summary = results_lib.summarize(
-      config, setup, state, results, keys[3], results_lib.make(config, setup))
+      config, setup, state, results, keys.validation,
+      results_lib.make(config, setup))
   return summary | {'of': origin(source), 'training': {
       'steps': int(state.step)} | environment.record()}

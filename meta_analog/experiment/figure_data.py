@@ -12,6 +12,7 @@ import optax
 from meta_analog.config import build
 from meta_analog.config import timeline
 from meta_analog.core import sharding
+from meta_analog.evaluation import meta_test_results
 from meta_analog.networks import network as network_lib
 from meta_analog.reporting import few_shot_figures
 from meta_analog.reporting import run_figures
@@ -29,7 +30,7 @@ def draw_all(
     setup: build.Setup,
     folder: pathlib.Path,
     summary: dict[str, Any],
-    results: dict[str, np.ndarray],
+    results: meta_test_results.MetaTestResults,
     chip: dict[str, np.ndarray],
     key: jax.Array,
     ordinary_fn: Callable[[jax.Array], jax.Array] | None = None,
@@ -41,7 +42,7 @@ def draw_all(
     setup: what it names.
     folder: of the run, with metrics.jsonl.
     summary: of the run so far.
-    results: of evaluation.npz.
+    results: of the test.
     chip: of chip.npz.
     key: consumed.
     ordinary_fn: of `make_ordinary`, where that was done before.
@@ -100,36 +101,31 @@ def update_size(
 
 def curves(
     config: ml_collections.ConfigDict, setup: build.Setup,
-    results: dict[str, np.ndarray]
+    results: meta_test_results.MetaTestResults
 ) -> dict[str, np.ndarray]:
   """Returns the arguments of `run_figures.adaptation` for a few tested tasks.
 
   They are spread evenly over the chips, tested at evaluation.t_test_s.
   """
   date = setup.after_s.index(config.evaluation.t_test_s)
-  num_tasks = len(results['query_x'])
-  rows = np.linspace(0, num_tasks - 1, min(NUM_CURVES, num_tasks)).astype(int)
-  latent = {name.removeprefix('latent_'): value[rows]
-            for name, value in results.items() if name.startswith('latent_')}
-  episode = setup.task.sample(jax.random.key(0), setup.task.data)
-  dense = [setup.task.dense(episode._replace(latent=type(episode.latent)(
-      **{name: value[i] for name, value in latent.items()}))).query
-           for i in range(len(rows))]
-  order = np.argsort(results['query_x'][rows, :, 0], axis=1)
+  episodes, rows = results.episodes, _spread(results, NUM_CURVES)
+  dense = [setup.task.dense(jax.tree.map(lambda x, i=i: x[i], episodes)).query
+           for i in rows]
+  order = np.argsort(episodes.query.x[rows, :, 0], axis=1)
   take = lambda values: np.take_along_axis(values[..., 0], order, axis=1)
-  return {'x': take(results['query_x'][rows]),
-          'before': take(results['query_before'][rows]),
-          'after': take(results['query_after'][rows, date]),
+  return {'x': take(episodes.query.x[rows]),
+          'before': take(results.query_before[rows]),
+          'after': take(results.query_after[rows, date]),
           'truth_x': np.stack([samples.x[:, 0] for samples in dense]),
           'truth': np.stack([samples.y[:, 0] for samples in dense]),
-          'target': take(results['query_y'][rows]),
-          'support_x': results['support_x'][rows, :, 0],
-          'support_y': results['support_y'][rows, :, 0]}
+          'target': take(episodes.query.y[rows]),
+          'support_x': episodes.support.x[rows, :, 0],
+          'support_y': episodes.support.y[rows, :, 0]}
 
 
 def pictures(
     config: ml_collections.ConfigDict, setup: build.Setup,
-    results: dict[str, np.ndarray]
+    results: meta_test_results.MetaTestResults
 ) -> dict[str, np.ndarray]:
   """Returns the arguments of `few_shot_figures.tasks` for a few tested tasks.
 
@@ -137,23 +133,25 @@ def pictures(
   inputs with time steps and channels the mean is shown.
   """
   date = setup.after_s.index(config.evaluation.t_test_s)
-  num_tasks = len(results['query_y'])
-  rows = np.linspace(
-      0, num_tasks - 1, min(NUM_PICTURED, num_tasks)).astype(int)
+  episodes, rows = results.episodes, _spread(results, NUM_PICTURED)
   height, width, channels = setup.task.image_shape
-  kind = jax.eval_shape(
-      setup.task.sample, jax.random.key(0), setup.task.data).latent
-  whole = [setup.task.recall(type(kind)(**{
-      name: results[f'latent_{name}'][i] for name in kind._fields}),
-      setup.task.data) for i in rows]
+  whole = [setup.task.recall(jax.tree.map(lambda x, i=i: x[i], episodes.latent),
+                             setup.task.data) for i in rows]
   image = lambda x: np.asarray(x).reshape(
       len(x), -1, height, width, channels).mean(axis=(1, 4))
+  chosen = lambda y: np.argmax(y[rows], axis=-1)
   return {'support': np.stack([image(x.support.x) for x in whole]),
-          'support_class': np.argmax(results['support_y'][rows], axis=-1),
+          'support_class': chosen(episodes.support.y),
           'query': np.stack([image(x.query.x) for x in whole]),
-          'query_class': np.argmax(results['query_y'][rows], axis=-1),
-          'before': np.argmax(results['query_before'][rows], axis=-1),
-          'after': np.argmax(results['query_after'][rows, date], axis=-1)}
+          'query_class': chosen(episodes.query.y),
+          'before': chosen(results.query_before),
+          'after': chosen(results.query_after[:, date])}
+
+
+def _spread(results, number):
+  """Returns the indices of a few tasks, spread evenly over the chips."""
+  num_tasks = len(results.query_before)
+  return np.linspace(0, num_tasks - 1, min(number, num_tasks)).astype(int)
 
 
 def meta_updates(chip: dict[str, np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ import ml_collections
 from meta_analog.config import build
 from meta_analog.evaluation import energy_comparison
 from meta_analog.evaluation import meta_testing
+from meta_analog.experiment import run_keys
 from meta_analog.runtime import distributed
 from meta_analog.runtime import signals
 from meta_analog.training import meta_training
@@ -37,16 +38,16 @@ def run(config: ml_collections.ConfigDict, mode: str) -> NoReturn:
   if mode != 'replay':
     setup = build.build(config)
     trainer = meta_training.make(config, setup)
-    keys = jax.random.split(jax.random.key(config.seed), 5)
-    state = distributed.shared(jax.jit(trainer.init)(keys[0]))
+    keys = run_keys.make(config.seed)
+    state = distributed.shared(jax.jit(trainer.init)(keys.init))
     if mode == 'energy':
-      energy_comparison.run(config, state.params, keys[2], silent)
+      energy_comparison.run(config, state.params, keys.test, silent)
     else:
       if mode == 'train':
         state, _ = training_loop.run(
-            config, trainer, state, keys[1],
+            config, trainer, state, keys.train,
             training_loop.Hooks(_Silence(), _Silence(), silent, silent,
                                 lambda *_: distributed.wait(),
                                 signals.Interrupts()), 0.0)
-      meta_testing.run(config, setup, state.params, keys[2])
+      meta_testing.run(config, setup, state.params, keys.test)
   distributed.wait()

@@ -13,6 +13,7 @@ from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import figure_data
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
+from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import sweep_run
 from meta_analog.experiment import workdir
@@ -34,15 +35,16 @@ def evaluate(run):
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = meta_testing.run(config, setup, state.params, keys[2])
+  results, chip = meta_testing.run(
+      config, setup, state.params, keys.test)
   state = distributed.local(state)
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
-      config, setup, state, results, keys[3], compiled)
+      config, setup, state, results, keys.validation, compiled)
   if unchanged:  # What others reached under other conditions says nothing.
     summary['baselines'] |= rows_of_others(config, folder)
   summary['update_size'] = figure_data.update_size(
-      *figure_data.updates(chip, keys[4], compiled.ordinary_fn))
+      *figure_data.updates(chip, keys.figures, compiled.ordinary_fn))
   summary['training'] = {'steps': int(state.step)} | run.record
   atomic_files.write_json(folder / 'evaluation.json', summary)
   close(run, summary)
@@ -70,7 +72,7 @@ def energy(run):
   run.say(f'Testing {folder} (step {int(state.step)}) in '
           f'{len(energy_comparison.cases(config))} ways to write, on '
           f'{config.evaluation.num_tasks} tasks each.')
-  rows = energy_comparison.run(config, state.params, keys[2], run.say)
+  rows = energy_comparison.run(config, state.params, keys.test, run.say)
   out = {'metric': setup.task.metric, 'cases': rows,
          'training': {'steps': int(state.step)} | run.record}
   atomic_files.write_json(folder / 'energy.json', out)
@@ -84,10 +86,10 @@ def _restore(run):
   """Returns what a run's config names, its newest state and its keys."""
   setup = build.build(run.config)
   trainer = meta_training.make(run.config, setup)
-  keys = jax.random.split(jax.random.key(run.config.seed), 5)
+  keys = run_keys.make(run.config.seed)
   run.stop.advice = 'the same command tests again'
   restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
-      distributed.local(jax.jit(trainer.init)(keys[0])), run.say)
+      distributed.local(jax.jit(trainer.init)(keys.init)), run.say)
   if restored is None:
     raise errors.InputError(f'{run.folder} holds no checkpoint to evaluate')
   return setup, distributed.shared(restored.state), keys

@@ -11,6 +11,7 @@ import numpy as np
 
 from meta_analog.config import build
 from meta_analog.evaluation import baselines as baselines_lib
+from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import figure_data
 from meta_analog.experiment import run_record
@@ -38,9 +39,12 @@ def make(config: ml_collections.ConfigDict, setup: build.Setup) -> Compiled:
                   figure_data.make_ordinary(config, setup))
 
 
-def summarize(config: ml_collections.ConfigDict, setup: build.Setup,
-              state: meta_training.TrainState, results: dict[str, np.ndarray],
-              key: jax.Array, compiled: Compiled) -> dict[str, Any]:
+def summarize(
+    config: ml_collections.ConfigDict, setup: build.Setup,
+    state: meta_training.TrainState,
+    results: meta_test_results.MetaTestResults, key: jax.Array,
+    compiled: Compiled
+) -> dict[str, Any]:
   """Returns what a training and a later evaluation both say of a test.
 
   Args:
@@ -66,7 +70,7 @@ def summarize(config: ml_collections.ConfigDict, setup: build.Setup,
 def finish(
     config: ml_collections.ConfigDict, setup: build.Setup,
     folder: pathlib.Path, summary: dict[str, Any],
-    arrays: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    arrays: tuple[meta_test_results.MetaTestResults, dict[str, np.ndarray]],
     key: jax.Array, facts: dict[str, Any], compiled: Compiled
 ) -> None:
   """Writes evaluation.npz, chip.npz, the figures and, last, summary.json.
@@ -82,9 +86,9 @@ def finish(
     compiled: of `make`.
   """
   results, chip = arrays
-  for name, values in (('evaluation', meta_testing.layout(config, results)),
-                       ('chip', chip)):
-    atomic_files.write_npz(folder / f'{name}.npz', values)
+  atomic_files.write_npz(
+      folder / 'evaluation.npz', meta_test_results.layout(config, results))
+  atomic_files.write_npz(folder / 'chip.npz', chip)
   summary['update_size'] = figure_data.draw_all(
       config, setup, folder, summary, results, chip, key,
       compiled.ordinary_fn)

@@ -19,6 +19,7 @@ from meta_analog.experiment import follower
 from meta_analog.experiment import modes
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
+from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import sweep_run
 from meta_analog.experiment import workdir as workdir_lib
@@ -147,11 +148,10 @@ def _train(run):
   config, folder = run.config, run.folder
   setup = build.build(config)
   trainer = meta_training.make(config, setup)
-  key_init, key_train, key_test, key_validation, key_figures = (
-      jax.random.split(jax.random.key(config.seed), 5))
+  keys = run_keys.make(config.seed)
   tables.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
-  began = _begin(run, saved, jax.jit(trainer.init)(key_init))
+  began = _begin(run, saved, jax.jit(trainer.init)(keys.init))
   if not saved.steps():
     began = pretraining.begin(run, setup, saved, began)
   pretraining_checkpoints.forget(folder)
@@ -159,27 +159,27 @@ def _train(run):
 
   def compile_test():
     tests.append(pool.submit(meta_testing.compile_test, config, setup,
-                             began.state.params, key_test))
+                             began.state.params, keys.test))
 
   try:
     # The test compiles while training does: both take long, each on one core.
     trainer = trainer._replace(update=_compiled(
         trainer, compile_test, run.say))
-    state, wall_s = _train_loop(run, trainer, saved, began, key_train)
+    state, wall_s = _train_loop(run, trainer, saved, began, keys.train)
     test = tests[0].result() if tests else None
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
   run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = meta_testing.run(config, setup, state.params, key_test, test)
+  results, chip = meta_testing.run(config, setup, state.params, keys.test, test)
   state = distributed.local(state)  # From here on process 0 works alone.
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
-      config, setup, state, results, key_validation, compiled)
+      config, setup, state, results, keys.validation, compiled)
   summary['baselines'] |= tables.measured_elsewhere(config, folder)
   run.say('Drawing figures.')
   results_lib.finish(config, setup, folder, summary, (results, chip),
-                     key_figures, {'wall_s': wall_s} | run.record, compiled)
+                     keys.figures, {'wall_s': wall_s} | run.record, compiled)
   params_file.save(folder / params_file.FILE, distributed.local(state.params))
   modes.close(run, summary)
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '

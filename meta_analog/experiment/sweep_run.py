@@ -14,7 +14,6 @@ import pathlib
 from typing import Any
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -25,6 +24,7 @@ from meta_analog.core import errors
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results
+from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir
 from meta_analog.reporting import run_figures
@@ -53,7 +53,7 @@ class _Member(NamedTuple):
 
   about: sweep_settings.Member
   config: ml_collections.ConfigDict
-  keys: tuple[jax.Array, ...]  # 5, as a single run splits them
+  keys: run_keys.RunKeys  # of the single run
   folder: pathlib.Path
 
 
@@ -85,14 +85,14 @@ def train(run: Any, steps: Steps) -> dict[str, Any]:
   tables.header(run.console, config, run.folder)
   run.say(f'A sweep of {len(members)}: {" ".join(names)}')
   saved = checkpoints.Checkpoints(run.folder / 'checkpoints')
-  began = steps.begin(run, saved, trainer.init(_keys(members, 0)))
+  began = steps.begin(run, saved, trainer.init(_keys(members, 'init')))
   pool = futures.ThreadPoolExecutor(1)
   try:  # As for a single run: the test compiles meanwhile.
     test = pool.submit(
         meta_testing.compile_test, config, setup,
-        ensemble.member_state(began.state, 0).params, members[0].keys[2])
+        ensemble.member_state(began.state, 0).params, members[0].keys.test)
     state, wall_s = steps.train_loop(
-        run, trainer, saved, began, _keys(members, 1), names,
+        run, trainer, saved, began, _keys(members, 'train'), names,
         lambda step, before, info: _not_finite(members, step, before, info))
     test = test.result()
   finally:
@@ -131,14 +131,14 @@ def evaluate(run: Any) -> dict[str, Any]:
   config, members = run.config, _members(run)
   run.stop.advice = 'the same command tests again'
   restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
-      ensemble.make(config).init(_keys(members, 0)), run.say)
+      ensemble.make(config).init(_keys(members, 'init')), run.say)
   if restored is None:
     raise errors.InputError(f'{run.folder} holds no checkpoint to evaluate')
   states = [ensemble.member_state(restored.state, i)
             for i in range(len(members))]
   setup = build.build(config)
   test = meta_testing.compile_test(
-      config, setup, states[0].params, members[0].keys[2])
+      config, setup, states[0].params, members[0].keys.test)
   compiled = results.make(config, setup)
   rows = [(member, _test(run, member, state, test, compiled)[2])
           for member, state in zip(members, states)]
@@ -156,14 +156,14 @@ def _members(run):
   for about in sweep_settings.members(run.config):
     config = sweep_settings.config_of(run.config, about)
     found.append(_Member(
-        about, config, tuple(jax.random.split(jax.random.key(config.seed), 5)),
+        about, config, run_keys.make(config.seed),
         folder_of(run.folder, about)))
   return found
 
 
-def _keys(members, i):
-  """Returns the i-th key of every member, [M]."""
-  return jnp.stack([member.keys[i] for member in members])
+def _keys(members, name):
+  """Returns the key of this name of every member, [M]."""
+  return jnp.stack([getattr(member.keys, name) for member in members])
 
 
 def _test(run, member, state, test, compiled):
@@ -174,9 +174,9 @@ def _test(run, member, state, test, compiled):
           f'{config.evaluation.num_chips} fresh chips.')
   setup = build.build(config)
   arrays = meta_testing.run(
-      config, setup, state.params, member.keys[2], test)
+      config, setup, state.params, member.keys.test, test)
   return setup, arrays, results.summarize(
-      config, setup, state, arrays[0], member.keys[3], compiled)
+      config, setup, state, arrays[0], member.keys.validation, compiled)
 
 
 def _finish(run, member, state, test, compiled, wall_s):
@@ -203,7 +203,7 @@ def _write_member(
       int(state.step), state, lines, {
           'config': as_json, 'wall_s': wall_s, 'environment': record})
   run_record.begin(folder, {'from_step': 0} | record)
-  results.finish(config, setup, folder, summary, arrays, member.keys[4],
+  results.finish(config, setup, folder, summary, arrays, member.keys.figures,
                  {'wall_s': wall_s} | record, compiled)
 
 
@@ -245,7 +245,7 @@ def _not_finite(members, step, before, info):
     atomic_files.write_json(folder / workdir.CONFIG, as_json)
   trainer = meta_training.make(config, build.build(config))
   try:
-    reproduce.save(folder, trainer, members[i].keys[1], step,
+    reproduce.save(folder, trainer, members[i].keys.train, step,
                    ensemble.member_state(before, i),
                    {name: value[i] for name, value in info.items()}, as_json)
   except errors.NonFiniteError as error:

@@ -122,4 +122,4 @@ def test_a_config_asks_for_it_and_every_date_has_its_pulses():
   results, _ = jax.eval_shape(
       meta_testing.make_test(config, setup), params, jax.random.key(1))
   chips, dates = config.evaluation.num_chips, len(setup.after_s)
-  assert results['readapt_pulses'].shape == (chips, 20 // chips, dates)
+  assert results.readapt_pulses.shape == (chips, 20 // chips, dates)

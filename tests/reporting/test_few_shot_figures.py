@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from meta_analog.evaluation import meta_test_results
 from meta_analog.experiment import figure_data
 from meta_analog.reporting import few_shot_figures
 from meta_analog.tasks import omniglot
@@ -26,13 +27,14 @@ def tested():
       lambda key, data: task.sample(key, data, 'test'), (0, None)))(
           jax.random.split(jax.random.key(0), TASKS), task.data)
   truth = np.asarray(episodes.query.y)
-  results = {f'latent_{name}': np.asarray(value)
-             for name, value in episodes.latent._asdict().items()}
-  results |= {'support_y': np.asarray(episodes.support.y), 'query_y': truth,
-              'query_before': np.roll(truth, 1, axis=2),  # all wrong
-              # At the second date all is right but the first sample.
-              'query_after': np.stack([truth * 0, truth], axis=1)}
-  results['query_after'][:, 1, 0] = np.roll(truth[:, 0], 1, axis=1)
+  # At the second time all is right but the first sample.
+  after = np.stack([truth * 0, truth], axis=1)
+  after[:, 1, 0] = np.roll(truth[:, 0], 1, axis=1)
+  results = meta_test_results.MetaTestResults(
+      episodes=jax.tree.map(np.asarray, episodes),
+      query_before=np.roll(truth, 1, axis=2),  # all wrong
+      query_after=after, loss_all_steps=None, rate_Hz=None, written=None,
+      programmed=None, mean_uS=None)
   setup = types.SimpleNamespace(task=task, after_s=(251.0, 500.0))
   config = types.SimpleNamespace(
       evaluation=types.SimpleNamespace(t_test_s=500.0))
