@@ -5,6 +5,7 @@ from typing import Any
 
 import ml_collections
 
+from meta_analog.core import errors
 from meta_analog.runtime import atomic_files
 
 # Fields that younger versions added, with the value that changes no test, so
@@ -35,13 +36,13 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
     A locked `ConfigDict`.
 
   Raises:
-    ValueError: if the file is something else.
+    InputError: if the file is something else.
     faults.DamageError: if the file is damaged.
   """
   path = pathlib.Path(workdir) / 'config.json'
   values = atomic_files.read_json(path)
   if not isinstance(values, dict) or 'network' not in values:
-    raise ValueError(f'{path} is not the config of a run')
+    raise errors.InputError(f'{path} is not the config of a run')
   config = ml_collections.ConfigDict(_tuples(filled(values)))
   _follow(config.get('task', {}))
   return config.lock()

@@ -10,6 +10,8 @@ import os
 import pathlib
 import shutil
 from typing import Any
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -80,6 +82,22 @@ def read_json(path: pathlib.Path) -> Any:
     return json.loads(read_bytes(path))
   except (ValueError, RecursionError):
     raise errors.CorruptFileError(f'{path} is damaged: not JSON') from None
+
+
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Returns the arrays of a .npz file by name; nothing in it is run.
+
+  Raises:
+    CorruptFileError: if it cannot be read.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as data:
+      return {name: np.asarray(data[name]) for name in data.files}
+  except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError,
+          AttributeError, MemoryError, zipfile.BadZipFile,
+          zlib.error) as error:
+    raise errors.CorruptFileError(
+        f'{path} is damaged: {errors.reason(error)}') from None
 
 
 def read_bytes(path: pathlib.Path) -> bytes:

@@ -4,10 +4,9 @@
 it is run, and it fits nets of the same shapes only.
 """
 
+from collections.abc import Mapping
 import pathlib
 import re
-import zipfile
-import zlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +69,22 @@ def load_hidden(
   return like | _taken(path, hidden, _read(path))
 
 
+def nested(arrays: Mapping[str, np.ndarray]) -> transforms.Params:
+  """Returns the arrays of a file, {module:name: array}, as Haiku nests them.
+
+  Args:
+    arrays: of a file that `save` wrote.
+
+  Returns:
+    {module: {name: array}}.
+  """
+  params = {}
+  for key, value in arrays.items():
+    module, _, name = key.rpartition(':')
+    params.setdefault(module, {})[name] = value
+  return params
+
+
 def _flat(params):
   """Returns {module:name: array}."""
   return {f'{module}:{name}': value for module, values in params.items()
@@ -87,13 +102,7 @@ def _read(path):
   """Returns the arrays of a file by name; raises what `load` raises."""
   if not path.is_file():
     raise errors.InputError(f'there is no file {path} of meta-parameters')
-  try:
-    with np.load(path, allow_pickle=False) as data:
-      return {name: np.asarray(data[name]) for name in data.files}
-  except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError,
-          zipfile.BadZipFile, zlib.error) as error:
-    raise errors.CorruptFileError(
-        f'{path} is damaged: {errors.reason(error)}') from None
+  return atomic_files.read_npz(path)
 
 
 def _taken(path, like, found):
