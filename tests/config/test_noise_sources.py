@@ -174,13 +174,12 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
                   for i, view in enumerate(views)}
 
   monkeypatch.setattr(array, 'read', read_fn)
-  learner = learner_lib.make(chip_lib.Hardware(output, hidden, small.network(),
-                                               program_fn, write_fn, hidden),
-                             small.rules.make(rule='delta',
-                                              encoding='nearest',
-                                              update_bits=4),
-                             small.TIMES,
-                             ask_fn=ask_fn)
+  learner = learner_lib.make(
+      chip_lib.Hardware(
+          output, hidden, small.network(), program_fn, write_fn, hidden),
+      small.update_rules.make(
+          rule='delta', encoding='nearest', update_bits=4),
+      small.TIMES, ask_fn=ask_fn)
   chip = learner.init(jax.random.key(0), small.theta())
   x = jnp.ones((2, 1))
   learner.update(jax.random.key(1), chip, types.Samples(x, x),

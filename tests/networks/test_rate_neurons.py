@@ -11,9 +11,11 @@ from configs import pcm
 from meta_analog.config import build
 from meta_analog.core import currents as currents_lib
 from meta_analog.core import types
+from meta_analog.crossbar import array
 from meta_analog.crossbar import matvec
 from meta_analog.crossbar import periphery
 from meta_analog.networks import lif
+from meta_analog.networks import network
 from meta_analog.networks import rate_neurons
 from meta_analog.training import meta_training
 from tests.helpers import small_networks as small
@@ -131,15 +133,13 @@ def test_a_network_equals_the_loop_over_its_layers():
 
 def test_fresh_read_noise_grows_with_the_activity_itself():
   # Of a spike x^2 = x: a graded input tells the two apart.
-  reading = small.presentation.xbar.Reading(
+  reading = array.Reading(
       jnp.zeros((9, 2)), jnp.ones((9, 2)).at[-1].set(0.0))
   view = matvec.LayerReading(reading, periphery.perfect_columns(9, 2, 256),
                              jnp.float32(1.0), 1.0)
-  y = [
-      matvec.product(jax.random.key(0), small.presentation.EXACT, view,
-                     jnp.full((NUM_STEPS, 5, 8), x), NUM_STEPS)
-      for x in (1.0, 0.25)
-  ]
+  y = [matvec.product(
+      jax.random.key(0), network.EXACT, view,
+      jnp.full((NUM_STEPS, 5, 8), x), NUM_STEPS) for x in (1.0, 0.25)]
   np.testing.assert_allclose(y[1], 0.25 * y[0], rtol=1e-5)
 
 

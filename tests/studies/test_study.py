@@ -19,6 +19,7 @@ from configs.studies import sinusoid as rules
 from meta_analog.config import build
 from meta_analog.config import build_task
 from meta_analog.core import errors
+from meta_analog.experiment import evaluate
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir
 from meta_analog.networks import network
@@ -218,7 +219,7 @@ class _Fake:
     if code == 0:
       summary = _summary(job, self.scores.get(job.name, 0.1))
       if job.case.of:
-        summary['of'] = jobs.retest.origin(jobs.source(job, folder))
+        summary['of'] = evaluate.origin(jobs.source(job, folder))
       atomic_files.write_json(job.folder / 'config.json',
                               workdir.as_json(job.config))
       atomic_files.write_json(job.folder / 'summary.json', summary)

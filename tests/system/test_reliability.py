@@ -250,7 +250,7 @@ def test_other_cores_and_versions_are_told_apart():
 
 
 def test_wandb_is_imported_by_nobody_who_did_not_ask():
-  code = ('import sys; import meta_analog.experiment, meta_analog.command; '
+  code = ('import sys; import meta_analog.experiment.run; '
           'assert "wandb" not in sys.modules')
   subprocess.run([sys.executable, '-c', code], check=True, cwd=runs.ROOT,
                  env=os.environ | {'PYTHONPATH': str(runs.ROOT)})

@@ -14,6 +14,7 @@ from configs import omniglot as config_file
 from meta_analog.config import build_task
 from meta_analog.config import validation
 from meta_analog.core import errors
+from meta_analog.core import types
 from meta_analog.tasks import data_cache
 from meta_analog.tasks import few_shot
 from meta_analog.tasks import omniglot
@@ -161,10 +162,10 @@ def test_a_task_is_recalled_from_its_latent(task):
 
 def test_nearest_mean_finds_classes_that_are_far_apart():
   x = np.repeat(np.eye(3, 6, dtype=np.float32), 2, axis=0)[None]
-  samples = few_shot.base.Samples(x, np.asarray(few_shot.targets(3, 2))[None])
+  samples = types.Samples(x, np.asarray(few_shot.targets(3, 2))[None])
   moved = samples._replace(x=np.roll(x, 2, axis=1))
   for query, expected in ((samples, 1.0), (moved, 0.0)):
-    rows = few_shot.baselines(few_shot.base.Episode(samples, query, None))
+    rows = few_shot.baselines(types.Episode(samples, query, None))
     assert rows['nearest_mean'].tolist() == [expected]
     np.testing.assert_allclose(rows['chance'], [1 / 3], rtol=1e-6)
 
