@@ -20,7 +20,7 @@ PROGRAM = '''
 import json, sys
 import jax, jax.numpy as jnp
 from jax import monitoring
-from meta_analog import compilation
+from meta_analog.runtime import compilation
 
 hits = []
 monitoring.register_event_listener(lambda name, **_: hits.append(name))
@@ -215,7 +215,7 @@ def test_options_of_xla_join_those_of_the_user(monkeypatch, said, wanted):
 def test_what_users_compile_equals_the_textbook():
   # With the options of a launch, which other tests have no time for.
   program = """
-from meta_analog import compilation
+from meta_analog.runtime import compilation
 compilation.tune()
 import hypothesis
 hypothesis.settings.register_profile(
