@@ -21,7 +21,7 @@ setuptools.setup(
         'absl-py>=2.1',
         'chex>=0.1.89',
         'dm-haiku>=0.0.16',
-        'etils[epath]>=1.5',
+        'filelock>=3.12',  # of jax's cache of compiled programs
         'jax>=0.10,!=0.10.1',
         'jaxlib>=0.10',
         'matplotlib>=3.8',

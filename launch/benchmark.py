@@ -23,7 +23,7 @@ CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'pcm.py'
 def main(argv: list[str]) -> None:
   """Flags in, benchmark out."""
   del argv
-  compilation.keep(flags.FLAGS.cache_dir, print)
+  compilation.set_up(flags.FLAGS.cache_dir, print)
   environment.use_all_cores()
   workdir = flags.FLAGS.workdir or os.path.join('runs', 'benchmark')
   suite.run(flags.FLAGS.config, workdir, flags.FLAGS.quick)

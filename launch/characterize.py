@@ -20,7 +20,7 @@ from meta_analog.runtime import compilation
 def main(argv: list[str]) -> None:
   """Flags in, characterisation out."""
   del argv
-  compilation.keep(flags.FLAGS.cache_dir, print)
+  compilation.set_up(flags.FLAGS.cache_dir, print)
   config = flags.FLAGS.config
   default = os.path.join('runs', f'{config.device}_characterization')
   characterization.run(config, flags.FLAGS.workdir or default)

@@ -21,7 +21,7 @@ from meta_analog.runtime import environment
 def main(argv: list[str]) -> None:
   """Flags in, experiment out."""
   del argv
-  compilation.keep(flags.FLAGS.cache_dir, print)
+  compilation.set_up(flags.FLAGS.cache_dir, print)
   environment.use_all_cores()
   if flags.FLAGS.checkpoint:
     evaluate.of_file(flags.FLAGS.config,

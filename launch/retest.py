@@ -19,7 +19,7 @@ from meta_analog.runtime import environment
 def main(argv: list[str]) -> None:
   """Flags in, test out."""
   del argv
-  compilation.keep(flags.FLAGS.cache_dir, print)
+  compilation.set_up(flags.FLAGS.cache_dir, print)
   environment.use_all_cores()
   evaluate.run(flags.FLAGS.config,
                flags.FLAGS.run,

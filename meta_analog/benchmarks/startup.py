@@ -68,7 +68,7 @@ def _first_step(values, folder):
   # This process shares an accelerator with the one that started it.
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
-  compilation.keep(folder, print)
+  compilation.set_up(folder, print)
   environment.use_all_cores()
   config = ml_collections.ConfigDict(values)
   jax.block_until_ready(jax.jit(lambda: 0)())

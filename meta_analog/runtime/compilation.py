@@ -1,17 +1,10 @@
-"""Compiled programs that outlive the process, each whole or not there.
+"""XLA's options and the persistent cache of compiled programs.
 
-jax can keep what it compiles in a folder, but it writes an entry in place,
-guards it by no more than its compression does, never replaces one that it
-cannot read, and takes an entry for another number of cores, which gives other
-last digits. So jax gets a folder of entries that look after themselves: each is
-named after the machine too, begins with the SHA-256 of its name and content,
-and takes its place once it is written. What does not agree is removed and
-compiled again.
-
-Tracing stays, in Python: so the small functions that are called the most are
-under `jax.jit`, each traced once for a shape, and Python looks for garbage less
-often (`collect_less`): the step of configs/pcm.py is traced in 1.5 s and not in
-2.1, on one core of an AMD EPYC.
+jax writes what it compiles to <folder>/<digest of the machine>, limits its size
+and compiles anew what it cannot read. Its key for a program is the program's
+text with the versions of jax and XLA, so what is traced anew is never stale; it
+leaves out the kind of CPU and the number of its cores, which change the last
+digits, so each machine has a folder of its own.
 
 A folder of compiled programs is trusted like the program itself: whoever may
 write there can run code here.
@@ -22,11 +15,12 @@ import contextlib
 import functools
 import gc
 import hashlib
+import importlib.util
 import os
 import pathlib
 import tempfile
 
-from etils import epath
+import filelock
 import jax
 import ml_collections
 
@@ -34,34 +28,28 @@ from meta_analog.core import errors
 from meta_analog.runtime import environment
 
 SHORT_RUN = 50  # steps of a training
-MOST_BYTES = 2**30  # of the folder, when a process begins
-SCHEME = 'checked://'
-# On a CPU. XLA's newest code for small loops copies each tile to the stack and
-# back: a training step of 1-40-40-1 took 1.10 times longer with it, and 1.05
-# times with read noise. Loops that read the same arrays become one pass over
-# them: 1.17 and 1.20 times longer without (one core of an AMD EPYC, jaxlib
-# 0.10.2). jaxlib 0.12 compiles small loops whole, up to more than these bytes,
-# and then a pass over many arrays one number at a time: on two cores the step
-# with read noise took 1.09 times longer so (without noise 0.94), and one of
-# 1-320-320-1, of two tiles a layer, 1.96 times; to 0.10.2 it makes no
-# difference. A version of XLA that does not know an extra option ignores it; to
-# do without, name others: XLA_FLAGS=--xla_backend_extra_options=none.
+MAX_BYTES = 2**30  # of a machine's programs
+LOCK_S = 10.0  # for another process to look up its program
+# On a CPU: the older emitters of small loops, loops that read the same arrays
+# as one pass, and small loops not compiled whole. A training step of 1-40-40-1
+# takes 1.1 times longer without the first, 1.2 without the second. A version of
+# XLA that does not know an extra option ignores it; to do without, name others:
+# XLA_FLAGS=--xla_backend_extra_options=none.
 EXTRA_OPTIONS = ('--xla_backend_extra_options=xla_cpu_disable_tiled_emitter,'
                  'xla_cpu_use_multi_output_fusion=true,'
                  'xla_cpu_small_while_loop_byte_threshold=1024')
-DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def keep(folder: str | None, say: Callable[[str], None]) -> None:
-  """Keeps what jax compiles from now on; before jax compiles anything.
+def set_up(folder: str | None, log: Callable[[str], None]) -> None:
+  """Sets where jax caches programs, `tune` and `collect_less`.
 
-  Also sets what makes that fast, see `collect_less` and `tune`.
+  To be called before jax compiles anything.
 
   Args:
-    folder: where to; made where it is not there. '' keeps nothing. None is
+    folder: of the cache; made where it is not there. '' caches nothing. None is
       JAX_COMPILATION_CACHE_DIR, where that is set, which jax then looks after
       alone, or else meta_analog/xla under $XDG_CACHE_HOME or ~/.cache.
-    say: called with a warning where nothing can be kept.
+    log: called with a warning where nothing can be cached.
   """
   collect_less()
   tune()
@@ -71,32 +59,29 @@ def keep(folder: str | None, say: Callable[[str], None]) -> None:
   if folder == '':
     return
   path = pathlib.Path(folder or _default())
-  try:
-    path = path.expanduser().absolute()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path):
-      pass
-    trim(path, MOST_BYTES)
-  except (OSError, RuntimeError) as error:  # or there is no such home
-    say(_warning(path, error))
+  if not _notices_damage():
+    log('Warning: compiled programs are not cached: with the package zstandard '
+        'installed jax takes a damaged one for good; JAX_COMPILATION_CACHE_DIR '
+        'caches all the same')
     return
-  Entry.say = staticmethod(say)
-  jax.config.update('jax_compilation_cache_dir', f'{SCHEME}{path}')
-  # XLA's own caches would be written beside, and take no such name.
-  jax.config.update('jax_persistent_cache_enable_xla_caches', 'none')
-  for name, value in (('min_compile_time_secs', 0.0),
-                      ('min_entry_size_bytes', -1)):
-    if f'JAX_PERSISTENT_CACHE_{name.upper()}' not in os.environ:
-      jax.config.update(f'jax_persistent_cache_{name}', value)
-
-
-def folder() -> 'Entry | None':
-  """Returns where programs are kept, or None where they are not, or by jax."""
-  name = jax.config.jax_compilation_cache_dir or ''
-  if not jax.config.jax_enable_compilation_cache or (
-      not name.startswith(SCHEME)):
-    return None
-  return Entry(name)
+  try:
+    path = path.expanduser().absolute() / machine()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove_torn(path)
+  except (OSError, RuntimeError, NotImplementedError) as error:
+    # RuntimeError: there is no such home; the last: no locks on this disk.
+    log(f'Warning: compiled programs are not cached: {path}: '
+        f'{errors.reason(error)}; --cache_dir names another folder')
+    return
+  for name, value in (
+      ('compilation_cache_max_size', MAX_BYTES),
+      ('persistent_cache_min_compile_time_secs', 0.0),
+      ('persistent_cache_min_entry_size_bytes', -1),
+      # XLA's own would lie beside, without a limit.
+      ('persistent_cache_enable_xla_caches', 'none')):
+    if f'JAX_{name.upper()}' not in os.environ:
+      jax.config.update(f'jax_{name}', value)
+  jax.config.update('jax_compilation_cache_dir', str(path))
 
 
 def tune() -> None:
@@ -142,12 +127,12 @@ def collect_less() -> None:
 
 @functools.cache
 def machine() -> str:
-  """Returns a name for what programs hang on and jax's key for them omits.
+  """Returns a digest of what programs depend on and jax's key for them omits.
 
   That is the kind of CPU, whose instructions another may lack where a home is
   shared, and the number of threads, by which XLA divides its loops.
   """
-  facts = [os.environ.get('NPROC', ''), str(len(os.sched_getaffinity(0))),
+  facts = [os.environ.get('NPROC', ''), str(len(environment.usable_cores())),
            str(environment.num_cores())]
   with contextlib.suppress(OSError):
     lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
@@ -156,95 +141,27 @@ def machine() -> str:
   return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
 
 
-def trim(folder: pathlib.Path, most_bytes: int) -> None:
-  """Removes the entries not used for longest until the rest is small enough.
+def _remove_torn(folder):
+  """Removes the programs that a killed process left half written.
 
-  Args:
-    folder: of entries.
-    most_bytes: that may stay.
-
-  Raises:
-    OSError: if the folder cannot be read.
+  jax writes the time of an entry last, and where it finds none it stores
+  nothing any more. A folder that takes no file raises OSError.
   """
-  found = []
-  for entry in os.scandir(folder):
-    with contextlib.suppress(FileNotFoundError):  # Others clear up as well.
-      if entry.is_file(follow_symlinks=False):
-        status = entry.stat(follow_symlinks=False)
-        found.append((status.st_mtime, status.st_size, entry.path))
-  total = sum(size for _, size, _ in found)
-  for _, size, path in sorted(found):
-    if total <= most_bytes:
-      break
-    with contextlib.suppress(OSError):
-      os.unlink(path)
-    total -= size
+  with filelock.FileLock(folder / '.lockfile', timeout=LOCK_S):
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+    for path in folder.glob('*-cache'):
+      if not path.with_name(f'{path.name[:-5]}atime').is_file():
+        path.unlink()
 
 
-@epath.register_path_cls(SCHEME)
-class Entry:
-  """As much of a path as jax needs, of the folder or of one entry."""
+def _notices_damage():
+  """Returns whether jax packs with zlib, which has a checksum.
 
-  say = staticmethod(print)  # of warnings; None once one was given
-
-  def __init__(self, path: str | os.PathLike[str]):
-    """Names a file or folder, with or without the scheme."""
-    self._path = pathlib.Path(str(path).removeprefix(SCHEME))
-    self._content = None
-
-  def joinpath(self, *names: str) -> 'Entry':
-    """Returns the entry of a name on this machine; without one the folder."""
-    return functools.reduce(
-        lambda entry, name: Entry(entry._path / f'{name}-{machine()}'), names,
-        self)
-
-  def __truediv__(self, name: str) -> 'Entry':
-    """Returns the entry of a name on this machine."""
-    return self.joinpath(name)
-
-  def __str__(self) -> str:
-    """Returns the name with the scheme."""
-    return f'{SCHEME}{self._path}'
-
-  def mkdir(self, *, parents: bool, exist_ok: bool) -> None:
-    """Does nothing: `keep` made the folder."""
-    del parents, exist_ok
-
-  def exists(self) -> bool:
-    """Returns whether the entry holds what was written; removes it if not."""
-    with contextlib.suppress(OSError):
-      data = self._path.read_bytes()
-      content = data[DIGEST_BYTES:]
-      if data[:DIGEST_BYTES] == self._digest(content):
-        self._content = content
-        with contextlib.suppress(OSError):
-          os.utime(self._path)
-        return True
-      self._path.unlink()
-    return False
-
-  def read_bytes(self) -> bytes:
-    """Returns what `exists` has found good."""
-    return self._content
-
-  def write_bytes(self, content: bytes) -> None:
-    """Writes the entry whole or not at all; warns once where it cannot."""
-    partial = None
-    try:
-      file, partial = tempfile.mkstemp(dir=self._path.parent)
-      with os.fdopen(file, 'wb') as stream:
-        stream.write(self._digest(content) + content)
-      os.replace(partial, self._path)
-    except OSError as error:
-      if partial is not None:
-        with contextlib.suppress(OSError):
-          os.unlink(partial)
-      if Entry.say is not None:
-        say, Entry.say = Entry.say, None
-        say(_warning(self._path.parent, error))
-
-  def _digest(self, content):
-    return hashlib.sha256(self._path.name.encode() + b'\n' + content).digest()
+  Of 150 programs with a flipped bit all were noticed; packed by zstd without a
+  checksum, one of the first ended the process (jax 0.10.2).
+  """
+  return not any(map(importlib.util.find_spec, ('zstandard', 'compression')))
 
 
 @functools.cache
@@ -262,8 +179,3 @@ def _default():
   """Returns this project's folder among a person's caches."""
   caches = os.environ.get('XDG_CACHE_HOME') or pathlib.Path('~/.cache')
   return pathlib.Path(caches) / 'meta_analog' / 'xla'
-
-
-def _warning(folder, error):
-  return (f'Warning: compiled programs are not kept: {folder}: '
-          f'{errors.reason(error)}; --cache_dir names another folder')

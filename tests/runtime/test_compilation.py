@@ -1,4 +1,4 @@
-"""The folder of compiled programs: damage, other processes, no room, no right.
+"""The persistent cache of compiled programs: damage, processes, full disks.
 
 Every program runs in a process of its own, as a person's would.
 """
@@ -6,10 +6,12 @@ Every program runs in a process of its own, as a person's would.
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from meta_analog.runtime import compilation
@@ -26,7 +28,7 @@ hits = []
 monitoring.register_event_listener(lambda name, **_: hits.append(name))
 warnings = []
 folder = json.loads(sys.argv[1])
-compilation.keep(folder, warnings.append)
+compilation.set_up(folder, warnings.append)
 x = jnp.linspace(0.0, 1.0, 12).reshape(3, 4)
 a = jax.jit(lambda x: jnp.tanh(x) @ x.T)(x)
 b = jax.jit(lambda x: jnp.cumsum(jnp.sin(x) / 3.0))(x)
@@ -39,12 +41,17 @@ print(json.dumps({
 
 
 def _start(folder, **environment):
-  clean = {name: value for name, value in os.environ.items()
-           if not name.startswith(('JAX_COMPILATION', 'JAX_PERSISTENT'))}
   return subprocess.Popen(
       [sys.executable, '-c', PROGRAM, json.dumps(folder)],
       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      env=clean | {'PYTHONPATH': str(ROOT)} | environment)
+      env=_clean() | environment)
+
+
+def _clean():
+  """Returns the environment without what it says of a cache."""
+  return {name: value for name, value in os.environ.items()
+          if not name.startswith(('JAX_COMPILATION', 'JAX_PERSISTENT'))} | {
+              'PYTHONPATH': str(ROOT)}
 
 
 def _end(process):
@@ -57,51 +64,43 @@ def _run(folder, **environment):
   return _end(_start(str(folder) if folder else folder, **environment))
 
 
+def _entries(folder):
+  """Returns {name: content} of the cached programs."""
+  return {path.name: path.read_bytes() for path in folder.glob('*/*-cache')}
+
+
 @pytest.fixture(scope='module')
-def kept(tmp_path_factory):
-  """A folder, what the first process said, and the entries it left."""
-  folder = tmp_path_factory.mktemp('kept') / 'new' / 'xla'
-  cold = _run(folder)
-  return folder, cold, {p.name: p.read_bytes() for p in folder.iterdir()}
+def cached(tmp_path_factory):
+  """A folder, and what the first process printed."""
+  folder = tmp_path_factory.mktemp('cached') / 'new' / 'xla'
+  return folder, _run(folder)
 
 
-def test_a_second_process_compiles_nothing_and_gets_the_same_bits(kept):
-  folder, cold, _ = kept
+def test_a_second_process_compiles_nothing_and_gets_the_same_bits(cached):
+  folder, cold = cached
   warm = _run(folder)
   assert cold['hits'] == 0 and cold['misses'] >= 2
   assert warm['hits'] == cold['misses'] and warm['misses'] == 0
   assert warm['numbers'] == cold['numbers'] and not warm['warnings']
-  assert folder.stat().st_mode & 0o077 == 0  # trusted: nobody else writes
+  machine, = folder.iterdir()
+  assert machine.name == compilation.machine()
+  assert machine.stat().st_mode & 0o077 == 0  # trusted: nobody else writes
 
 
-DAMAGES = (
-    lambda data: data[:len(data) // 2],
-    lambda data: b'',
-    lambda data: data + bytes(1),
-    lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:],
-    lambda data: data[:-9] + bytes([data[-9] ^ 64]) + data[-8:],
-    lambda data: bytes([data[0] ^ 1]) + data[1:])
-
-
-def test_damaged_entries_are_compiled_again_and_replaced(kept):
-  folder, cold, entries = kept
-  assert len(entries) >= len(DAMAGES)  # so each is done to one at least
-  for i, (name, data) in enumerate(entries.items()):
-    (folder / name).write_bytes(DAMAGES[i % len(DAMAGES)](data))
-  again = _run(folder)
-  assert again['numbers'] == cold['numbers'] and not again['warnings']
-  assert again['hits'] == 0 and again['misses'] == cold['misses']
-  assert {p.name for p in folder.iterdir()} == set(entries)
-  assert _run(folder)['misses'] == 0
-
-
-def test_an_entry_under_the_name_of_another_is_not_taken(kept):
-  folder, cold, entries = kept
-  first, second = sorted(entries)[:2]
-  (folder / first).write_bytes(entries[second])
-  (folder / second).write_bytes(entries[first])
-  again = _run(folder)
-  assert again['numbers'] == cold['numbers'] and again['misses'] == 2
+def test_damaged_entries_are_noticed_and_compiled_anew(cached, tmp_path):
+  folder, cold = cached
+  other = tmp_path / 'xla'
+  shutil.copytree(folder, other)
+  for i, path in enumerate(sorted(other.glob('*/*-cache'))):
+    data = bytearray(path.read_bytes())
+    data[len(data) // (2 + i)] ^= 1 << i % 8
+    path.write_bytes(data)
+  process = _start(str(other))
+  stdout, stderr = process.communicate(timeout=300)
+  assert process.returncode == 0
+  again = json.loads(stdout)
+  assert again['numbers'] == cold['numbers'] and again['hits'] == 0
+  assert 'Error reading persistent compilation cache entry' in stderr
 
 
 def test_processes_at_once_leave_whole_entries(tmp_path):
@@ -112,16 +111,26 @@ def test_processes_at_once_leave_whole_entries(tmp_path):
   assert _run(folder)['misses'] == 0
 
 
-def test_what_a_killed_process_half_wrote_is_never_read(tmp_path):
-  folder = tmp_path / 'xla'
-  process = _start(str(folder))
-  while process.poll() is None and not (
-      folder.is_dir() and list(folder.iterdir())):
-    pass
-  process.kill()
-  process.communicate()
-  after = _run(folder)
-  assert not after['warnings'] and _run(folder)['misses'] == 0
+def test_what_a_killed_process_half_wrote_is_never_read(cached, tmp_path):
+  folder, cold = cached
+  other = tmp_path / 'xla'
+  shutil.copytree(folder, other)
+  path = sorted(other.glob('*/*-cache'))[0]
+  path.write_bytes(path.read_bytes()[:-9])
+  path.with_name(f'{path.name[:-5]}atime').unlink()
+  after = _run(other)
+  assert after['misses'] == 1 and after['numbers'] == cold['numbers']
+  assert _entries(other).keys() == _entries(folder).keys()
+  assert _run(other)['misses'] == 0
+
+
+def test_the_cache_has_a_limit(tmp_path):
+  limit = 9000
+  _run(tmp_path, JAX_COMPILATION_CACHE_MAX_SIZE=str(limit))
+  entries = _entries(tmp_path)
+  assert entries and sum(map(len, entries.values())) <= limit
+  _run(tmp_path)
+  assert sum(map(len, _entries(tmp_path).values())) > limit
 
 
 def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path):
@@ -132,25 +141,43 @@ def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path):
   assert len(run['warnings'][0].splitlines()) == 1
 
 
-def test_a_full_disk_is_one_warning(tmp_path):
-  entry = compilation.Entry(tmp_path / 'gone' / 'xla')
-  said = []
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(compilation.Entry, 'say', staticmethod(said.append))
-    for name in 'ab':
-      (entry / name).write_bytes(b'program')
-      assert not (entry / name).exists()
-  assert len(said) == 1 and '--cache_dir' in said[0]
+def test_nothing_is_cached_where_jax_would_not_notice_damage(tmp_path):
+  (tmp_path / 'zstandard.py').write_text('')
+  run = _run(tmp_path / 'xla',
+             PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}')
+  assert 'zstandard' in run['warnings'][0] and run['misses'] == 0
 
 
-def test_an_empty_name_keeps_nothing(tmp_path):
+# A device of a user's own, whose conductances lie in a file.
+TABLE = '''
+import pathlib, sys
+import jax, jax.numpy as jnp, numpy as np
+from meta_analog.runtime import compilation
+compilation.set_up(sys.argv[1], print)
+table = np.load(pathlib.Path(sys.argv[1], 'table.npy'))
+read = jax.jit(lambda level: jnp.interp(level, jnp.arange(3.0), table))
+print(float(read(0.5)))
+'''
+
+
+def test_a_table_that_changed_on_disk_gives_new_numbers(tmp_path):
+  numbers = []
+  for last in (1.0, 3.0, 1.0):
+    np.save(tmp_path / 'table.npy', np.float32([0.0, last, 5.0]))
+    numbers.append(float(subprocess.run(
+        [sys.executable, '-c', TABLE, tmp_path], check=True, text=True,
+        capture_output=True, env=_clean()).stdout))
+  assert numbers == [0.5, 1.5, 0.5]
+
+
+def test_an_empty_name_caches_nothing(tmp_path):
   run = _run('', XDG_CACHE_HOME=str(tmp_path))
   assert run['hits'] == run['misses'] == 0 and not list(tmp_path.iterdir())
 
 
-def test_by_default_programs_are_kept_among_a_persons_caches(tmp_path):
+def test_by_default_programs_are_cached_where_a_persons_caches_are(tmp_path):
   run = _run(None, XDG_CACHE_HOME=str(tmp_path))
-  entries = list((tmp_path / 'meta_analog' / 'xla').iterdir())
+  entries = _entries(tmp_path / 'meta_analog' / 'xla')
   assert len(entries) == run['misses'] > 0
 
 
@@ -162,53 +189,35 @@ def test_the_variable_of_jax_comes_before_the_default(tmp_path):
   assert not (tmp_path / 'xdg').exists()
 
 
-def test_another_number_of_cores_compiles_for_itself(kept):
-  folder, _, _ = kept
+def test_another_number_of_cores_compiles_for_itself(cached):
+  folder, _ = cached
   assert _run(folder, NPROC='1')['hits'] == 0
 
 
-def test_the_least_recently_used_entries_go(tmp_path):
-  for age, name in enumerate('abcd'):
-    (tmp_path / name).write_bytes(bytes(100))
-    os.utime(tmp_path / name, (1000 - age, 1000 - age))
-  compilation.trim(tmp_path, 250)
-  assert {p.name for p in tmp_path.iterdir()} == {'a', 'b'}
-  compilation.trim(tmp_path, 200)
-  assert {p.name for p in tmp_path.iterdir()} == {'a', 'b'}
-
-
-def test_a_home_that_is_not_there_is_one_warning():
-  run = _run('~no-such-user/xla')
-  assert len(run['warnings']) == 1 and run['hits'] == run['misses'] == 0
-
-
-@pytest.mark.parametrize('name, enabled, kept', (
-    (f'{compilation.SCHEME}/here', True, True), ('/of/jax', True, False),
-    (None, True, False), (f'{compilation.SCHEME}/here', False, False)))
-def test_the_folder_is_ours_or_none(name, enabled, kept):
-  changes = {'jax_compilation_cache_dir': name,
-             'jax_enable_compilation_cache': enabled}
-  before = {field: getattr(jax.config, field) for field in changes}
+@pytest.mark.parametrize('folder', ('~no-such-user/xla', None))
+def test_a_home_that_is_not_there_is_one_warning(monkeypatch, folder):
+  monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+  monkeypatch.setattr(os.path, 'expanduser', lambda path: path)  # no HOME
+  before, logged = jax.config.jax_compilation_cache_dir, []
   try:
-    for field, value in changes.items():
-      jax.config.update(field, value)
-    folder = compilation.folder()
-    assert (folder and str(folder)) == (name if kept else None)
+    compilation.set_up(folder, logged.append)
+    assert jax.config.jax_compilation_cache_dir is None
   finally:
-    for field, value in before.items():
-      jax.config.update(field, value)
+    jax.config.update('jax_compilation_cache_dir', before)
+  assert len(logged) == 1 and 'home' in logged[0]
 
 
-@pytest.mark.parametrize('said, wanted', (
+@pytest.mark.parametrize('given, expected', (
     ('', compilation.EXTRA_OPTIONS),
     ('--xla_dump_to=x', f'--xla_dump_to=x {compilation.EXTRA_OPTIONS}'),
     ('flags.txt', 'flags.txt'),
     ('--xla_backend_extra_options=mine', '--xla_backend_extra_options=mine')))
-def test_options_of_xla_join_those_of_the_user(monkeypatch, said, wanted):
-  monkeypatch.setenv('XLA_FLAGS', said)
+def test_options_of_xla_join_those_of_the_user(monkeypatch, given, expected):
+  monkeypatch.setenv('XLA_FLAGS', given)
   for _ in range(2):
     compilation.tune()
-    assert os.environ['XLA_FLAGS'] == wanted
+    assert os.environ['XLA_FLAGS'] == expected
 
 
 @pytest.mark.slow
@@ -222,7 +231,7 @@ hypothesis.settings.register_profile(
     'child', deadline=None, derandomize=True, database=None,
     suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.load_profile('child')
-import test_textbook as t
+from tests.learning import test_reference_learner as t
 step_by_step, in_rounds = (
     case for case in t.CASES if case[3].get('periphery') == t.REAL
     and case[3].get('sizes') == t.small.SIZES)
@@ -231,6 +240,5 @@ for case in (step_by_step, in_rounds):
 """
   clean = {name: value for name, value in os.environ.items()
            if name != 'XLA_FLAGS'}
-  tests = ROOT / 'tests'
-  subprocess.run([sys.executable, '-c', program], check=True, cwd=tests,
-                 env=clean | {'PYTHONPATH': f'{ROOT}{os.pathsep}{tests}'})
+  subprocess.run([sys.executable, '-c', program], check=True,
+                 env=clean | {'PYTHONPATH': str(ROOT)})
