@@ -16,7 +16,7 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['meta_analog', 'meta_analog.*']),
-    package_data={'meta_analog': ['reporting/recorded.json', 'py.typed']},
+    package_data={'meta_analog': ['py.typed']},
     install_requires=[
         'absl-py>=2.1',
         'chex>=0.1.89',
@@ -32,6 +32,7 @@ setuptools.setup(
         'pillow>=10',
         'pooch>=1.8',
         'rich>=13',
+        'scipy>=1.12',
         'tensorboardX>=2.6',
     ],
     extras_require={
@@ -42,7 +43,6 @@ setuptools.setup(
             'pytest>=8',
             'pytest-xdist>=3.5',
             'ruff>=0.8',
-            'scipy>=1.12',
         ],
         'tracking': ['tensorboard>=2.16'],  # to look at tensorboard/
         'wandb': ['wandb>=0.17'],  # for --wandb

@@ -15,6 +15,7 @@ from meta_analog.config import build
 from meta_analog.core import linalg
 from meta_analog.core import sharding
 from meta_analog.core import types
+from meta_analog.evaluation import intervals
 from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
 from meta_analog.learning import plasticity
@@ -105,7 +106,7 @@ def compute(
   order = np.mean if setup.task.metric == 'mse' else lambda x: -np.mean(x)
   best = np.argmin([order(score) for score in scores(validation)])
   rows['float_ridge'] = scores(episodes)[best]
-  return {name: meta_testing.interval(value, results.chip_index)
+  return {name: intervals.of_chips(value, results.chip_index)
           for name, value in rows.items()}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from meta_analog.config import build
 from meta_analog.core import sharding
 from meta_analog.evaluation import energy_report
+from meta_analog.evaluation import intervals
 from meta_analog.evaluation import meta_test_results
 from meta_analog.learning import losses
 from meta_analog.learning import transforms
@@ -159,17 +160,12 @@ def summarize(
   Returns:
     The fields of the summary from 'metric' to 'firing_rate_hz'.
   """
-  chips = results.chip_index
   target = results.episodes.query.y
   date = setup.after_s.index(config.evaluation.t_test_s)
-  score = lambda outputs: task_scores(setup.task.metric, outputs, target)
-  by_time = {
-      f'{time_s:.12g}': interval(score(results.query_after[:, i]), chips)
-      for i, time_s in enumerate(setup.after_s)}
-  readapt = {
-      'readapt_pulses_per_task_by_time_s': dict(zip(by_time, np.mean(
-          results.readapt_pulses, axis=0).tolist()))
-  } if results.readapt_pulses is not None else {}
+  mean = lambda scores: intervals.of_chips(scores, results.chip_index)
+  score = lambda outputs: mean(task_scores(setup.task.metric, outputs, target))
+  by_time = {f'{time_s:.12g}': score(results.query_after[:, i])
+             for i, time_s in enumerate(setup.after_s)}
   layers = energy_report.layers(config, setup)
   num_devices = sum(2 * layer.num_rows * layer.num_outputs * layer.num_devices
                     for layer in layers)
@@ -178,21 +174,30 @@ def summarize(
       'num_tasks': config.evaluation.num_tasks,
       'num_chips': config.evaluation.num_chips,
       'support_size': config.task.support_size,
-      'before': interval(score(results.query_before), chips),
+      'before': score(results.query_before),
       'after': by_time[f'{config.evaluation.t_test_s:.12g}'],
       'after_by_time_s': by_time,
-      'after_all_steps': interval(results.loss_all_steps[:, date], chips),
-      'write': {
-          'events': config.adapt.num_events,
-          'pulses_per_task': float(np.mean(results.written.pulses)),
-          'resets_per_task': float(np.mean(results.written.resets)),
-          'reads_per_task': float(np.mean(results.written.reads)),
-          'devices_written_per_task': float(np.mean(results.written.devices)),
-          'devices_total': int(num_devices), **readapt},
+      'after_all_steps': mean(results.loss_all_steps[:, date]),
+      'write': _write_summary(config, results, list(by_time), int(num_devices)),
       'tiles': [layer.num_tiles for layer in layers],
       'firing_rate_hz': [float(x) for x in np.mean(results.rate_Hz, axis=0)],
       **energy_report.account(config, layers, int(num_devices), results),
   }
+
+
+def _write_summary(config, results, times, num_devices):
+  """Returns the field 'write' of a summary: means over tasks."""
+  written = results.written
+  readapt = {} if results.readapt_pulses is None else {
+      'readapt_pulses_per_task_by_time_s': dict(zip(
+          times, np.mean(results.readapt_pulses, axis=0).tolist()))}
+  return {
+      'events': config.adapt.num_events,
+      'pulses_per_task': float(np.mean(written.pulses)),
+      'resets_per_task': float(np.mean(written.resets)),
+      'reads_per_task': float(np.mean(written.reads)),
+      'devices_written_per_task': float(np.mean(written.devices)),
+      'devices_total': num_devices, **readapt}
 
 
 def task_scores(
@@ -203,26 +208,6 @@ def task_scores(
     return np.mean(np.sum(np.square(outputs - targets), axis=-1), axis=-1)
   hits = np.argmax(outputs, axis=-1) == np.argmax(targets, axis=-1)
   return np.mean(hits, axis=-1)
-
-
-def interval(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-  """Returns the mean and the half width of its 95 % interval.
-
-  Tasks on one chip share its errors, so chips, not tasks, are the independent
-  draws: 1.96 times the standard error of the chips' means.
-
-  Args:
-    scores: [B].
-    groups: [B], the chip of each task; all chips have the same number.
-
-  Returns:
-    {'mean', 'ci95'}; ci95 is None for a single chip.
-  """
-  means = scores.reshape(len(np.unique(groups)), -1).mean(axis=1)
-  half = None
-  if len(means) > 1:
-    half = float(1.96 * means.std(ddof=1) / np.sqrt(len(means)))
-  return {'mean': float(np.mean(scores)), 'ci95': half}
 
 
 def _num_written(chip, adapted, written_fn):

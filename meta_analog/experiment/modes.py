@@ -14,7 +14,6 @@ from meta_analog.experiment import figure_data
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
 from meta_analog.experiment import run_keys
-from meta_analog.experiment import run_record
 from meta_analog.experiment import sweep_run
 from meta_analog.experiment import workdir
 from meta_analog.reporting import run_figures
@@ -28,7 +27,7 @@ from meta_analog.training import meta_training
 def evaluate(run):
   """Tests a trained run again; returns and writes evaluation.json."""
   config, folder = run.config, run.folder
-  unchanged = workdir.check_of_run(config, folder)
+  workdir.check_of_run(config, folder)
   if sweep_settings.members(config):
     return sweep_run.evaluate(run)
   setup, state, keys = _restore(run)
@@ -41,8 +40,6 @@ def evaluate(run):
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
-  if unchanged:  # What others reached under other conditions says nothing.
-    summary['baselines'] |= rows_of_others(config, folder)
   summary['update_size'] = figure_data.update_size(
       *figure_data.updates(chip, keys.figures, compiled.ordinary_fn))
   summary['training'] = {'steps': int(state.step)} | run.record
@@ -50,18 +47,6 @@ def evaluate(run):
   close(run, summary)
   run.say(f'Written to {folder / "evaluation.json"}.')
   return summary
-
-
-def rows_of_others(config, folder):
-  """Returns the rows that compare variants as the run's summary has them."""
-  try:
-    summary = run_record.result(folder, results_lib.SUMMARY)
-    if summary is not None:
-      return {name: row for name, row in summary['baselines'].items()
-              if 'source' in row}
-  except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
-    pass  # no summary that can be read
-  return tables.measured_elsewhere(config, folder)
 
 
 def energy(run):

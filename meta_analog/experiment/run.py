@@ -176,7 +176,6 @@ def _train(run):
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
-  summary['baselines'] |= tables.measured_elsewhere(config, folder)
   run.say('Drawing figures.')
   results_lib.finish(config, setup, folder, summary, (results, chip),
                      keys.figures, {'wall_s': wall_s} | run.record, compiled)

@@ -1,6 +1,5 @@
-"""What a run says on the terminal, and what it knows of other runs."""
+"""Tables of results for the terminal."""
 
-import json
 import pathlib
 from typing import Any
 
@@ -8,11 +7,6 @@ import jax
 import ml_collections
 import rich.console
 import rich.table
-
-from meta_analog.core import errors
-from meta_analog.runtime import atomic_files
-
-RECORDED = pathlib.Path(__file__).parent / 'recorded.json'
 
 
 def header(
@@ -138,44 +132,6 @@ def energy_table(out: dict[str, Any]) -> rich.table.Table:
         f'{row["energy"]["adaptation_write_nJ"]:.3g}',
         'no gain' if per_loss is None else f'{per_loss:.3g}')
   return table_
-
-
-def measured_elsewhere(
-    config: ml_collections.ConfigDict, folder: pathlib.Path
-) -> dict[str, dict[str, Any]]:
-  """Returns baseline rows of other variants of this config.
-
-  A finished run of a variant beside this one (runs/pcm_single_pulse beside
-  runs/pcm) speaks for itself; where there is none, the recorded result of one
-  stands in, with the command and the commit that gave it.
-
-  Args:
-    config: of this run.
-    folder: of this run.
-
-  Returns:
-    {variant: {'mean', 'ci95', 'source', ...}}.
-  """
-  if 'tiny' in config.variant:
-    return {}  # another net: nothing to compare with
-  recorded = json.loads(RECORDED.read_text()).get(config.name, {})
-  rows = {name: row for name, row in recorded.items()
-          if row['support_size'] == config.task.support_size}
-  for path in sorted(folder.absolute().parent.glob('*/summary.json')):
-    try:
-      other = atomic_files.read_json(path)
-      variant, row = other['variant'], dict(other['after'])
-    except (errors.CorruptFileError, ValueError, KeyError, TypeError):
-      continue  # not a run of ours
-    same = all(other.get(name) == value for name, value in (
-        ('config', config.name), ('task', config.task.name),
-        ('device', config.device), ('seed', config.seed),
-        ('support_size', config.task.support_size),
-        ('num_tasks', config.evaluation.num_tasks)))
-    if same and variant and 'tiny' not in variant and variant != config.variant:
-      rows[variant] = row | {'source': path.parent.name}
-  rows.pop(config.variant, None)
-  return rows
 
 
 def _half(value):

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 
 from meta_analog.core import errors
+from meta_analog.evaluation import intervals
 from meta_analog.experiment import workdir
 from meta_analog.runtime import atomic_files
 from meta_analog.studies import jobs
 from meta_analog.studies import plan as plan_lib
 
-# 0.975 quantiles of Student's t with 1, 2, ... degrees of freedom.
-T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060,
-         2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448, 2.1314)
-Z_975 = 1.959964
 INTERVAL = (
     'Means over seeds. A seed is another training, other test tasks and other '
     'chips. The interval is 95 %: of Student\'s t over the means of the seeds, '
@@ -160,32 +157,13 @@ def combine(results: Sequence[dict[str, float | None]]) -> dict[str, Any]:
   n, over_seeds, over_chips, std = len(means), None, None, None
   if n > 1:
     std = float(means.std(ddof=1))
-    over_seeds = t_975(n - 1) * std / math.sqrt(n)
+    over_seeds = intervals.half_width(means)
   if None not in halves:
     over_chips = math.sqrt(sum(half**2 for half in halves)) / n
   known = [half for half in (over_seeds, over_chips) if half is not None]
   return {'mean': float(means.mean()), 'ci95': max(known, default=None),
           'ci95_seeds': over_seeds, 'ci95_chips': over_chips,
           'std_seeds': std}
-
-
-def t_975(freedom: int) -> float:
-  """Returns the 0.975 quantile of Student's t, to 4 digits.
-
-  Beyond the table by the expansion in 1 / freedom.
-
-  Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 1964,
-  eq. 26.7.5.
-
-  Args:
-    freedom: degrees of freedom, at least 1.
-  """
-  if freedom <= len(T_975):
-    return T_975[freedom - 1]
-  z, n = Z_975, freedom
-  return (z + (z**3 + z) / (4 * n)
-          + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-          + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3))
 
 
 def _row(job, folder):

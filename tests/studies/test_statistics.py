@@ -12,11 +12,6 @@ def _result(mean, half=0.01):
   return {'mean': mean, 'ci95': half}
 
 
-@pytest.mark.parametrize('freedom', (1, 2, 3, 9, 10, 11, 30, 1000))
-def test_the_quantile_is_students(freedom):
-  assert abs(statistics.t_975(freedom) - stats.t.ppf(0.975, freedom)) < 1e-4
-
-
 def test_an_interval_over_seeds_is_that_of_a_loop():
   rng = np.random.default_rng(0)
   for n in (2, 3, 7):
