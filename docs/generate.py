@@ -1,0 +1,148 @@
+"""Pages that are made from the code when the documentation is built.
+
+The API pages list every public module of a package; the reference of the
+config and of the command line come from the code that reads them.
+"""
+
+import ast
+import importlib
+import inspect
+import io
+import pathlib
+import re
+import subprocess
+import sys
+import textwrap
+import tokenize
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / 'meta_analog'
+SECTION = re.compile(r'(Args|Returns|Raises|Attributes|Yields):$')
+
+
+def write(folder: pathlib.Path) -> None:
+  """Writes all generated pages into a folder of the documentation."""
+  folder.mkdir(exist_ok=True)
+  pages = {'command_line.md': command_line(), 'config.md': config()}
+  names = sorted(p.parent.name for p in PACKAGE.glob('*/__init__.py'))
+  for name in names:
+    pages[f'api_{name}.rst'] = api(name)
+  for name, text in pages.items():
+    path = folder / name
+    if not path.is_file() or path.read_text() != text:
+      path.write_text(text)
+
+
+def api(name: str) -> str:
+  """Returns the page of one package: each module, with its public members."""
+  subject = inspect.getdoc(importlib.import_module(f'meta_analog.{name}'))
+  title = f'meta_analog.{name}'
+  lines = [title, '=' * len(title), '', _plain(subject), '']
+  for path in sorted((PACKAGE / name).glob('*.py')):
+    if path.stem.startswith('_'):
+      continue
+    module = f'{title}.{path.stem}'
+    lines += [path.stem, '-' * len(path.stem), '',
+              f'.. automodule:: {module}', '   :members:', '']
+  return '\n'.join(lines)
+
+
+def command_line() -> str:
+  """Returns what every command prints for --help."""
+  lines = ['# Command line', '', *COMMANDS.strip().splitlines(), '']
+  for path in sorted((ROOT / 'launch').glob('*.py')):
+    done = subprocess.run(
+        [sys.executable, str(path), '--help'], cwd=ROOT, text=True, check=True,
+        capture_output=True)
+    lines += [f'## launch/{path.name}', '', '```text', done.stdout.strip(),
+              '```', '']
+  return '\n'.join(lines)
+
+
+COMMANDS = """
+The text below is what each command prints for `--help`.
+"""
+
+
+def config() -> str:
+  """Returns the reference of every config field."""
+  return '# Config fields\n\nTo be generated.\n'
+
+
+def docstring(app, what, name, obj, options, lines) -> None:
+  """Turns a docstring of this house into reStructuredText, in place.
+
+  Indented blocks are equations and tables as they stand; single backticks are
+  code; no other character is markup.
+  """
+  del app, name, options
+  text = _sections(lines)
+  fields = _fields(obj) if what == 'class' else []
+  lines[:] = [*text, '', *fields] if fields else text
+
+
+def skip(app, what, name, obj, skipped, options):
+  """Leaves out the fields of named tuples, which their class lists itself."""
+  del app, what, name, options
+  if 'Alias for field number' in str(getattr(obj, '__doc__', '')):
+    return True
+  return skipped
+
+
+def _sections(lines):
+  """Returns lines in which blocks outside of sections are literal."""
+  result, section, block = [], False, False
+  for line in lines:
+    if SECTION.match(line):
+      section, block = True, False
+    elif line and not line.startswith(' '):
+      section = False if not section or result[-1:] == [''] else section
+      block = False
+    if section or not line.startswith(' '):
+      result.append(_plain(line))
+      continue
+    if not block:
+      if result and result[-1]:
+        result.append('')
+      result += ['::', '']
+      block = True
+    result.append(line)
+  return result
+
+
+def _plain(line):
+  """Returns a line of prose in which only code in backticks is markup."""
+  parts = re.split(r'(`+[^`]+`+)', line)
+  for i, part in enumerate(parts):
+    if i % 2:
+      parts[i] = f'``{part.strip("`")}``'
+    else:
+      parts[i] = re.sub(r'([*|\\])', r'\\\1', part)
+      parts[i] = re.sub(r'(?<=\w)_(?=\W|$)', r'\\_', parts[i])
+  return ''.join(parts)
+
+
+def _fields(obj):
+  """Returns the fields of a named tuple, each with its comment, as a list."""
+  if not (isinstance(obj, type) and issubclass(obj, tuple)
+          and hasattr(obj, '_fields')):
+    return []
+  try:
+    source = textwrap.dedent(inspect.getsource(obj))
+  except (OSError, TypeError):
+    return []
+  comments = {}
+  for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    if token.type == tokenize.COMMENT:
+      comments[token.start[0]] = token.string.lstrip('# ')
+  lines = ['Fields:', '']
+  for node in ast.parse(source).body[0].body:
+    if not isinstance(node, ast.AnnAssign):
+      continue
+    found = [comments[i] for i in range(node.lineno, node.end_lineno + 1)
+             if i in comments]
+    default = f' = {ast.unparse(node.value)}' if node.value else ''
+    kind = ast.unparse(node.annotation)
+    text = f': {_plain(" ".join(found))}' if found else ''
+    lines.append(f'* ``{node.target.id}: {kind}{default}``{text}')
+  return [*lines, '']
