@@ -90,23 +90,27 @@ def skip(app, what, name, obj, skipped, options):
 
 
 def _sections(lines):
-  """Returns lines in which blocks outside of sections are literal."""
-  result, section, block = [], False, False
+  """Returns lines in which blocks outside of sections and lists are literal."""
+  result, section, block, item = [], False, False, False
   for line in lines:
     if SECTION.match(line):
-      section, block = True, False
+      section, item = True, False
+    elif line and not line.startswith(' ') and result[-1:] != ['']:
+      pass  # the paragraph goes on
     elif line and not line.startswith(' '):
-      section = False if not section or result[-1:] == [''] else section
+      section, item = False, line.startswith('* ')
+    if line.startswith('* '):
+      item = True
+    if line and not line.startswith(' ') and block:
+      result += [''] if result[-1] else []
       block = False
-    if section or not line.startswith(' '):
-      result.append(_plain(line))
-      continue
-    if not block:
-      if result and result[-1]:
-        result.append('')
-      result += ['::', '']
+    if line.startswith(' ') and not section and not item and not block:
+      result += ['', '::', ''] if result[-1:] != [''] else ['::', '']
       block = True
-    result.append(line)
+    if block or not line.startswith('* '):
+      result.append(line if block else _plain(line))
+    else:
+      result.append('* ' + _plain(line[2:]))
   return result
 
 
