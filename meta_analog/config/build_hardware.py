@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 
 from meta_analog.config import noise_sources
-from meta_analog.core import quantization
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import periphery as periphery_lib
 from meta_analog.devices import ideal
@@ -20,6 +20,7 @@ from meta_analog.networks import lif
 from meta_analog.networks import lif_fused
 from meta_analog.networks import network
 from meta_analog.networks import rate_neurons
+from meta_analog.programming import controller
 from meta_analog.programming import gradient_programming
 from meta_analog.programming import initial_programming
 from meta_analog.programming import protocols
@@ -28,17 +29,39 @@ from meta_analog.programming import verify_options
 from meta_analog.programming import writing
 
 
-def make_rule(config: ml_collections.ConfigDict) -> update_rules.Rule:
-  """Returns the rule of adaptation that a config names.
-
-  Raises:
-    ValueError: if a name is unknown or a combination has no meaning.
-  """
+def rule_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns the arguments of `update_rules.make` and `check`."""
   c = config.adapt
-  quantization.max_level(c.update_bits)
-  return update_rules.make(
-      rule=c.rule, encoding=c.encoding, update_bits=c.update_bits,
-      num_steps=c.num_steps, layers=c.layers, first_order=c.order == 'first')
+  return {'rule': c.rule, 'encoding': c.encoding, 'update_bits': c.update_bits,
+          'num_steps': c.num_steps, 'layers': c.layers,
+          'first_order': c.order == 'first'}
+
+
+def make_rule(config: ml_collections.ConfigDict) -> update_rules.Rule:
+  """Returns the update rule that a checked config names."""
+  return update_rules.make(**rule_options(config))
+
+
+def read_sigma_uS(config: ml_collections.ConfigDict, layer: str) -> float:
+  """Returns the read noise that a verification of a layer meets.
+
+  Args:
+    config: whose hardware was checked.
+    layer: of `noise_sources.LAYERS`.
+
+  Returns:
+    Standard deviation of one read of a pair, uS, at the largest difference, on
+    the noisiest chips.
+  """
+  crossbar, options = config.crossbar, config.verification
+  # A test may be noisier than training, not the other way round.
+  scale = max(1.0, config.evaluation.noise_scale)
+  return controller.read_sigma_uS(
+      make_device(config, scale, 1, layer=layer),
+      make_device(config, 0.0, 1, layer=layer),
+      crossbar.floor_uS + crossbar.span_uS, crossbar.floor_uS,
+      crossbar[f'{layer}_devices'],
+      max(options.delay_s + options.read_span_s, 1e-3))
 
 
 def make_network(config, num_layers):

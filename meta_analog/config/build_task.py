@@ -1,6 +1,7 @@
 """Tasks that a config names, and the files that it names."""
 
 import pathlib
+from typing import Any
 
 import ml_collections
 
@@ -8,30 +9,41 @@ from meta_analog.core import types
 from meta_analog.tasks import registry as task_registry
 
 
+def settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns the settings of a config's task, see `registry.Family`."""
+  network = config.network
+  return config.task.to_dict() | {
+      'num_time_steps': network.num_time_steps, 'dt_ms': network.dt_ms}
+
+
+def pretraining_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns `settings` of pretraining: more classes, one support sample each.
+
+  Args:
+    config: of a task with classes.
+  """
+  way, shot, query_shot = config.training.pretrain_way, 1, 4
+  return settings(config) | {
+      'way': way, 'shot': shot, 'query_shot': query_shot,
+      'support_size': way * shot, 'query_size': way * query_shot}
+
+
 def make_task(config: ml_collections.ConfigDict) -> types.Task:
-  """Returns the task family that a config names.
+  """Returns the task family that a checked config names.
 
   Raises:
-    ValueError: if it is unknown, or its data are missing or damaged.
+    ValueError: if its data are missing or damaged.
   """
-  network = config.network
-  return task_registry.make(config.task.name, config.task.to_dict() | {
-      'num_time_steps': network.num_time_steps, 'dt_ms': network.dt_ms})
+  return task_registry.make(config.task.name, settings(config))
 
 
 def make_pretraining_task(config: ml_collections.ConfigDict) -> types.Task:
-  """Returns the tasks of pretraining: of more classes, one support sample each.
+  """Returns the task family of a checked config's pretraining.
 
   Raises:
-    ValueError: see `build_task.make_task`.
+    ValueError: see `make_task`.
   """
-  config = config.copy_and_resolve_references()
-  way, shot, query_shot = config.training.pretrain_way, 1, 4
-  with config.unlocked():
-    config.task.update(
-        way=way, shot=shot, query_shot=query_shot, support_size=way * shot,
-        query_size=way * query_shot)
-  return make_task(config)
+  return task_registry.make(config.task.name, pretraining_settings(config))
 
 
 def located(name: str) -> pathlib.Path:

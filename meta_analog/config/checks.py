@@ -1,10 +1,23 @@
-"""What a value of a config may be, said in one line where it is not."""
+"""Checks of single values, whose errors name the field in one line."""
 
 from collections.abc import Collection
 import math
 from typing import Any
 
+import ml_collections
+
 INF = math.inf
+
+
+def value(config: ml_collections.ConfigDict, field: str) -> Any:
+  """Returns the value of a dotted field.
+
+  Raises:
+    KeyError: if it is not there.
+  """
+  for part in field.split('.'):
+    config = config[part]
+  return config
 
 
 def in_range(
@@ -30,7 +43,7 @@ def in_range(
 
 
 def is_member(field: str, value: Any, known: Collection[str]) -> None:
-  """Raises ValueError, which lists what is known, unless value is there."""
+  """Raises ValueError, which lists the known values, unless this is one."""
   if value not in known:
     raise ValueError(f'config.{field} = {value!r}: must be one of '
                      f'{", ".join(sorted(known))}')

@@ -1,6 +1,9 @@
-"""Checks of what a config says of devices, arrays, periphery and writing."""
+"""Validation of devices, arrays, periphery and writing in a config."""
 
+from collections.abc import Collection
+from collections.abc import Mapping
 import math
+import types
 
 import ml_collections
 
@@ -9,7 +12,6 @@ from meta_analog.config import noise_sources
 from meta_analog.config import timeline
 from meta_analog.crossbar import drift_compensation
 from meta_analog.devices import registry as device_registry
-from meta_analog.programming import controller
 from meta_analog.programming import refresh
 from meta_analog.programming import verify_options
 
@@ -19,7 +21,14 @@ POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
             'program_range_uS', 'set_range_uS')
 SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
           'read_break')
-WRITES = ('open_loop', 'verified', 'exact')
+# field: its words
+CHOICES: Mapping[str, Collection[str]] = types.MappingProxyType({
+    'device': device_registry.FAMILIES,
+    'crossbar.drift_compensation': drift_compensation.COMPENSATIONS,
+    'adapt.write': ('open_loop', 'verified', 'exact'),
+    'adapt.refresh': ('none', 'threshold', 'update_ready'),
+    'evaluation.programming': ('statistical', 'verified', 'descent'),
+})
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -31,8 +40,8 @@ def check(config: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: names the field, its value and what is allowed.
   """
-  adapt = config.adapt
-  checks.is_member('device', config.device, device_registry.FAMILIES)
+  for field, words in CHOICES.items():
+    checks.is_member(field, checks.value(config, field), words)
   for field, value in config.prices.items():
     checks.in_range(f'prices.{field}', value, 0, math.inf,
                     field != 'parallel_writes')
@@ -40,21 +49,13 @@ def check(config: ml_collections.ConfigDict) -> None:
     checks.is_member('device_params', name, device_registry.FAMILIES)
     _check_params(f'device_params.{name}', params,
                   device_registry.FAMILIES[name])
-  checks.is_member('crossbar.drift_compensation',
-                   config.crossbar.drift_compensation,
-                   drift_compensation.COMPENSATIONS)
-  checks.is_member('adapt.write', adapt.write, WRITES)
-  checks.is_member(
-      'adapt.refresh', adapt.refresh, ('none', 'threshold', 'update_ready'))
-  checks.is_member('evaluation.programming', config.evaluation.programming,
-                   ('statistical', 'verified', 'descent'))
-  if not config.crossbar.calibrate_after_s < adapt.t_read_s:
+  if not config.crossbar.calibrate_after_s < config.adapt.t_read_s:
     raise ValueError('config.crossbar.calibrate_after_s = '
                      f'{config.crossbar.calibrate_after_s}: must be below '
-                     f'adapt.t_read_s ({adapt.t_read_s})')
+                     f'adapt.t_read_s ({config.adapt.t_read_s})')
   noise_sources.check(config)
   _check_device(config)
-  _check_verification(config)
+  _check_verify_options(config)
 
 
 def _check_params(path, params, family):
@@ -130,46 +131,60 @@ def _check_refresh(config, params):
     raise ValueError(f'config.adapt.refresh_{error}') from None
 
 
-def _check_verification(config):
-  """Raises ValueError where a verification cannot end as it should."""
-  budget = verify_options.VerifyOptions(**config.verification)
+def _check_verify_options(config):
+  """Raises ValueError where program-and-verify has options of no use."""
   try:
-    verify_options.check_ranges(budget)
+    verify_options.check_ranges(
+        verify_options.VerifyOptions(**config.verification))
   except ValueError as error:
     raise ValueError(f'config.verification.{error}') from None
-  uses = []  # (layer, time until the weights are wanted)
+  level_uS = config.verification.level_uS
+  g_max_uS = config.device_params[config.device].g_max_uS
+  if verified_layers(config) and level_uS > g_max_uS:
+    raise ValueError(
+        f'config.verification.level_uS = {level_uS}: must be at most '
+        f'g_max_uS ({g_max_uS}) of {config.device}')
+
+
+def verified_layers(
+    config: ml_collections.ConfigDict
+) -> list[tuple[str, float]]:
+  """Returns the layers that are verified, and the time that each may take.
+
+  Args:
+    config: whose names were checked.
+
+  Returns:
+    (layer, s until its weights are required) of each use of a verification.
+  """
+  uses = []
   if config.adapt.write == 'verified':
     written = ('output', 'hidden')[:1 + (config.adapt.layers == 'all')]
     uses += [(layer, timeline.settle_room_s(config)) for layer in written]
   if config.evaluation.programming == 'verified':
     # It ends by time 0, and the first calibration comes later.
     uses += [(layer, math.inf) for layer in noise_sources.LAYERS]
-  values = config.device_params[config.device]
-  floor_uS, span_uS = config.crossbar.floor_uS, config.crossbar.span_uS
-  if uses and budget.level_uS > values['g_max_uS']:
-    raise ValueError(
-        f'config.verification.level_uS = {budget.level_uS}: must be at most '
-        f'g_max_uS ({values["g_max_uS"]}) of {config.device}')
+  return uses
+
+
+def check_verification(
+    config: ml_collections.ConfigDict, duration_s: float, sigma_uS: float
+) -> None:
+  """Raises ValueError where a verification cannot end as it should.
+
+  Args:
+    config: checked by `check`.
+    duration_s: that it may take, see `verified_layers`.
+    sigma_uS: standard deviation of one read of a pair.
+
+  Raises:
+    ValueError: names the field, its value and what is allowed.
+  """
   bidirectional = device_registry.FAMILIES[config.device].bidirectional
-  step_uS = values['step_uS'] if bidirectional else 0.0
-  for layer, room_s in uses:
-    sigma_uS = controller.read_sigma_uS(
-        *_noisy_and_model(config, layer), floor_uS + span_uS, floor_uS,
-        config.crossbar[f'{layer}_devices'],
-        max(budget.delay_s + budget.read_span_s, 1e-3))
-    try:
-      verify_options.check(budget, sigma_uS, duration_s=room_s, step_uS=step_uS)
-    except ValueError as error:
-      raise ValueError(f'config.verification.{error}') from None
-
-
-def _noisy_and_model(config, layer):
-  """Returns a layer's device, as noisy as it gets, and the noise-free one."""
-  values = noise_sources.params_of(config, layer)
-  # A test may be noisier than training, not the other way round.
-  scale = values['noise_scale'] * max(1.0, config.evaluation.noise_scale)
-  return tuple(
-      device_registry.make(
-          config.device, device_registry.FAMILIES[config.device].params(
-              **{**values, 'noise_scale': noise_scale}), 1)
-      for noise_scale in (scale, 0.0))
+  params = config.device_params[config.device]
+  try:
+    verify_options.check(
+        verify_options.VerifyOptions(**config.verification), sigma_uS,
+        duration_s=duration_s, step_uS=params.step_uS if bidirectional else 0.0)
+  except ValueError as error:
+    raise ValueError(f'config.verification.{error}') from None

@@ -1,10 +1,14 @@
-"""What people write: checked here, before anything is made of it.
+"""Validation of a config before anything is built from it.
 
-Everything that enters from a config passes `check` first, so that a mistake
-ends in one line that names the field, its value and what is allowed.
+Every value that enters from a config passes `check` first, so that a mistake
+ends in one line that names the field, its value and what is allowed. Checks
+compare values and construct nothing.
 """
 
+from collections.abc import Collection
+from collections.abc import Mapping
 import math
+import types
 
 import ml_collections
 
@@ -15,6 +19,7 @@ from meta_analog.config import hardware_validation
 from meta_analog.config import sweep_settings
 from meta_analog.config import timeline
 from meta_analog.core import errors
+from meta_analog.learning import update_rules
 from meta_analog.networks import convolution
 from meta_analog.networks import lif
 from meta_analog.tasks import registry as task_registry
@@ -88,6 +93,23 @@ RANGES = {
     'evaluation.noise_scale': (0, INF, True),
     'evaluation.ordinary_steps': (1, INF, True),
 }
+# The same of fields that configs of images alone have.
+IMAGE_RANGES = {
+    'training.logit_scale': (0, INF, False),
+    'training.pretrain_steps': (0, INF, True),
+    'training.pretrain_way': (2, INF, True),
+    'training.pretrain_tasks': (1, INF, True),
+    'training.pretrain_rate': (0, INF, False),
+    'training.pretrain_distortion': (0, INF, True),
+}
+# field: its words
+CHOICES: Mapping[str, Collection[str]] = types.MappingProxyType({
+    'network.surrogate': lif.SURROGATES,
+    'network.neuron': ('lif', 'rate'),
+    'network.reset': lif.RESETS,
+    'adapt.order': ('first', 'second'),
+    'evaluation.adapt_anew': ('never', 'before_each_test'),
+})
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -115,14 +137,25 @@ def _check(config):
   family = task_registry.FAMILIES[config.task.name]
   of_task = {f'task.{name}': limits for name, limits in family.ranges.items()}
   for field, (low, high, closed) in (RANGES | of_task).items():
-    checks.in_range(field, _get(config, field), low, high, closed)
-  network, adapt, training = config.network, config.adapt, config.training
-  checks.is_member('network.surrogate', network.surrogate, lif.SURROGATES)
-  checks.is_member('network.neuron', network.neuron, ('lif', 'rate'))
-  checks.is_member('network.reset', network.reset, lif.RESETS)
-  checks.is_member('adapt.order', adapt.order, ('first', 'second'))
-  sizes = network.hidden_sizes
-  layers = _check_image_network(config, family)
+    checks.in_range(field, checks.value(config, field), low, high, closed)
+  for field, words in CHOICES.items():
+    checks.is_member(field, checks.value(config, field), words)
+  _check_image_fields(config, family)
+  _check_network(config)
+  _check_batches(config)
+  _check_times(config)
+  _check_hardware(config)
+  sweep_settings.check(config)
+  for member in sweep_settings.members(config):
+    _check_hardware(sweep_settings.config_of(config, member))
+  update_rules.check(**build_hardware.rule_options(config))
+  _check_task(config, family)
+
+
+def _check_network(config):
+  """Raises ValueError where layers or initial values cannot be."""
+  network = config.network
+  sizes, layers = network.hidden_sizes, network.get('convolutions', ())
   if not (sizes or layers) or any(
       not isinstance(n, int) or n < 1 for n in sizes):
     raise ValueError(f'config.network.hidden_sizes = {sizes}: must be whole '
@@ -133,13 +166,17 @@ def _check(config):
         not 0 < value < INF for value in values):
       raise ValueError(f'config.init.{field} = {values}: must be three '
                        'positive numbers (first, later hidden, output layer)')
-  _check_order(config, 'adapt.t_read_s', 'adapt.t_prog_s')
-  _check_order(config, 'training.noise_start', 'training.noise_full')
-  _check_order(config, 'training.rate_min_Hz', 'training.rate_max_Hz')
   if network.readout_start >= network.num_time_steps:
     raise ValueError(
         f'config.network.readout_start = {network.readout_start}: must be '
         f'below network.num_time_steps ({network.num_time_steps})')
+
+
+def _check_batches(config):
+  """Raises ValueError where tasks and chips do not divide evenly."""
+  training, evaluation = config.training, config.evaluation
+  _check_order(config, 'training.noise_start', 'training.noise_full')
+  _check_order(config, 'training.rate_min_Hz', 'training.rate_max_Hz')
   if training.tasks_per_step % training.tasks_per_chip:
     raise ValueError(
         f'config.training.tasks_per_step = {training.tasks_per_step}: must be '
@@ -150,35 +187,14 @@ def _check(config):
         f'config.training.tasks_at_once = {at_once}: must divide '
         f'training.tasks_per_chip ({training.tasks_per_chip}), or be 0 for '
         'what suits the machine')
-  if config.evaluation.num_tasks % config.evaluation.num_chips:
+  if evaluation.num_tasks % evaluation.num_chips:
     raise ValueError(
-        f'config.evaluation.num_tasks = {config.evaluation.num_tasks}: must be '
-        'a multiple of evaluation.num_chips '
-        f'({config.evaluation.num_chips})')
-  checks.is_member('evaluation.adapt_anew', config.evaluation.adapt_anew,
-                   ('never', 'before_each_test'))
-  _check_times(config)
-  hardware_validation.check(config)
-  sweep_settings.check(config)
-  for member in sweep_settings.members(config):
-    hardware_validation.check(sweep_settings.config_of(config, member))
-  build_hardware.make_rule(config)
-  task = build_task.make_task(config)
-  if config.training.get('pretrain_steps', 0):
-    try:
-      build_task.make_pretraining_task(config)
-    except ValueError as error:
-      raise ValueError(f'config.training.pretrain_way = '
-                       f'{config.training.pretrain_way}: {error}') from None
-  if layers:
-    try:
-      convolution.chain(task.image_shape, layers)
-    except ValueError as error:
-      raise ValueError(f'config.network.convolutions: {error}') from None
+        f'config.evaluation.num_tasks = {evaluation.num_tasks}: must be a '
+        f'multiple of evaluation.num_chips ({evaluation.num_chips})')
 
 
-def _check_image_network(config, family):
-  """Returns the convolutions; raises ValueError where they cannot be."""
+def _check_image_fields(config, family):
+  """Raises ValueError where fields of images alone cannot be."""
   layers = config.network.get('convolutions', ())
   checks.is_member('network.code', config.network.get('code', 'current'),
                    family.codes)
@@ -188,29 +204,52 @@ def _check_image_network(config, family):
       raise ValueError(f'config.network.convolutions = {layers}: each must be '
                        '(channels, kernel, stride), whole numbers of at least '
                        '1')
-  if config.task.name != 'sinusoid':
-    if config.network.input_channels != 1:
-      raise ValueError('config.network.input_channels = '
-                       f'{config.network.input_channels}: must be 1 for a task '
-                       'of images')
-    for field, low, closed in (
-        ('logit_scale', 0, False), ('pretrain_steps', 0, True),
-        ('pretrain_way', 2, True), ('pretrain_tasks', 1, True),
-        ('pretrain_rate', 0, False), ('pretrain_distortion', 0, True)):
-      checks.in_range(f'training.{field}', config.training[field], low, INF,
-                      closed)
-    begin_with = config.training.begin_with
-    if begin_with and not build_task.located(begin_with).is_file():
-      raise ValueError(f'config.training.begin_with = {begin_with!r}: there is '
-                       'no such file')
-  elif layers:
-    raise ValueError(f'config.network.convolutions = {layers}: must be () for '
-                     'a task without images')
-  return layers
+  if config.task.name == 'sinusoid':
+    if layers:
+      raise ValueError(f'config.network.convolutions = {layers}: must be () '
+                       'for a task without images')
+    return
+  if config.network.input_channels != 1:
+    raise ValueError('config.network.input_channels = '
+                     f'{config.network.input_channels}: must be 1 for a task '
+                     'of images')
+  for field, (low, high, closed) in IMAGE_RANGES.items():
+    checks.in_range(field, checks.value(config, field), low, high, closed)
+  begin_with = config.training.begin_with
+  if begin_with and not build_task.located(begin_with).is_file():
+    raise ValueError(f'config.training.begin_with = {begin_with!r}: there is '
+                     'no such file')
+
+
+def _check_hardware(config):
+  """Raises ValueError where devices, arrays or their writing cannot be."""
+  hardware_validation.check(config)
+  for layer, duration_s in hardware_validation.verified_layers(config):
+    hardware_validation.check_verification(
+        config, duration_s, build_hardware.read_sigma_uS(config, layer))
+
+
+def _check_task(config, family):
+  """Raises ValueError where the task's data, or images, cannot be used."""
+  settings = build_task.settings(config)
+  family.check(settings)
+  if config.training.get('pretrain_steps', 0):
+    try:
+      family.check(build_task.pretraining_settings(config))
+    except ValueError as error:
+      raise ValueError(f'config.training.pretrain_way = '
+                       f'{config.training.pretrain_way}: {error}') from None
+  layers = config.network.get('convolutions', ())
+  if layers:
+    try:
+      convolution.chain(family.image_shape(settings), layers)
+    except ValueError as error:
+      raise ValueError(f'config.network.convolutions: {error}') from None
 
 
 def _check_times(config):
   """Raises ValueError where a test would come before the last write."""
+  _check_order(config, 'adapt.t_read_s', 'adapt.t_prog_s')
   last_s = timeline.last_write_s(config)
   times = [('training.t_query_s', config.training.t_query_s),
            ('evaluation.t_test_s', config.evaluation.t_test_s)]
@@ -220,7 +259,7 @@ def _check_times(config):
       raise ValueError(f'config.{field} = {value}: must be later than the last '
                        f'write, at {last_s} s')
     if config.evaluation.adapt_anew != 'never':
-      _check_anew(config, field, value)
+      _check_adapt_anew(config, field, value)
   delay_s = config.adapt.t_prog_s - config.adapt.t_read_s
   if config.adapt.event_interval_s <= delay_s and config.adapt.num_events > 1:
     raise ValueError(
@@ -228,24 +267,19 @@ def _check_times(config):
         f'must exceed the {delay_s} s from reading to writing')
 
 
-def _check_anew(config, field, value):
-  """Raises ValueError where a chip is adapted anew before it was tested."""
+def _check_adapt_anew(config, field, value):
+  """Raises ValueError where a chip is adapted again before it was tested."""
   query_s = config.training.t_query_s
   first_s = 2 * query_s - config.adapt.t_read_s
   if query_s < value < first_s:
     raise ValueError(
         f'config.{field} = {value}: must be at most training.t_query_s '
         f'({query_s}), or at least {first_s} for evaluation.adapt_anew, whose '
-        f'support set is shown {query_s - config.adapt.t_read_s} s before')
-
-
-def _get(config, field):
-  for part in field.split('.'):
-    config = config[part]
-  return config
+        f'support set is read {query_s - config.adapt.t_read_s} s before')
 
 
 def _check_order(config, low, high):
-  if _get(config, low) > _get(config, high):
-    raise ValueError(f'config.{low} = {_get(config, low)}: must not exceed '
-                     f'{high} ({_get(config, high)})')
+  least, most = checks.value(config, low), checks.value(config, high)
+  if least > most:
+    raise ValueError(
+        f'config.{low} = {least}: must not exceed {high} ({most})')

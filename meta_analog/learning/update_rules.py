@@ -9,7 +9,9 @@ Axes: N sample, F feature (bias included), O output, K level, P polarity.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import functools
+import types
 from typing import NamedTuple
 
 import jax
@@ -19,6 +21,14 @@ from meta_analog.core import quantization
 from meta_analog.learning import meta_parameters
 from meta_analog.learning import plasticity
 from meta_analog.learning import pulse_encoders
+
+RULES = ('delta', 'ridge')
+LAYERS = ('output', 'all')
+ENCODERS: Mapping[str, Callable[..., jax.Array]] = types.MappingProxyType({
+    'threshold': pulse_encoders.encode_threshold,
+    'nearest': pulse_encoders.encode_nearest,
+    'descent': pulse_encoders.encode_descent,
+})
 
 
 class Rule(NamedTuple):
@@ -81,19 +91,41 @@ def make(
   Raises:
     ValueError: if a name is unknown or a combination has no meaning.
   """
+  check(rule=rule, encoding=encoding, update_bits=update_bits,
+        num_steps=num_steps, layers=layers)
   deltas = {'delta': functools.partial(delta, num_steps=num_steps),
             'ridge': ridge}
-  encoders = {
-      'threshold': pulse_encoders.encode_threshold,
-      'nearest': pulse_encoders.encode_nearest,
-      'descent': pulse_encoders.encode_descent
-  }
-  for name, value, known in (('adapt.rule', rule, deltas),
-                             ('adapt.encoding', encoding, encoders),
-                             ('adapt.layers', layers, ('output', 'all'))):
+  encode_fn = pulse_encoders.encode_sign if update_bits == 1 else ENCODERS[
+      encoding]
+  return Rule(deltas[rule], encode_fn, quantization.max_level(update_bits),
+              layers == 'all', first_order,
+              num_steps if rule == 'delta' else None)
+
+
+def check(
+    *, rule: str, encoding: str, update_bits: int, num_steps: int = 1,
+    layers: str = 'output', first_order: bool = False
+) -> None:
+  """Raises ValueError where `make` could not make a rule.
+
+  Args:
+    rule: see `make`, as the others.
+    encoding: see `make`.
+    update_bits: see `make`.
+    num_steps: see `make`.
+    layers: see `make`.
+    first_order: see `make`; either.
+
+  Raises:
+    ValueError: if a name is unknown or a combination has no meaning.
+  """
+  del first_order
+  for name, value, known in (('adapt.rule', rule, RULES),
+                             ('adapt.encoding', encoding, ENCODERS),
+                             ('adapt.layers', layers, LAYERS)):
     if value not in known:
       raise ValueError(f'{name} = {value!r}: must be one of {sorted(known)}')
-  num_levels = quantization.max_level(update_bits)
+  quantization.max_level(update_bits)
   if encoding == 'threshold' and update_bits != 2:
     raise ValueError(f'adapt.update_bits = {update_bits}: must be 2 with '
                      "adapt.encoding = 'threshold' (one pulse or none)")
@@ -103,7 +135,3 @@ def make(
   if layers == 'all' and encoding == 'descent':
     raise ValueError("adapt.encoding = 'descent': must be 'nearest' or "
                      "'threshold' with adapt.layers = 'all'")
-  encode_fn = pulse_encoders.encode_sign if update_bits == 1 else encoders[
-      encoding]
-  return Rule(deltas[rule], encode_fn, num_levels, layers == 'all', first_order,
-              num_steps if rule == 'delta' else None)

@@ -30,7 +30,7 @@ _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError,
             UnicodeDecodeError)
 
 
-def said() -> str:
+def named() -> str:
   """Returns the folder that META_ANALOG_DATA names, or ''."""
   return os.environ.get(VARIABLE, '')
 
@@ -49,13 +49,13 @@ def find(data_dir: str, name: str) -> pathlib.Path | None:
   Raises:
     ValueError: if there is no such folder.
   """
-  named = data_dir or said()
-  if not named:
+  chosen = data_dir or named()
+  if not chosen:
     return None
-  folder = pathlib.Path(named).expanduser().absolute()
+  folder = pathlib.Path(chosen).expanduser().absolute()
   if not folder.is_dir():
     source = 'config.task.data_dir' if data_dir else VARIABLE
-    raise ValueError(f'{source} = {named}: there is no such folder; name one '
+    raise ValueError(f'{source} = {chosen}: there is no such folder; name one '
                      f'that holds {name} by {WAYS}')
   return folder / name if (folder / name).is_dir() else folder
 

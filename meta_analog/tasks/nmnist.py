@@ -16,6 +16,7 @@ class, M recording of a digit.
 """
 
 import functools
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -97,7 +98,7 @@ def bin_events(
   Returns:
     uint8 [R, T, h, w, C]; 255 stands for more as well.
   """
-  side = -(-nmnist_files.SIDE // pool)
+  side = _side(pool)
   start = arrays['start']
   recording = np.repeat(np.arange(len(start) - 1), np.diff(start))
   step = (arrays['time_us'] // step_us).astype(np.int64)
@@ -184,23 +185,17 @@ def draw(
        pairs(key_query, shuffled[:, half:2 * half], query_shot)], axis=1))
 
 
-def from_settings(settings: dict) -> types.Task:
-  """Returns the task family that a config's task names.
+def check(settings: dict[str, Any]) -> None:
+  """Raises ValueError where the data cannot serve these settings.
 
   Args:
     settings: the fields of RANGES, support_size, query_size, data_dir, and the
       network's num_time_steps and dt_ms.
 
-  Returns:
-    A `types.Task`.
-
   Raises:
     ValueError: if the files are missing or damaged, or hold too little.
   """
-  counts, parts = _prepared(
-      settings['data_dir'], data_cache.said(), settings['most_recordings'],
-      settings['split_seed'], settings['num_time_steps'],
-      1000.0 * settings['dt_ms'], settings['pool'])
+  _, parts = _prepared_for(settings)
   few_shot.check(settings, NUM_CLASSES)
   most = min(part.fewest for part in parts.values()) // 2
   for field in ('shot', 'query_shot'):
@@ -208,15 +203,49 @@ def from_settings(settings: dict) -> types.Task:
       raise ValueError(f'config.task.{field} = {settings[field]}: must be at '
                        f'most {most}, half the fewest recordings of a digit '
                        'in a split')
+
+
+def image_shape(settings: dict[str, Any]) -> tuple[int, int, int]:
+  """Returns height, width and channels of a joint image."""
+  side = _side(settings['pool'])
+  return side, 2 * side, 2
+
+
+def from_settings(settings: dict[str, Any]) -> types.Task:
+  """Returns the task family of checked settings.
+
+  Args:
+    settings: see `check`.
+
+  Returns:
+    A `types.Task`.
+
+  Raises:
+    ValueError: if the files are missing or damaged.
+  """
+  counts, parts = _prepared_for(settings)
   return make(counts, parts, **{k: settings[k] for k in (
       'way', 'shot', 'query_shot', 'saturation')})
 
 
+def _side(pool):
+  """Returns pixels along one side of a pooled image."""
+  return -(-nmnist_files.SIDE // pool)
+
+
+def _prepared_for(settings):
+  """Returns the counts and the parts of settings."""
+  return _prepared(
+      settings['data_dir'], data_cache.named(), settings['most_recordings'],
+      settings['split_seed'], settings['num_time_steps'],
+      1000.0 * settings['dt_ms'], settings['pool'])
+
+
 @functools.cache
 def _prepared(
-    data_dir, said, most_recordings, seed, num_steps, step_us, pool):
-  """Returns the counts and the parts, made once a process."""
-  del said  # the variable's value
+    data_dir, variable, most_recordings, seed, num_steps, step_us, pool):
+  """Returns the counts and the parts, once for each value of the variable."""
+  del variable
   arrays = nmnist_files.load(data_dir, most_recordings)
   counts = bin_events(
       arrays, num_steps=num_steps, step_us=step_us, pool=pool)

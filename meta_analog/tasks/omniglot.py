@@ -8,6 +8,7 @@ Axes: K character, D drawing, W way, S sample of a class, I pixel.
 """
 
 import functools
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -90,21 +91,18 @@ def images(data: jax.Array, drawn: Drawn) -> jax.Array:
   return x.astype(jnp.float32) / 255.0
 
 
-def from_settings(settings: dict) -> types.Task:
-  """Returns the task family that a config's task names.
+def check(settings: dict[str, Any]) -> None:
+  """Raises ValueError where the data cannot serve these settings.
 
   Args:
     settings: way, shot, query_shot, support_size, query_size, data_dir,
       centred.
 
-  Returns:
-    A `types.Task`.
-
   Raises:
     ValueError: if the files are missing or damaged, or hold too little.
   """
   arrays = _load(
-      settings['data_dir'], data_cache.said(), settings['centred'])
+      settings['data_dir'], data_cache.named(), settings['centred'])
   few_shot.check(
       settings, {split: len(arrays[split]) for split in few_shot.SPLITS})
   shot, query_shot = settings['shot'], settings['query_shot']
@@ -113,17 +111,40 @@ def from_settings(settings: dict) -> types.Task:
     raise ValueError(f'config.task.shot = {shot}, query_shot = {query_shot}: '
                      f'together must be at most {most}, the drawings of a '
                      'character')
+
+
+def image_shape(settings: dict[str, Any]) -> tuple[int, int, int]:
+  """Returns height, width and channels of an image."""
+  del settings
+  return SIDE, SIDE, 1
+
+
+def from_settings(settings: dict[str, Any]) -> types.Task:
+  """Returns the task family of checked settings.
+
+  Args:
+    settings: see `check`.
+
+  Returns:
+    A `types.Task`.
+
+  Raises:
+    ValueError: if the files are missing or damaged.
+  """
+  arrays = _load(
+      settings['data_dir'], data_cache.named(), settings['centred'])
   return make(arrays, **{k: settings[k] for k in ('way', 'shot', 'query_shot')})
 
 
 @functools.cache
-def _load(data_dir, said, centred):
-  """Returns the arrays, read once a process; said is the variable's value."""
-  del said
-  return _centred_if(centred, omniglot_files.load(data_dir))
+def _load(data_dir, variable, centred):
+  """Returns the arrays, read once a process for each value of the variable."""
+  del variable
+  return centred_if(centred, omniglot_files.load(data_dir))
 
 
-def _centred_if(centred, arrays):
+def centred_if(centred: bool, arrays: data_cache.Arrays) -> data_cache.Arrays:
+  """Returns the arrays, their images centred where a config says so."""
   if not centred:
     return arrays
   return arrays | {'images': omniglot_files.centred(arrays['images'])}

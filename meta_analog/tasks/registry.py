@@ -1,4 +1,4 @@
-"""Task families, one per file, all with the contract of base.Task."""
+"""Task families, one per file, all with the contract of `types.Task`."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -12,26 +12,35 @@ from meta_analog.tasks import sinusoid
 
 
 class Family(NamedTuple):
-  """A task family and what a config may say of it.
+  """A task family, and the settings that it accepts.
+
+  Settings are the fields of a config's task, and the network's num_time_steps
+  and dt_ms.
 
   Attributes:
-    from_settings: the fields of a config's task, and the network's
-      num_time_steps and dt_ms, to a `types.Task`.
+    from_settings: checked settings to a `types.Task`.
+    check: raises ValueError, in one line, where settings in their ranges, or
+      the data that they name, cannot be used.
     ranges: `{field: (lowest, highest, whether the lowest is allowed)}`.
     codes: how its inputs may enter a network, see `encoding`.
+    image_shape: settings to height, width and channels of its images; None
+      where it has none.
   """
 
   from_settings: Callable[[dict[str, Any]], types.Task]
+  check: Callable[[dict[str, Any]], None]
   ranges: Mapping[str, tuple[float, float, bool]]
   codes: tuple[str, ...]
+  image_shape: Callable[[dict[str, Any]], tuple[int, int, int]] | None = None
 
 
 FAMILIES = {
-    'sinusoid': Family(
-        sinusoid.from_settings, sinusoid.RANGES, ('current',)),
-    'omniglot': Family(omniglot.from_settings, omniglot.RANGES,
-                       ('current', 'latency', 'rate')),
-    'nmnist': Family(nmnist.from_settings, nmnist.RANGES, ('events',)),
+    'sinusoid': Family(sinusoid.from_settings, sinusoid.check, sinusoid.RANGES,
+                       ('current',)),
+    'omniglot': Family(omniglot.from_settings, omniglot.check, omniglot.RANGES,
+                       ('current', 'latency', 'rate'), omniglot.image_shape),
+    'nmnist': Family(nmnist.from_settings, nmnist.check, nmnist.RANGES,
+                     ('events',), nmnist.image_shape),
 }
 
 
@@ -40,13 +49,13 @@ def make(name: str, settings: dict[str, Any]) -> types.Task:
 
   Args:
     name: key of FAMILIES.
-    settings: see `Family`.
+    settings: checked by the family, see `Family`.
 
   Returns:
     A `types.Task`.
 
   Raises:
-    ValueError: if the name is unknown, or its data are missing or damaged.
+    ValueError: if the name is unknown, or the data are missing or damaged.
   """
   if name not in FAMILIES:
     raise ValueError(f'task.name = {name!r}: must be one of {sorted(FAMILIES)}')

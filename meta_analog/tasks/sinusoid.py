@@ -114,19 +114,20 @@ def make(
   return types.Task(1, 1, 'mse', sample, baselines, dense)
 
 
-def from_settings(settings: dict[str, Any]) -> types.Task:
-  """Returns the task family that a config's task names.
+def check(settings: dict[str, Any]) -> None:
+  """Raises ValueError if the amplitudes are out of order.
 
   Args:
     settings: the fields of RANGES.
-
-  Raises:
-    ValueError: if the amplitudes are out of order.
   """
   low, high = settings['amplitude_min'], settings['amplitude_max']
   if low > high:
     raise ValueError(f'config.task.amplitude_min = {low}: must not exceed '
                      f'task.amplitude_max ({high})')
+
+
+def from_settings(settings: dict[str, Any]) -> types.Task:
+  """Returns the task family of checked settings, the fields of RANGES."""
   sizes = {k: settings[k] for k in ('support_size', 'query_size')}
   ranges = {k: settings[k] for k in SinusoidParams._fields}
   return make(SinusoidParams(**ranges), **sizes)

@@ -1,13 +1,21 @@
 """Bad values are refused in one line that names the field and the way out."""
 
+import inspect
+
 import pytest
 
 from configs import float as float_config
 from configs import pcm
 from configs import perf
+from meta_analog.config import checks
+from meta_analog.config import hardware_validation
+from meta_analog.config import noise_sources
+from meta_analog.config import sweep_settings
 from meta_analog.config import timeline
 from meta_analog.config import validation
 from meta_analog.core import errors
+from meta_analog.learning import update_rules
+from meta_analog.tasks import registry as task_registry
 
 BAD = {
     'seed': -1,
@@ -193,3 +201,18 @@ def test_variants_combine():
   config = pcm.get_config('single_pulse,tiny')
   assert config.adapt.encoding == 'threshold'
   assert config.training.num_steps == pcm.VARIANTS['tiny']['training.num_steps']
+
+
+@pytest.mark.parametrize(
+    'module', [checks, hardware_validation, noise_sources, sweep_settings])
+def test_checks_know_of_nothing_that_builds(module):
+  assert 'config import build' not in inspect.getsource(module)
+
+
+def test_a_check_makes_no_task(monkeypatch):
+  def refuse(*args, **kwargs):
+    raise AssertionError('made')
+
+  monkeypatch.setattr(task_registry, 'make', refuse)
+  monkeypatch.setattr(update_rules, 'make', refuse)
+  validation.check(pcm.get_config())

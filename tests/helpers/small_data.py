@@ -75,7 +75,7 @@ def use_omniglot(folder: pathlib.Path, monkeypatch) -> None:
   """Writes a small Omniglot that configs with this data_dir accept."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(folder / 'cache'))
   monkeypatch.setattr(omniglot_lib, '_load', lambda data_dir, _, centred: (
-      omniglot_lib._centred_if(
+      omniglot_lib.centred_if(
           centred, omniglot_files.load(data_dir, NUM_CHARACTERS))))
   omniglot(folder / 'omniglot')
 
