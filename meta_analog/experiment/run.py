@@ -14,6 +14,7 @@ from meta_analog.config import build
 from meta_analog.config import sweep_settings
 from meta_analog.config import validation
 from meta_analog.core import errors
+from meta_analog.core import sharding
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import follower
 from meta_analog.experiment import modes
@@ -36,6 +37,7 @@ from meta_analog.training import pretraining
 from meta_analog.training import pretraining_checkpoints
 from meta_analog.training import training_loop
 
+PRETRAINED = 'pretrained.npz'  # in the folder of a run
 MODES = ('train', 'evaluate', 'energy', 'replay')
 
 
@@ -153,8 +155,8 @@ def _train(run):
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = _begin(run, saved, jax.jit(trainer.init)(keys.init))
   if not saved.steps():
-    began = pretraining.begin(run, setup, saved, began)
-  pretraining_checkpoints.forget(folder)
+    began = _pretrain(run, setup, saved, began)
+  workdir_lib.forget_pretraining(folder)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():
@@ -184,6 +186,31 @@ def _train(run):
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
   return summary
+
+
+def _pretrain(run, setup, saved, began):
+  """Returns what meta-training begins from, with the hidden layers asked for.
+
+  Where pretraining took its time, they are kept as step 0 and as PRETRAINED.
+  """
+  config, folder, params = run.config, run.folder, began.state.params
+  partial = pretraining_checkpoints.PretrainingCheckpoints(
+      folder / workdir_lib.PRETRAINING,
+      {'config': workdir_lib.as_json(config), 'environment': run.record},
+      run.say, run.stop)
+  found = pretraining.hidden_layers(
+      config, setup, params, partial, run.say, run.stop)
+  if found is not params:
+    began = began._replace(state=jax.device_put(
+        began.state._replace(params=found), sharding.replicated()))
+  if not config.training.get('pretrain_steps', 0):
+    return began
+  params_file.save(folder / PRETRAINED, distributed.local(found))
+  facts = partial.facts()
+  saved.save(0, began.state, b'', facts)
+  run.stop.advice = 'pretraining is saved; the same command resumes from it'
+  workdir_lib.forget_pretraining(folder)
+  return began._replace(facts=facts)
 
 
 def _compiled(trainer, traced, say):

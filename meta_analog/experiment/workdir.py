@@ -125,6 +125,12 @@ def pretraining(folder: pathlib.Path) -> checkpoints.Checkpoints:
   return checkpoints.Checkpoints(folder / PRETRAINING)
 
 
+def forget_pretraining(folder: pathlib.Path) -> None:
+  """Removes the checkpoints of a run's pretraining, once it is done."""
+  if (folder / PRETRAINING).exists():
+    atomic_files.remove(folder / PRETRAINING)
+
+
 def how_to_go_on(folder: pathlib.Path) -> str:
   """Returns in words what the same command will do after a failure."""
   try:

@@ -1,8 +1,8 @@
-"""Features before meta-training: the same tasks in float, with more classes.
+"""Pretraining of the hidden layers in float, on tasks of more classes.
 
-In float, without noise, drift or converters, one step of the delta rule from an
-output layer of zeros tells the classes of a task apart, and the hidden layers
-are trained for that. Every sample is a little distorted, or the drawings of the
+Without noise, drift or converters, one step of the delta rule from an output
+layer of zeros tells the classes of a task apart, and the hidden layers are
+trained for that. Every sample is a little distorted, or the drawings of the
 training classes are learned by heart. Meta-training through the hardware begins
 from there.
 Source: tasks of more classes than those of the test, Snell et al., 2017
@@ -32,18 +32,15 @@ from meta_analog.learning import losses
 from meta_analog.learning import plasticity
 from meta_analog.learning import transforms
 from meta_analog.networks import network as network_lib
-from meta_analog.runtime import checkpoints
 from meta_analog.runtime import compilation
-from meta_analog.runtime import distributed
 from meta_analog.runtime import signals
 from meta_analog.tasks import augmentation
 from meta_analog.training import params_file
 from meta_analog.training import pretraining_checkpoints
 
-STREAM = 5  # of the run's keys, after the five of `experiment`
-FILE = 'pretrained.npz'  # in the folder of the run
-PARTS = 20  # after each, it says how it goes and saves
-FIRST = 20  # steps after which it says how long it will take
+STREAM = 5  # of the run's keys, after the five of `run_keys.RunKeys`
+PARTS = 20  # after each of them it logs and saves
+FIRST = 20  # steps after which it logs how long it will take
 
 
 class State(NamedTuple):
@@ -80,58 +77,21 @@ def make(
     A `Pretrainer`.
   """
   c = config.training
-  task = build_task.make_pretraining_task(config)
-  network = setup.network._replace(periphery=network_lib.EXACT)
-  # At the full rate from the first step on, layers fall silent for good.
-  optimizer = optax.chain(
-      optax.clip_by_global_norm(c.clip_norm),
-      optax.adam(optax.warmup_cosine_decay_schedule(
-          0.0, c.pretrain_rate, max(1, c.pretrain_steps // 20),
-          c.pretrain_steps + 1, 0.01 * c.pretrain_rate)))
-
-  def loss_fn(trained, key, episode):
-    params, log_rate = trained
-    theta = setup.networks.theta.apply(params)
-    support, query, _ = episode
-    number = len(support.x)
-    seen = network_lib.forward(
-        key, network, _views(theta, network),
-        jnp.concatenate([support.x, query.x]))
-    head = plasticity.delta_rule(
-        seen.features[:number], support.y, jnp.exp(log_rate))
-    outputs = linalg.matmul(seen.features[number:], head)
-    penalty = sum(
-        losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
-        for rate in seen.rate_Hz)
-    loss = losses.softmax_cross_entropy(
-        outputs, query.y, scale=c.logit_scale)
-    return loss + c.rate_penalty * penalty, {
-        'loss': loss, 'accuracy': losses.accuracy(outputs, query.y),
-        'rate_Hz': jnp.stack([jnp.mean(rate) for rate in seen.rate_Hz])}
-
-  def of_task(trained_and_data, key, _):
-    trained, data = trained_and_data
-    key_task, key_run, *keys = jax.random.split(key, 4)
-    episode = task.sample(key_task, data, 'train')
-    if c.pretrain_distortion:
-      moved = lambda key, samples: samples._replace(x=augmentation.distort(
-          key, samples.x, task.image_shape, c.pretrain_distortion))
-      episode = episode._replace(
-          support=moved(keys[0], episode.support),
-          query=moved(keys[1], episode.query))
-    return jax.grad(loss_fn, has_aux=True)(trained, key_run, episode)
+  optimizer = _optimizer(c)
+  gradient_fn = _gradient_fn(config, setup)
 
   def update(state, key, data):
     trained = state.params, state.log_rate
     total = sharding.sum_chips(
-        of_task, c.pretrain_tasks, 1, (trained, data), key, jnp.float32(0.0))
+        gradient_fn, c.pretrain_tasks, 1, (trained, data), key,
+        jnp.float32(0.0))
     gradient, info = jax.tree.map(lambda x: x / c.pretrain_tasks, total)
     updates, opt_state = optimizer.update(gradient, state.opt_state)
     info['finite'] = jnp.isfinite(info['loss'] + optax.tree.norm(gradient))
     return State(*optax.apply_updates(trained, updates), opt_state), info
 
   step = jax.jit(update, compiler_options=compilation.options(config))
-  data = sharding.everywhere(task.data)
+  data = sharding.everywhere(build_task.make_pretraining_task(config).data)
 
   def init(params):
     trained = params, jnp.float32(0.0)
@@ -141,7 +101,63 @@ def make(
   return Pretrainer(init, lambda state, key: step(state, key, data))
 
 
-def _views(theta, network):
+def _optimizer(c):
+  """Returns Adam; at the full rate from the start, layers stay silent."""
+  return optax.chain(
+      optax.clip_by_global_norm(c.clip_norm),
+      optax.adam(optax.warmup_cosine_decay_schedule(
+          0.0, c.pretrain_rate, max(1, c.pretrain_steps // 20),
+          c.pretrain_steps + 1, 0.01 * c.pretrain_rate)))
+
+
+def _gradient_fn(config, setup):
+  """Returns `((trained, data), key, _) -> (gradient, info)` of one task."""
+  c, loss_fn = config.training, _loss_fn(config, setup)
+  task = build_task.make_pretraining_task(config)
+
+  def of_task(trained_and_data, key, _):
+    trained, data = trained_and_data
+    key_task, key_run, *keys = jax.random.split(key, 4)
+    episode = task.sample(key_task, data, 'train')
+    if c.pretrain_distortion:
+      distort = lambda key, samples: samples._replace(x=augmentation.distort(
+          key, samples.x, task.image_shape, c.pretrain_distortion))
+      episode = episode._replace(
+          support=distort(keys[0], episode.support),
+          query=distort(keys[1], episode.query))
+    return jax.grad(loss_fn, has_aux=True)(trained, key_run, episode)
+
+  return of_task
+
+
+def _loss_fn(config, setup):
+  """Returns `(trained, key, episode) -> (loss, info)`."""
+  c = config.training
+  network = setup.network._replace(periphery=network_lib.EXACT)
+
+  def loss_fn(trained, key, episode):
+    params, log_rate = trained
+    theta = setup.networks.theta.apply(params)
+    support, query, _ = episode
+    number = len(support.x)
+    outputs = network_lib.forward(
+        key, network, _layers(theta, network),
+        jnp.concatenate([support.x, query.x]))
+    head = plasticity.delta_rule(
+        outputs.features[:number], support.y, jnp.exp(log_rate))
+    logits = linalg.matmul(outputs.features[number:], head)
+    penalty = sum(
+        losses.firing_rate_penalty(rate, c.rate_min_Hz, c.rate_max_Hz)
+        for rate in outputs.rate_Hz)
+    loss = losses.softmax_cross_entropy(logits, query.y, scale=c.logit_scale)
+    return loss + c.rate_penalty * penalty, {
+        'loss': loss, 'accuracy': losses.accuracy(logits, query.y),
+        'rate_Hz': jnp.stack([jnp.mean(rate) for rate in outputs.rate_Hz])}
+
+  return loss_fn
+
+
+def _layers(theta, network):
   """Returns exact weights, without the noise that they have none of.
 
   Nothing is limited by the full weight, which is infinite in an exact
@@ -154,57 +170,45 @@ def _views(theta, network):
       for view in network_lib.exact_readings(theta.layers, network))
 
 
-def begin(
-    command: Any, setup: build.Setup, saved: checkpoints.Checkpoints,
-    began: checkpoints.Restored
-) -> checkpoints.Restored:
-  """Returns what meta-training begins from: the hidden layers that it asks for.
+def hidden_layers(
+    config: ml_collections.ConfigDict, setup: build.Setup,
+    params: transforms.Params,
+    saved: pretraining_checkpoints.PretrainingCheckpoints,
+    log: Callable[[str], None], stop: signals.Interrupts
+) -> transforms.Params:
+  """Returns parameters whose hidden layers are those that the config names.
 
   Those of training.begin_with, or those that pretraining makes, or both, the
-  one after the other. Where pretraining took its time they are kept: as step 0
-  and as FILE.
+  one after the other, or those given.
 
   Args:
-    command: an `run.Run`: config, folder, record, `say` and stop.
-    setup: what the config names.
-    saved: checkpoints of the run, of which there are none yet.
-    began: the run's random start.
-
-  Returns:
-    The same with other parameters.
+    config: checked.
+    setup: what it names.
+    params: at random.
+    saved: checkpoints of the pretraining.
+    log: prints a line.
+    stop: signals to heed.
 
   Raises:
-    settings.InputError: if training.begin_with is a file of another net.
-    faults.Fault: if it is damaged, and see `run`.
+    errors.InputError: if training.begin_with is a file of another net.
+    errors.RunError: if it is damaged, and see `run`.
   """
-  config, say = command.config, command.say
-  c, params = config.training, began.state.params
+  c = config.training
   if c.get('begin_with', ''):
-    params = params_file.load_hidden(
-        build_task.located(c.begin_with), params)
-    say(f'Hidden layers are those of {c.begin_with}.')
-  elif not c.get('pretrain_steps', 0):
-    return began
-  place = lambda params: began._replace(state=jax.device_put(
-      began.state._replace(params=params), sharding.replicated()))
-  if not c.pretrain_steps:
-    return place(params)
+    params = params_file.load_hidden(build_task.located(c.begin_with), params)
+    log(f'Hidden layers are those of {c.begin_with}.')
+  if not c.get('pretrain_steps', 0):
+    return params
   key = jax.random.fold_in(jax.random.key(config.seed), STREAM)
-  kept = pretraining_checkpoints.Kept(command)
-  began = place(run(
-      config, setup, key, params, say, kept, command.stop))
-  params_file.save(command.folder / FILE, distributed.local(began.state.params))
-  facts = kept.facts()
-  saved.save(0, began.state, b'', facts)
-  command.stop.advice = 'pretraining is saved; the same command goes on from it'
-  pretraining_checkpoints.forget(command.folder)
-  return began._replace(facts=facts)
+  return run(config, setup, key, jax.device_put(params, sharding.replicated()),
+             saved, log, stop)
 
 
 def run(
     config: ml_collections.ConfigDict, setup: build.Setup, key: jax.Array,
-    params: transforms.Params, say: Callable[[str], None],
-    kept: pretraining_checkpoints.Kept, stop: signals.Interrupts
+    params: transforms.Params,
+    saved: pretraining_checkpoints.PretrainingCheckpoints,
+    log: Callable[[str], None], stop: signals.Interrupts
 ) -> transforms.Params:
   """Returns parameters whose hidden layers tell the training classes apart.
 
@@ -213,44 +217,44 @@ def run(
     setup: what it names.
     key: consumed.
     params: to begin from.
-    say: told how it goes.
-    kept: its checkpoints.
+    saved: its checkpoints.
+    log: prints a line.
     stop: signals to heed.
 
   Returns:
     Parameters; the output layer's are those given.
 
   Raises:
-    faults.NumbersFault: if a loss or a gradient is not finite.
-    faults.Stopped: by a signal, once the state is saved.
-    faults.MachineFault: if the disk fails.
-    faults.DamageError: if all checkpoints are damaged.
+    errors.NonFiniteError: if a loss or a gradient is not finite.
+    errors.Interrupted: by a signal, once the state is saved.
+    errors.StorageError: if the disk fails.
+    errors.CorruptFileError: if all checkpoints are damaged.
   """
   trainer, num_steps = make(config, setup), config.training.pretrain_steps
-  start, state = kept.restore(trainer.init(params))
-  say(f'Pretraining: step {start}/{num_steps}, compiling')
+  start, state = saved.restore(trainer.init(params))
+  log(f'Pretraining: step {start}/{num_steps}, compiling')
   with contextlib.ExitStack() as stack:
     for step in range(start + 1, num_steps + 1):
       state, info = trainer.update(state, jax.random.fold_in(key, step - 1))
       if step == start + 1:  # Until it is compiled, there is nothing to save.
         stack.enter_context(stop.deferred())
-        begin_s = time.monotonic()
-      asked = stop.signum is not None
-      saved = step % max(1, num_steps // PARTS) == 0 or step == num_steps
-      if not (asked or saved or step == start + FIRST):
+        began_s = time.monotonic()
+      stopping = stop.signum is not None
+      saving = step % max(1, num_steps // PARTS) == 0 or step == num_steps
+      if not (stopping or saving or step == start + FIRST):
         continue
       info = sharding.host(info)
       if not info['finite']:
         raise errors.NonFiniteError(
             f'Pretraining: the loss or its gradient at step {step} is not '
             'finite; lower config.training.pretrain_rate')
-      if asked or saved:
-        kept.save(step, state)
-      if asked:
+      if stopping or saving:
+        saved.save(step, state)
+      if stopping:
         raise errors.Interrupted(stop.signum, stop.message())
-      left_s = ((time.monotonic() - begin_s) / max(1, step - start - 1)
+      left_s = ((time.monotonic() - began_s) / max(1, step - start - 1)
                 * (num_steps - step))
-      say(f'Pretraining: step {step}/{num_steps}, loss {info["loss"]:.3f}, '
+      log(f'Pretraining: step {step}/{num_steps}, loss {info["loss"]:.3f}, '
           f'accuracy {info["accuracy"]:.3f} among '
           f'{config.training.pretrain_way} classes. About '
           f'{math.ceil(left_s / 60)} min left.')

@@ -1,5 +1,6 @@
-"""What a pretraining keeps in the folder of its run, until it is done."""
+"""Checkpoints of a pretraining, which lie in the run's folder until it ends."""
 
+from collections.abc import Callable
 import pathlib
 import time
 from typing import Any
@@ -7,33 +8,36 @@ from typing import Any
 import jax
 
 from meta_analog.core import sharding
-from meta_analog.experiment import workdir
-from meta_analog.runtime import atomic_files
+from meta_analog.runtime import checkpoints
 from meta_analog.runtime import distributed
 from meta_analog.runtime import environment
+from meta_analog.runtime import signals
 
 
-def forget(folder: pathlib.Path) -> None:
-  """Removes the checkpoints of a run's pretraining, where it is done."""
-  if (folder / workdir.PRETRAINING).exists():
-    atomic_files.remove(folder / workdir.PRETRAINING)
+class PretrainingCheckpoints:
+  """The checkpoints of one pretraining; its state is any pytree of arrays."""
 
+  def __init__(
+      self, folder: pathlib.Path, facts: dict[str, Any],
+      log: Callable[[str], None], stop: signals.Interrupts
+  ):
+    """Names the folder, which is made by the first save.
 
-class Kept:
-  """The checkpoints of a pretraining; its state is any pytree of arrays."""
-
-  def __init__(self, command: Any):
-    """Takes an `run.Run`: config, folder, record, `say` and stop."""
-    self._command, self._wall_s = command, 0.0
-    self._saved = workdir.pretraining(command.folder)
-    self._began = time.monotonic()
+    Args:
+      folder: of these checkpoints alone.
+      facts: recorded with each: 'config', and 'environment' as
+        `environment.record` gives it.
+      log: prints a line.
+      stop: is told what can be resumed.
+    """
+    self._folder, self._facts, self._log, self._stop = folder, facts, log, stop
+    self._saved = checkpoints.Checkpoints(folder)
+    self._before_s, self._began = 0.0, time.monotonic()
 
   def facts(self) -> dict[str, Any]:
-    """Returns what is recorded with a state; the seconds are of all of it."""
-    command = self._command
-    return {'wall_s': self._wall_s + time.monotonic() - self._began,
-            'config': workdir.as_json(command.config),
-            'environment': command.record}
+    """Returns what is recorded with a state; wall_s is of all its steps."""
+    wall_s = self._before_s + time.monotonic() - self._began
+    return {'wall_s': wall_s} | self._facts
 
   def restore(self, state: Any) -> tuple[int, Any]:
     """Returns how many steps were taken before, and the state after them.
@@ -42,31 +46,29 @@ class Kept:
       state: at the start; the result where there is no checkpoint.
 
     Raises:
-      faults.DamageError: if all checkpoints are damaged.
+      errors.CorruptFileError: if all checkpoints are damaged.
     """
-    command = self._command
-    there = self._saved.newest(distributed.local(state),
-                               command.say,
-                               set_aside=True)
-    if there is None:
+    found = self._saved.newest(
+        distributed.local(state), self._log, set_aside=True)
+    if found is None:
       return 0, state
-    step, self._wall_s = there.facts['step'], there.facts['wall_s']
-    command.say(f'Going on from step {step} of pretraining.')
+    step, self._before_s = found.facts['step'], found.facts['wall_s']
+    self._log(f'Resuming from step {step} of pretraining.')
     environment.warn_of_changes(
-        there.facts['environment'], command.record, command.say)
+        found.facts['environment'], self._facts['environment'], self._log)
     self._advise(step)
-    return step, jax.device_put(there.state, sharding.replicated())
+    return step, jax.device_put(found.state, sharding.replicated())
 
   def save(self, step: int, state: Any) -> None:
     """Writes a checkpoint.
 
     Raises:
-      faults.MachineFault: if the disk fails.
+      errors.StorageError: if the disk fails.
     """
     self._saved.save(step, distributed.local(state), b'', self.facts())
     self._advise(step)
 
   def _advise(self, step):
-    self._command.stop.advice = (
-        f'step {step} of pretraining is saved in {self._command.folder}; the '
-        'same command goes on from there')
+    self._stop.advice = (
+        f'step {step} of pretraining is saved in {self._folder}; the same '
+        'command resumes from there')

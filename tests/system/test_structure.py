@@ -30,7 +30,6 @@ ALLOWED['studies'] = BELOW | {'experiment'}
 EXCEPTIONS = {
     ('config/saved.py', 'runtime'),
     ('runtime/rendezvous.py', 'experiment'),
-    ('training/pretraining_checkpoints.py', 'experiment'),
 }
 
 # Library from outside: the only files that import it.
