@@ -15,6 +15,8 @@ import sys
 import textwrap
 import tokenize
 
+from meta_analog.config import reference
+
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'meta_analog'
 SECTION = re.compile(r'(Args|Returns|Raises|Attributes|Yields):$')
@@ -66,7 +68,7 @@ The text below is what each command prints for `--help`.
 
 def config() -> str:
   """Returns the reference of every config field."""
-  return '# Config fields\n\nTo be generated.\n'
+  return reference.markdown()
 
 
 def docstring(app, what, name, obj, options, lines) -> None:

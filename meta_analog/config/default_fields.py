@@ -118,9 +118,9 @@ def _adapt(c):
   c.adapt.t_prog_s = 101.0  # chip time of the first event's write
   # RESET of pairs that ran out of headroom: 'threshold', 'update_ready'.
   c.adapt.refresh = 'none'
-  # For 'threshold': a device above it ...
+  # For 'threshold': pairs with a device above it are refreshed, unless ...
   c.adapt.refresh_level_uS = 9.0
-  # ... in a pair whose difference is below it is refreshed.
+  # For 'threshold': ... their difference is at least this.
   c.adapt.refresh_difference_uS = 4.5
   # For 'update_ready': highest conductance that an update may lead to.
   c.adapt.refresh_ceiling_uS = 10.0

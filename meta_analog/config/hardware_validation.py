@@ -58,6 +58,11 @@ def check(config: ml_collections.ConfigDict) -> None:
   _check_verify_options(config)
 
 
+def range_of(parameter: str) -> tuple[float, float, bool]:
+  """Returns (lowest, highest, lowest allowed) of a device's parameter."""
+  return (0, 1 if parameter in SHARES else math.inf, parameter not in POSITIVE)
+
+
 def _check_params(path, params, family):
   """Raises ValueError where a parameter of a technology cannot be."""
   for field, value in params.items():
@@ -68,8 +73,7 @@ def _check_params(path, params, family):
       if not math.isfinite(value):
         raise ValueError(f'config.{name} = {value}: must be finite')
     else:
-      checks.in_range(name, value, 0, 1 if field in SHARES else math.inf,
-                      field not in POSITIVE)
+      checks.in_range(name, value, *range_of(field))
   for low, value in params.items():
     high = low.removesuffix('_min') + '_max'
     if low.endswith('_min') and value > params[high]:
