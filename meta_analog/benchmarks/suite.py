@@ -27,6 +27,7 @@ ROUNDS, QUICK_ROUNDS = 9, 3
 MEMORY_TASKS = (1024,)
 # The step that others are measured by: 1-40-40-1, and pulses by rounding.
 PLAIN = {'network__input_channels': 1, 'adapt__encoding': 'nearest'}
+FORMAT = 2  # of benchmark.json
 LONG = 'some ten minutes'
 SHORT = 'some two minutes'
 Case = tuple[str, str, Callable[[], dict[str, Any]]]  # key, words, measurement
@@ -44,7 +45,8 @@ def run(
     config: of the training that is measured; see `validation.check`.
     workdir: folder to write into; made where it is not there.
     quick: fewer tasks, points and rounds; no `meta_step_ridge`, `start`,
-      `evaluation`, `sweep`, and of a step no `compile_s`, `ratio_same_chunks`.
+      `evaluation`, `ensemble`, and of a step no `compile_s` and no
+      `ratio_same_chunks`.
 
   Returns:
     What benchmark.json holds.
@@ -56,8 +58,8 @@ def run(
   folder = pathlib.Path(workdir)
   atomic_files.check_writable(folder)
   console = rich.console.Console(highlight=False, soft_wrap=True)
-  out = {'config': config.name, 'quick': quick, 'machine': machine(),
-         'cases': {}, 'curves': {}}
+  out = {'format': FORMAT, 'config': config.name, 'quick': quick,
+         'machine': machine(), 'cases': {}, 'curves': {}}
   console.print(
       f'Measuring {config.name} on {jax.device_count()} x '
       f'{out["machine"]["device_kind"]}, into {folder}: '
@@ -157,7 +159,7 @@ def other_cases(config: ml_collections.ConfigDict, quick: bool) -> list[Case]:
   return cases + [
       ('evaluation', 'a test on fresh chips',
        lambda: startup.test(config, num_rounds=3)),
-      ('sweep', 'a sweep against separate runs',
+      ('ensemble', 'seeds in one step against separate runs',
        lambda: ensemble.measure(config)),
       ('start', 'compilation in a process of its own, twice',
        lambda: startup.start(config))]

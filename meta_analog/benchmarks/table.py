@@ -91,7 +91,7 @@ def table(out: dict[str, Any]) -> rich.table.Table:
     row(f'cost over {axis}', f'slope, {span}, {curve["device"]}',
         f'curves.{axis}.slope', curve['slope'])
   missing = [
-      name for name in ('meta_step_ridge', 'evaluation', 'sweep', 'start')
+      name for name in ('meta_step_ridge', 'evaluation', 'ensemble', 'start')
       if name not in out['cases']]
   notes = []
   if missing:

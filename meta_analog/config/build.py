@@ -182,10 +182,9 @@ def with_data(setup: Setup, data: Any) -> Setup:
 
 
 class Varied(NamedTuple):
-  """What a sweep varies beside the seed.
+  """What is traced of a config, so that another value compiles nothing.
 
-  Traced in a single run as well: a constant would be folded into others, which
-  rounds otherwise, and every value would be compiled anew.
+  A constant would be folded into others, which rounds otherwise.
   """
 
   device_noise: jax.Array | np.float32  # noise_scale of its parameters

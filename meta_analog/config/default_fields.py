@@ -27,7 +27,7 @@ def make() -> ml_collections.ConfigDict:
   c.verification = ml_collections.ConfigDict(
       verify_options.VerifyOptions(delay_s=0.25)._asdict())
   for section in (_noise, _network, _crossbar, _periphery, _adapt, _init,
-                  _training, _sweep, _descent, _evaluation):
+                  _training, _descent, _evaluation):
     section(c)
   return c
 
@@ -163,19 +163,6 @@ def _training(c):
   c.training.rate_penalty = 0.03  # factor of that loss, of mean rates in a task
   c.training.checkpoint_every = 500  # steps
   c.training.log_every = 10  # steps
-
-
-# SWEEP, cut with the section: many runs in one compiled step, the product of
-# the axes that are not empty.
-def _sweep(c):
-  """Runs of one compiled step."""
-  c.sweep = ml_collections.ConfigDict()
-  c.sweep.seeds = ()  # values of seed
-  c.sweep.noise_scales = ()  # values of noise_scale of the device's parameters
-  c.sweep.learning_rates = ()  # values of training.learning_rate
-  # Runs that are one vectorised axis; 0: one on a CPU, all elsewhere.
-  c.sweep.members_at_once = 0
-# SWEEP ends.
 
 
 def _descent(c):

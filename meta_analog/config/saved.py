@@ -50,6 +50,7 @@ def get_config(workdir: str) -> ml_collections.ConfigDict:
 
 def filled(values: dict[str, Any]) -> dict[str, Any]:
   """Returns what a config.json holds, with the fields added since it was."""
+  values = without_sweep(values)
   training = values.get('training')
   if (isinstance(training, dict) and 'tasks_at_once' not in training
       and training.get('chips_per_chunk') == 1):
@@ -58,6 +59,30 @@ def filled(values: dict[str, Any]) -> dict[str, Any]:
   task = values.get('task')
   name = task.get('name') if isinstance(task, dict) else None
   return _filled(_filled(values, ADDED), ADDED_TO.get(name, {}))
+
+
+def without_sweep(values: Any) -> Any:
+  """Returns what a config.json holds, without an empty section `sweep`.
+
+  Until 0.1 a config could name several runs in such a section.
+
+  Args:
+    values: of the file; what is no config of a run is returned as it is.
+
+  Raises:
+    InputError: if the section names runs.
+  """
+  if not isinstance(values, dict) or 'sweep' not in values:
+    return values
+  sweep = values['sweep']
+  axes = {name: axis for name, axis in sweep.items()
+          if name != 'members_at_once'} if isinstance(sweep, dict) else sweep
+  if not isinstance(axes, dict) or any(axes.values()):
+    raise errors.InputError(
+        f'the config names several runs (sweep = {axes}), which is a study '
+        'now: name the folder of one of them, under members/, or train them '
+        'anew by launch/study.py --config FILE --seeds 0,1')
+  return {name: value for name, value in values.items() if name != 'sweep'}
 
 
 def _follow(task):

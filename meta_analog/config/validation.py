@@ -16,7 +16,6 @@ from meta_analog.config import build_hardware
 from meta_analog.config import build_task
 from meta_analog.config import checks
 from meta_analog.config import hardware_validation
-from meta_analog.config import sweep_settings
 from meta_analog.config import timeline
 from meta_analog.core import errors
 from meta_analog.learning import update_rules
@@ -145,9 +144,6 @@ def _check(config):
   _check_batches(config)
   _check_times(config)
   _check_hardware(config)
-  sweep_settings.check(config)
-  for member in sweep_settings.members(config):
-    _check_hardware(sweep_settings.config_of(config, member))
   update_rules.check(**build_hardware.rule_options(config))
   _check_task(config, family)
 

@@ -6,7 +6,6 @@
 import jax
 
 from meta_analog.config import build
-from meta_analog.config import sweep_settings
 from meta_analog.core import errors
 from meta_analog.evaluation import energy_comparison
 from meta_analog.evaluation import meta_testing
@@ -14,7 +13,6 @@ from meta_analog.experiment import figure_data
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
 from meta_analog.experiment import run_keys
-from meta_analog.experiment import sweep_run
 from meta_analog.experiment import workdir
 from meta_analog.reporting import run_figures
 from meta_analog.reporting import tables
@@ -28,8 +26,6 @@ def evaluate(run):
   """Tests a trained run again; returns and writes evaluation.json."""
   config, folder = run.config, run.folder
   workdir.check_of_run(config, folder)
-  if sweep_settings.members(config):
-    return sweep_run.evaluate(run)
   setup, state, keys = _restore(run)
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '

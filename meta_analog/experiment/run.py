@@ -1,5 +1,6 @@
 """One run from a config to a summary: train, test, draw, report."""
 
+from collections.abc import Callable
 from concurrent import futures
 import pathlib
 import time
@@ -11,7 +12,6 @@ import ml_collections
 import rich.console
 
 from meta_analog.config import build
-from meta_analog.config import sweep_settings
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.core import sharding
@@ -22,7 +22,6 @@ from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
 from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
-from meta_analog.experiment import sweep_run
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import tables
 from meta_analog.runtime import atomic_files
@@ -85,11 +84,6 @@ def run(
   if mode not in MODES:
     raise errors.InputError(f'mode = {mode!r}: must be one of {MODES}')
   validation.check(config)
-  swept = sweep_settings.members(config)
-  if swept and jax.process_count() > 1:
-    raise errors.InputError(
-        'sweep: takes one process; start one for each member instead, by the '
-        'fields that it sets')
   for field, none in (('pretrain_steps', 0), ('begin_with', '')):
     value = config.training.get(field, none)
     if jax.process_count() > 1 and value != none:
@@ -101,10 +95,6 @@ def run(
   folder = pathlib.Path(workdir)
   task = {'train': _train_or_report, 'evaluate': modes.evaluate,
           'energy': modes.energy, 'replay': modes.take_again}
-  if swept and mode in ('energy', 'replay'):
-    raise errors.InputError(
-        f'--mode={mode} takes one run: name the folder of a member of this '
-        f'sweep, such as --workdir {sweep_run.folder_of(folder, swept[0])}')
   if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
     raise errors.InputError(f'{folder} holds no run: no config.json there')
   try:
@@ -140,8 +130,6 @@ def _train_or_report(run):
   except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
     run.say(f'Warning: {run.folder / results_lib.SUMMARY} is damaged; it is '
             'computed again from the last checkpoint.')
-  if sweep_settings.members(run.config):
-    return sweep_run.train(run, sweep_run.Steps(_begin, _train_loop))
   return _train(run)
 
 
@@ -153,7 +141,7 @@ def _train(run):
   keys = run_keys.make(config.seed)
   tables.header(run.console, config, folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
-  began = _begin(run, saved, jax.jit(trainer.init)(keys.init))
+  began = begin(run, saved, jax.jit(trainer.init)(keys.init))
   if not saved.steps():
     began = _pretrain(run, setup, saved, began)
   workdir_lib.forget_pretraining(folder)
@@ -167,7 +155,7 @@ def _train(run):
     # The test compiles while training does: both take long, each on one core.
     trainer = trainer._replace(update=_compiled(
         trainer, compile_test, run.say))
-    state, wall_s = _train_loop(run, trainer, saved, began, keys.train)
+    state, wall_s = train_loop(run, trainer, saved, began, keys.train)
     test = tests[0].result() if tests else None
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
@@ -233,8 +221,16 @@ def _compiled(trainer, traced, say):
   return step
 
 
-def _begin(run, saved, state):
-  """Returns what to go on from, and says and records so."""
+def begin(
+    run: Run, saved: checkpoints.Checkpoints, state: meta_training.TrainState
+) -> checkpoints.Restored:
+  """Returns what to go on from, and says and records so.
+
+  Args:
+    run: whose folder was claimed.
+    saved: its checkpoints.
+    state: of a training that begins.
+  """
   restored = saved.newest(distributed.local(state), run.say, set_aside=True)
   if restored is None:
     restored = checkpoints.Restored(state, b'', {'wall_s': 0.0})
@@ -249,8 +245,22 @@ def _begin(run, saved, state):
   return restored._replace(state=distributed.shared(restored.state))
 
 
-def _train_loop(run, trainer, saved, began, key, members=('',), bad=None):
-  """Takes the remaining steps; returns the state and the seconds of all."""
+def train_loop(
+    run: Run, trainer: meta_training.Trainer, saved: checkpoints.Checkpoints,
+    began: checkpoints.Restored, key: jax.Array,
+    names: tuple[str, ...] = ('',), bad: Callable[..., None] | None = None
+) -> tuple[meta_training.TrainState, float]:
+  """Takes the remaining steps; returns the state and the seconds of all.
+
+  Args:
+    run: whose folder was claimed.
+    trainer: of its config, or of several runs together.
+    saved: the checkpoints to write.
+    began: of `begin`.
+    key: of the training; [R] of several runs.
+    names: of the runs that are trained together.
+    bad: see `training_loop.Hooks`; None saves a reproducer.
+  """
   config = workdir_lib.as_json(run.config)
   start = int(began.state.step)
   board = run.wandb and metrics.open_wandb(run.wandb, run.folder, config)
@@ -270,7 +280,7 @@ def _train_loop(run, trainer, saved, began, key, members=('',), bad=None):
     return training_loop.run(
         run.config, trainer, began.state, key,
         training_loop.Hooks(log, progress, run.say, save, bad, run.stop,
-                            members), began.facts['wall_s'])
+                            names), began.facts['wall_s'])
   finally:
     progress.close()
     log.close()

@@ -103,6 +103,7 @@ def claim(
     raise errors.InputError(
         f'workdir {folder} holds other files and no config.json of a run; '
         'choose another --workdir')
+  before, there = map(saved_lib.without_sweep, (before, there))
   if before != now:
     raise errors.InputError(
         f'workdir {folder} holds a run of another config: '
@@ -200,11 +201,6 @@ def check_of_run(
     if shaping[field] != value:
       raise errors.InputError(f'{folder} holds a net with {field} = '
                               f'{shaping[field]}, which cannot be changed')
-  axes = lambda values: {name: value for name, value in values.items()
-                         if name != 'members_at_once'}
-  if axes(run.get('sweep', {})) != axes(now['sweep']):
-    raise errors.InputError(
-        f'{folder} holds other members: sweep cannot be changed')
   return saved_lib.filled(run) == saved_lib.filled(now)
 
 

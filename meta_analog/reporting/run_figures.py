@@ -206,50 +206,6 @@ def energy(path: pathlib.Path, rows: list[dict[str, Any]], metric: str) -> None:
   _save(figure, path)
 
 
-def sweep(
-    path: pathlib.Path, members: list[dict[str, Any]], metric: str
-) -> None:
-  """Draws the score of each member, before and after, over what was swept.
-
-  The abscissa is the noise where it is swept, else the learning rate, else the
-  seed; what else is swept tells the colours apart.
-
-  Args:
-    path: of the picture.
-    members: of a sweep's summary.
-    metric: of the score.
-  """
-  swept = members[0]['set']
-  x_name = next(name for name in ('noise_scale', 'learning_rate', 'seed')
-                if name in swept)
-  values = sorted({member['set'][x_name] for member in members})
-  lines = {}
-  for member in members:
-    rest = {k: v for k, v in member['set'].items() if k != x_name}
-    label = ', '.join(f'{k.replace("_", " ")} {v:g}' for k, v in rest.items())
-    lines.setdefault(label, []).append(member)
-  figure, axis = plt.subplots(figsize=(6.4, 4))
-  for i, (label, row) in enumerate(lines.items()):
-    shift = 0.4 * ((i + 0.5) / len(lines) - 0.5)  # or intervals hide others
-    x = [values.index(member['set'][x_name]) + shift for member in row]
-    for case, style in (('before', {'color': BEFORE, 'marker': 'x'}),
-                        ('after', {'color': f'C{i}', 'marker': 'o'})):
-      first = 'before' if i == 0 else None
-      axis.errorbar(
-          x, [member[case]['mean'] for member in row],
-          yerr=[member[case]['ci95'] or 0.0 for member in row], capsize=3,
-          ls='none', label=first if case == 'before' else label or 'after',
-          **style)
-  axis.set_xticks(range(len(values)), [f'{value:g}' for value in values])
-  axis.set(xlim=(-0.5, len(values) - 0.5), xlabel=x_name.replace('_', ' '),
-           ylabel=f'query {metric}',
-           title='members of a sweep: before and after adaptation, 95 %')
-  if metric == 'mse':
-    axis.set_yscale('log')
-  axis.legend(frameon=False, fontsize=8)
-  _save(figure, path)
-
-
 def _save(figure, path):
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()

@@ -26,9 +26,7 @@ def header(
 
 
 def table(summary: dict[str, Any]) -> rich.table.Table:
-  """Returns the closing table of a summary, also of a sweep's."""
-  if 'members' in summary:
-    return sweep_table(summary)
+  """Returns the closing table of a summary."""
   out = rich.table.Table(
       title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
             f'{summary["num_chips"]} chips, query {summary["metric"]}')
@@ -56,27 +54,6 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
               f'{summary["energy"]["inference_nJ_per_sample"]:.3g}', 'nJ')
   rates = ', '.join(f'{rate:.0f}' for rate in summary['firing_rate_hz'])
   out.add_row('firing rates', rates, 'Hz')
-  return out
-
-
-def sweep_table(summary: dict[str, Any]) -> rich.table.Table:
-  """Returns the closing table of a sweep, one row a member."""
-  out = rich.table.Table(
-      title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
-            f'{summary["num_chips"]} chips for each member, query '
-            f'{summary["metric"]}')
-  members = summary['members']
-  for name in members[0]['set']:
-    out.add_column(name.replace('_', ' '), justify='right')
-  for name in ('before', '95 %', 'after', '95 %', 'pulses', 'rates (Hz)'):
-    out.add_column(name, justify='right')
-  for member in members:
-    before, after = member['before'], member['after']
-    out.add_row(
-        *(f'{value:.12g}' for value in member['set'].values()),
-        f'{before["mean"]:.4f}', _half(before), f'{after["mean"]:.4f}',
-        _half(after), f'{member["write"]["pulses_per_task"]:.1f}',
-        ', '.join(f'{rate:.0f}' for rate in member['firing_rate_hz']))
   return out
 
 

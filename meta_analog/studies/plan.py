@@ -17,7 +17,6 @@ from absl import flags
 import ml_collections
 from ml_collections import config_flags
 
-from meta_analog.config import sweep_settings
 from meta_analog.config import validation
 from meta_analog.core import errors
 
@@ -198,10 +197,6 @@ def _checked(case, arguments):
   except Exception as error:  # A config file is code: it may raise anything.
     raise errors.InputError(
         f'case {case.name!r}: {_in_a_line(error)}') from None
-  if sweep_settings.members(config):
-    raise errors.InputError(
-        f'case {case.name!r}: config.sweep must be empty, for every case runs '
-        'with every seed')
   return config
 
 

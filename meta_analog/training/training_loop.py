@@ -28,8 +28,8 @@ class Hooks(NamedTuple):
     bad: `(step, state before it, metrics)`, at the first step whose loss or
       gradient is not finite; raises.
     stop: signals.
-    members: names of the members of a sweep; then the metrics have an axis for
-      them.
+    names: of the runs that are trained together; the metrics of several have
+      an axis for them.
   """
 
   log: metrics.Metrics
@@ -38,7 +38,7 @@ class Hooks(NamedTuple):
   save: Callable[[int, Any, float], None]
   bad: Callable[[int, Any, dict[str, Any]], None]
   stop: signals.Interrupts
-  members: tuple[str, ...] = ('',)
+  names: tuple[str, ...] = ('',)
 
 
 def run(
@@ -65,9 +65,9 @@ def run(
     whatever the hooks raise.
   """
   c, start = config.training, int(state.step)
-  num_members = len(hooks.members)
-  clock = _Clock(wall_s, c.num_steps, num_members * c.tasks_per_step)
-  silences = [_Silence(hooks.say, name) for name in hooks.members]
+  num_runs = len(hooks.names)
+  clock = _Clock(wall_s, c.num_steps, num_runs * c.tasks_per_step)
+  silences = [_Silence(hooks.say, name) for name in hooks.names]
   unchecked = None
   with contextlib.ExitStack() as stack:
     for step in range(start + 1, c.num_steps + 1):
@@ -87,7 +87,7 @@ def run(
         del values['finite']
         timing = clock.timing(step)
         hooks.log.write(step, values | {'timing': timing})
-        rates_Hz = np.reshape(values['rate_Hz'], (num_members, -1))
+        rates_Hz = np.reshape(values['rate_Hz'], (num_runs, -1))
         for silence, rates in zip(silences, rates_Hz):
           silence.update(step, rates)
       hooks.progress.update(step, _note(values, timing) if logged else '')
@@ -105,7 +105,7 @@ def _check(hooks, step, before, info):
 
 
 def _note(values, timing):
-  """Returns what the bar says beside the step: of a sweep, the mean."""
+  """Returns what the bar says beside the step: of several runs, the mean."""
   before, after = (np.mean(values[f'{name}_loss'])
                    for name in ('support', 'query'))
   note = f'loss {before:.3f} -> {after:.3f}'
@@ -138,9 +138,9 @@ class _Clock:
 class _Silence:
   """Says when a hidden layer falls silent, and when it spikes again."""
 
-  def __init__(self, say, member):
+  def __init__(self, say, name):
     self._say, self._silent = say, set()
-    self._of = f' of {member}' if member else ''
+    self._of = f' of {name}' if name else ''
 
   def update(self, step, rates_Hz):
     silent = {i + 1 for i, rate in enumerate(rates_Hz) if rate == 0}

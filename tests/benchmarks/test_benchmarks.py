@@ -335,7 +335,7 @@ def test_the_table_names_the_machine_and_what_was_wanted():
     console.print(table.table(out))
   text = capture.get()
   for words in ('Abacus', 'at least 3', 'NOT met', 'not installed', '64 tasks',
-                'a quick run: meta_step_ridge, evaluation, sweep, start'):
+                'a quick run: meta_step_ridge, evaluation, ensemble, start'):
     assert words in text, words
   assert 'two CPU cores' not in text
   out['machine'] |= {'device_kinds': ['NVIDIA H100'], 'platform': 'gpu'}

@@ -10,7 +10,6 @@ from configs import perf
 from meta_analog.config import checks
 from meta_analog.config import hardware_validation
 from meta_analog.config import noise_sources
-from meta_analog.config import sweep_settings
 from meta_analog.config import timeline
 from meta_analog.config import validation
 from meta_analog.core import errors
@@ -204,7 +203,7 @@ def test_variants_combine():
 
 
 @pytest.mark.parametrize(
-    'module', [checks, hardware_validation, noise_sources, sweep_settings])
+    'module', [checks, hardware_validation, noise_sources])
 def test_checks_know_of_nothing_that_builds(module):
   assert 'config import build' not in inspect.getsource(module)
 

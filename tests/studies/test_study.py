@@ -170,7 +170,6 @@ def test_a_job_has_the_changes_of_its_case_and_of_what_it_is_of():
      ('case .a.', 'adapt.num_events = 0')),
     ([TRAINED | {'config': 'configs/pmc.py'}], ('case .a.', 'configs/pmc.py')),
     ([TRAINED | {'config': 'configs/pcm.py:tyni'}], ('tyni', 'tiny')),
-    ([TRAINED | {'overrides': {'sweep.seeds': (1, 2)}}], ('sweep',)),
     ([TRAINED, TESTED | {'of': 'aa'}], ("'aa'", 'did you mean .a.')),
     ([TRAINED, TRAINED], ('two cases', 'a')),
     ([TRAINED | {'name': '../a'}], ('../a',)),
