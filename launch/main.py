@@ -1,4 +1,4 @@
-"""Meta-trains, tests and draws one config; or tests or replays a run.
+"""Meta-trains, tests and draws one config; or evaluates or replays a run.
 
     python launch/main.py --config configs/pcm.py
     python launch/main.py --mode=evaluate --workdir runs/pcm
@@ -9,35 +9,7 @@
 
 import sys
 
-from absl import flags
-
-from meta_analog.experiment import command_line
-from meta_analog.experiment import evaluate
-from meta_analog.experiment import run
-from meta_analog.runtime import compilation
-from meta_analog.runtime import environment
-
-
-def main(argv: list[str]) -> None:
-  """Flags in, experiment out."""
-  del argv
-  compilation.set_up(flags.FLAGS.cache_dir, print)
-  environment.use_all_cores()
-  if flags.FLAGS.checkpoint:
-    evaluate.of_file(flags.FLAGS.config,
-                     flags.FLAGS.checkpoint,
-                     command_line.workdir(),
-                     flags.FLAGS.mode,
-                     overrides=command_line.overrides(),
-                     stop=command_line.STOP)
-    return
-  with command_line.joined():
-    run.run(
-        flags.FLAGS.config, command_line.workdir(), flags.FLAGS.mode,
-        overrides=command_line.overrides(), wandb=flags.FLAGS.wandb,
-        stop=command_line.STOP)
-
+from meta_analog import cli
 
 if __name__ == '__main__':
-  command_line.define(run.MODES)
-  command_line.start(sys.argv, main)
+  cli.main(['train', *sys.argv[1:]])

@@ -6,15 +6,20 @@ saved (130 Ctrl-C, 143 SIGTERM).
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import contextlib
 import logging
 import os
 import pathlib
-import sys
+import shutil
+import textwrap
+from typing import Any
+from typing import NamedTuple
 
 from absl import flags
-from ml_collections import config_flags
+import ml_collections
 
+from meta_analog.config import config_files
 from meta_analog.config import saved
 from meta_analog.core import errors
 from meta_analog.experiment import workdir as workdir_lib
@@ -22,75 +27,107 @@ from meta_analog.runtime import distributed
 from meta_analog.runtime import environment
 from meta_analog.runtime import signals
 
-BAD_INPUT = 2
 STOP = signals.Interrupts()  # the signals of this process
+MAX_COLUMNS = 80
+VALUES = {'workdir': 'FOLDER', 'cache_dir': 'FOLDER', 'checkpoint': 'FILE',
+          'run': 'FOLDER', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT'}
+PATHS = ('workdir', 'cache_dir', 'checkpoint')  # in which ~ is the home folder
 
 
-def define(modes: tuple[str, ...] = ()) -> None:
-  """Defines --config, --workdir, --cache_dir; with modes --mode and --wandb."""
-  config_flags.DEFINE_config_file(
-      'config', None, 'Config file, with an argument after a colon: '
-      'configs/pcm.py:tiny. Fields: --config.seed=3.', lock_config=True)
+class Arguments(NamedTuple):
+  """A parsed command line."""
+
+  config: ml_collections.ConfigDict
+  file: str  # --config as it was given, or where the config comes from
+  overrides: dict[str, Any]  # dotted field of the config: value
+  flags: flags.FlagValues
+
+  @property
+  def record(self) -> dict[str, str]:
+    """The config's file and what was changed in it, for run.json."""
+    return {'file': self.file} | {
+        name: str(value) for name, value in sorted(self.overrides.items())}
+
+  @property
+  def workdir(self) -> str:
+    """--workdir, or runs/<config>_<argument>[_<checkpoint>]."""
+    if self.flags.workdir:
+      return self.flags.workdir
+    path, _, argument = self.file.partition(':')
+    checkpoint = getattr(self.flags, 'checkpoint', None)
+    parts = [pathlib.Path(path).stem, argument.replace(',', '_'),
+             f'test_of_{pathlib.Path(checkpoint).stem}' if checkpoint else '']
+    return os.path.join('runs', '_'.join(filter(None, parts)))
+
+
+def define(values: flags.FlagValues) -> None:
+  """Defines --workdir and --cache_dir; --config is known to `parse`."""
   flags.DEFINE_string(
-      'workdir', None, 'Folder to write into; one under runs/ by default')
+      'workdir', None, 'Folder to write into; by default one under runs/',
+      flag_values=values)
   flags.DEFINE_string(
       'cache_dir', None, 'Folder to keep compiled programs in, so that the '
       'next run begins at once; by default meta_analog/xla under ~/.cache. An '
-      'empty one keeps none')
-  if modes:
-    flags.DEFINE_enum('mode', modes[0], modes, 'What to do')
-    flags.DEFINE_string(
-        'checkpoint', None, 'File of meta-parameters, such as the '
-        'parameters.npz of a run; --mode=evaluate tests it under --config')
-    flags.DEFINE_string(
-        'wandb', None, 'Project of Weights & Biases to write the metrics to; '
-        'without it wandb is never imported')
-    flags.DEFINE_string(
-        'coordinator', None, 'HOST:PORT of process 0, for a run of several '
-        'processes')
-    flags.DEFINE_integer('num_processes', None, 'Processes of the run')
-    flags.DEFINE_integer(
-        'process_id', None, 'Which of them this is; 0 writes')
+      'empty one keeps none', flag_values=values)
+
+
+def define_run(
+    values: flags.FlagValues, modes: tuple[str, ...], mode: str
+) -> None:
+  """Defines the flags of a run beside those of `define`.
+
+  Args:
+    values: that the flags are added to.
+    modes: what --mode may be.
+    mode: what it is by default.
+  """
+  flags.DEFINE_enum('mode', mode, modes, 'What to do', flag_values=values)
+  flags.DEFINE_string(
+      'checkpoint', None, 'File of meta-parameters, such as the '
+      'parameters.npz of a run; --mode=evaluate tests it under --config',
+      flag_values=values)
+  flags.DEFINE_string(
+      'wandb', None, 'Project of Weights & Biases to write the metrics to; '
+      'without it wandb is never imported', flag_values=values)
+  flags.DEFINE_string(
+      'coordinator', None, 'HOST:PORT of process 0, for a run of several '
+      'processes', flag_values=values)
+  flags.DEFINE_integer(
+      'num_processes', None, 'Processes of the run', flag_values=values)
+  flags.DEFINE_integer(
+      'process_id', None, 'Which of them this is; 0 writes',
+      flag_values=values)
 
 
 def start(
-    argv: list[str], main: Callable[[list[str]], None],
-    config: str | None = None
+    argv: Sequence[str], values: flags.FlagValues,
+    main: Callable[[Arguments], None], *, default: str | None = None
 ) -> None:
-  """Parses the command line and runs main; never returns.
+  """Parses a command line and runs main; never returns.
 
   Args:
-    argv: of the process.
-    main: called with the arguments that are no flags, of which there are none.
-    config: the file where --config names none.
+    argv: arguments, without the program's name.
+    values: flags, defined.
+    main: called with what was parsed.
+    default: name of the config where none is given.
   """
-  if {'--help', '-h', '-help'} & set(argv[1:]):
-    print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.get_help()}')
-    sys.exit(0)
-  if config is not None and _value(argv, 'config') is None:
-    argv = [argv[0], f'--config={config}', *argv[1:]]
   try:
-    rest = flags.FLAGS(_with_saved_config(argv))
-    if len(rest) > 1:
-      raise errors.InputError(f'unexpected argument {rest[1]!r}')
-    if flags.FLAGS.config is None:
-      raise errors.InputError(
-          '--config is missing: name a file, such as --config configs/pcm.py')
+    arguments = parse(argv, values, default)
   except errors.RunError as error:
-    signals.leave(error.exit_code, f'error: {_one_line(error)}')
-  except Exception as error:  # A config file is code: it may raise anything.
-    _refuse(error)
+    signals.leave(error.exit_code, f'error: {config_files.in_a_line(error)}')
+  except errors.InputError as error:
+    refuse(error)
   for name in ('absl', 'asyncio'):  # Orbax logs what it raises as well.
     logging.getLogger(name).setLevel(logging.CRITICAL)
   STOP.listen()
   try:
-    main(rest)
+    main(arguments)
   except errors.InputError as error:
-    _refuse(error)
+    refuse(error)
   except errors.Interrupted as error:
     signals.leave(error.exit_code, str(error))
   except errors.RunError as error:
-    signals.leave(error.exit_code, f'error: {_one_line(error)}')
+    signals.leave(error.exit_code, f'error: {config_files.in_a_line(error)}')
   except OSError as error:
     where = f'{error.filename}: ' if error.filename else ''
     signals.leave(errors.StorageError.exit_code,
@@ -98,52 +135,87 @@ def start(
   signals.leave(0)
 
 
-def overrides() -> dict[str, str]:
-  """Returns the config's file and what the command line changed in it."""
-  flag = flags.FLAGS['config']
-  changed = config_flags.get_override_values(flag)
-  return {'file': config_flags.get_config_filename(flag)} | {
-      name: str(value) for name, value in sorted(changed.items())}
+def parse(
+    argv: Sequence[str], values: flags.FlagValues, default: str | None = None
+) -> Arguments:
+  """Returns a parsed command line.
+
+  Args:
+    argv: arguments, without the program's name.
+    values: flags, defined.
+    default: name of the config where none is given.
+
+  Raises:
+    InputError: in one line, if it cannot be.
+  """
+  name, words = config_files.split(argv)
+  if name is None:
+    default = _saved_config(words, values) or default
+  parsed = config_files.parse(argv, values, default)
+  if parsed.rest:
+    raise errors.InputError(f'unexpected argument {parsed.rest[0]!r}')
+  for path in PATHS:
+    if path in values and values[path].value:
+      values[path].value = os.path.expanduser(values[path].value)
+  return Arguments(parsed.config, parsed.name or f'{values.workdir}/'
+                   f'{workdir_lib.CONFIG}', parsed.overrides, values)
 
 
-def workdir() -> str:
-  """Returns --workdir, or runs/<config>_<argument>[_<checkpoint>]."""
-  if flags.FLAGS.workdir:
-    return flags.FLAGS.workdir
-  path, _, argument = config_flags.get_config_filename(
-      flags.FLAGS['config']).partition(':')
-  name = pathlib.Path(path).stem
-  checkpoint = getattr(flags.FLAGS, 'checkpoint', None)
-  parts = [name, argument.replace(',', '_'),
-           f'test_of_{pathlib.Path(checkpoint).stem}' if checkpoint else '']
-  return os.path.join('runs', '_'.join(filter(None, parts)))
-
-
-def joined() -> contextlib.AbstractContextManager[None]:
-  """Returns `distributed.joined` for this command line."""
-  values = flags.FLAGS
-  asked = {'config': workdir_lib.as_json(values.config), 'mode': values.mode,
-           'versions': environment.versions()}
+def joined(arguments: Arguments) -> contextlib.AbstractContextManager[None]:
+  """Returns `distributed.joined` for a command line."""
+  values = arguments.flags
+  compared = {'config': workdir_lib.as_json(arguments.config),
+              'mode': values.mode, 'versions': environment.versions()}
   return distributed.joined(
-      values.coordinator, values.num_processes, values.process_id, asked, STOP)
+      values.coordinator, values.num_processes, values.process_id, compared,
+      STOP)
 
 
-def _with_saved_config(argv):
-  """Returns argv, with the config of the run where evaluate names none."""
-  config = _value(argv, 'config')
-  if config is not None and not os.path.isfile(config.partition(':')[0]):
-    raise errors.InputError(
-        f'--config={config}: there is no file {config.partition(":")[0]}')
-  mode = _value(argv, 'mode')
-  if mode in (None, 'train') or config is not None:
-    return argv
+def flags_help(values: flags.FlagValues) -> str:
+  """Returns the flags with what they do, for a terminal of 80 columns.
+
+  Args:
+    values: flags, defined, without --config.
+  """
+  entries = [
+      ('--config=FILE[:VARIANTS]', 'Config file, or the name of one that comes '
+       f'with this package: {", ".join(config_files.names())}. With variants '
+       'after a colon: pcm:tiny'),
+      ('--config.FIELD=VALUE', 'Changes a field: --config.seed=3')]
+  for name in values:
+    flag = values[name]
+    choices = getattr(flag.parser, 'enum_values', None)
+    kind = '' if flag.boolean else '=' + (
+        '|'.join(choices) if choices else VALUES.get(name, 'N'))
+    text = flag.help.rpartition('>: ')[2] if choices else flag.help
+    default = '' if flag.default in (None, False) else (
+        f'; by default {flag.default}')
+    entries.append((f'--{name}{kind}', f'{text}{default}'))
+  columns = min(MAX_COLUMNS, shutil.get_terminal_size().columns) - 1
+  wrap = lambda text: textwrap.fill(
+      text, columns, initial_indent=' ' * 6, subsequent_indent=' ' * 6)
+  return '\n'.join(f'  {flag}\n{wrap(text)}' for flag, text in entries)
+
+
+def refuse(error: BaseException) -> None:
+  """Prints one line and exits with the code of bad input."""
+  signals.leave(2, f'error: {config_files.in_a_line(error)}')
+
+
+def _saved_config(argv, values):
+  """Returns the config of the run in --workdir, for what is done with a run."""
+  if 'mode' not in values:
+    return None
+  mode = _value(argv, 'mode') or values['mode'].default
+  if mode == 'train' or mode not in values['mode'].parser.enum_values:
+    return None
   folder = _value(argv, 'workdir')
   if folder is None:
     raise errors.InputError(f'--mode={mode} needs --workdir')
-  if not (pathlib.Path(folder) / 'config.json').is_file():
+  folder = pathlib.Path(folder).expanduser()
+  if not (folder / workdir_lib.CONFIG).is_file():
     raise errors.InputError(f'{folder} holds no run: no config.json there')
-  file = pathlib.Path(saved.__file__)
-  return [argv[0], f'--config={file}:{folder}', *argv[1:]]
+  return saved.get_config(str(folder))
 
 
 def _value(argv, name):
@@ -153,20 +225,3 @@ def _value(argv, name):
     if arg.startswith('-') and flag == name:
       return value if equals else following
   return None
-
-
-def _refuse(error):
-  """Prints one line and exits with the code of bad input."""
-  text = str(error)
-  if 'Traceback' in text:  # of a config file; its last line says what is wrong
-    text = text.strip().splitlines()[-1].partition('Error: ')[2] or text
-  if isinstance(error, AttributeError) or 'Did you mean' in text:
-    text = f'no such config field: {text.strip(chr(34))}'
-  text = _one_line(text) or type(error).__name__
-  signals.leave(BAD_INPUT, f'error: {text}')
-
-
-def _one_line(text):
-  """Returns a text without line breaks, also escaped ones."""
-  text = ' '.join(str(text).replace(chr(92) + 'n', ' ').split())
-  return text.replace(chr(92), '')

@@ -11,6 +11,8 @@ from typing import Any
 
 import jax
 
+from meta_analog.core import errors
+
 PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'optax', 'chex', 'numpy',
             'ml-collections', 'orbax-checkpoint')
 # Other values of these, or of a version, may change the last digits. Other
@@ -49,6 +51,21 @@ def use_all_cores() -> None:
   if name not in flags:
     jax.config.update('jax_num_cpu_devices', max(2, num_cores()))
   os.environ['XLA_FLAGS'] = re.sub(rf'({name}=)1(?!\d)', r'\g<1>2', flags)
+
+
+def check_devices() -> None:
+  """Starts jax.
+
+  Raises:
+    InputError: if it finds no device of the platforms that JAX_PLATFORMS names.
+  """
+  try:
+    jax.devices()
+  except (AssertionError, RuntimeError) as error:
+    names = os.environ.get('JAX_PLATFORMS', '')
+    raise errors.InputError(
+        f'JAX_PLATFORMS={names}: jax cannot use this on this machine'
+        + (f': {errors.reason(error)}' if str(error) else '')) from None
 
 
 def leave_accelerators() -> None:

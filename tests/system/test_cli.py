@@ -1,0 +1,165 @@
+"""The console command: help, refusals, and the scripts in launch/ over it."""
+
+import os
+import subprocess
+import sys
+
+from absl import flags
+import pytest
+
+from meta_analog import cli
+from meta_analog.core import errors
+from meta_analog.experiment import command_line
+from meta_analog.experiment import run
+from tests.helpers import runs
+
+PLACES = ('main', 'characterize', 'benchmark')  # scripts in launch/
+
+
+def parse(*argv, define=lambda values: command_line.define_run(
+    values, run.MODES, 'train')):
+  values = flags.FlagValues()
+  command_line.define(values)
+  define(values)
+  return command_line.parse(argv, values)
+
+
+def result(*argv, cwd=None, **environment):
+  """Returns (exit code, stdout, stderr) of the console command."""
+  done = subprocess.run(
+      [sys.executable, '-m', 'meta_analog.cli', *argv], cwd=cwd, text=True,
+      capture_output=True, check=False,
+      env=os.environ | {'PYTHONPATH': str(runs.ROOT)} | environment)
+  return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def ended(monkeypatch, capsys):
+  """`argv -> (exit code, stdout, stderr)` in this process."""
+  def leave(code, message=''):
+    print(message, file=sys.stderr)
+    raise SystemExit(code)
+
+  monkeypatch.setattr(command_line.signals, 'leave', leave)
+
+  def call(*argv):
+    with pytest.raises(SystemExit) as found:
+      cli.main(argv)
+    return (found.value.code, *capsys.readouterr())
+
+  return call
+
+
+def test_help_lists_the_commands(ended):
+  code, text, _ = ended('--help')
+  assert code == 0
+  for name in ('train', 'evaluate', 'characterize', 'study', 'benchmark'):
+    assert f'\n  {name} ' in text
+  assert ended()[0] == 2
+
+
+@pytest.mark.parametrize('name', sorted(cli.COMMANDS))
+def test_help_of_a_command_shows_our_flags_alone(ended, name, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '80')
+  code, text, _ = ended(name, '--help')
+  assert code == 0 and '--config=FILE' in text and '--workdir=FOLDER' in text
+  assert f'meta-analog {name} ' in text
+  assert max(map(len, text.splitlines())) <= 80
+  assert len(text.splitlines()) < 45
+  for other in ('only_check_args', 'jax_', 'verbosity', 'pdb', 'chex'):
+    assert f'--{other}' not in text
+
+
+def test_a_misspelt_command_is_refused_with_the_nearest(ended):
+  assert ended('trian') == (
+      2, '', "error: there is no command 'trian': did you mean train?\n")
+
+
+@pytest.mark.parametrize('argv,expected', [
+    (['--only_check_args'], 'config'),
+    (['--config=pcm:tiny', '--only_check_args'], 'only_check_args'),
+    (['--config=pmc'], 'did you mean pcm?'),
+    (['--config=pcm:tiny', '--workdr=x'], 'Did you mean: workdir'),
+    (['--config=pcm:tiny', 'more'], "unexpected argument 'more'"),
+    (['--config=pcm:tiny', '--mode=tain'], 'mode'),
+    (['--mode=evaluate'], '--mode=evaluate needs --workdir'),
+    (['--mode=evaluate', '--workdir=/nonexistent'], 'holds no run'),
+])
+def test_what_cannot_be_is_refused_in_a_line(ended, argv, expected):
+  code, _, stderr = ended('train', *argv)
+  assert code == 2 and stderr.startswith('error: ')
+  assert len(stderr.splitlines()) == 1 and expected in stderr
+
+
+def test_evaluate_is_its_commands_default_mode(ended):
+  assert '--mode=evaluate needs --workdir' in ended('evaluate')[2]
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  arguments = parse('--config=pcm:tiny', '--workdir=~/x', '--checkpoint=~/y')
+  assert arguments.workdir == str(tmp_path / 'x')
+  assert arguments.flags.checkpoint == str(tmp_path / 'y')
+
+
+def test_the_default_folder_is_named_like_the_config():
+  assert parse('--config=pcm:delta,tiny').workdir == 'runs/pcm_delta_tiny'
+  assert parse('--config=configs/perf.py').workdir == 'runs/perf'
+  assert parse('--config=pcm', '--checkpoint=a/b.npz').workdir == (
+      'runs/pcm_test_of_b')
+
+
+def test_the_record_says_what_was_changed():
+  assert parse('--config=pcm:tiny', '--config.seed=4').record == {
+      'file': 'pcm:tiny', 'seed': '4'}
+
+
+def test_what_a_run_is_asked_for_comes_from_its_own_config(tmp_path):
+  config = parse('--config=pcm:tiny', '--config.seed=4').config
+  (tmp_path / 'config.json').write_text(config.to_json_best_effort())
+  found = parse('--mode=evaluate', f'--workdir={tmp_path}', '--config.seed=5')
+  assert found.config.seed == 5 and found.config.network.hidden_sizes == (8, 8)
+  assert found.file == f'{tmp_path}/config.json'
+  named = parse('--mode=evaluate', f'--workdir={tmp_path}', '--config=perf')
+  assert named.config.name == 'perf'
+
+
+def test_a_study_is_no_run():
+  with pytest.raises(errors.InputError, match='process_id'):
+    parse('--config=pcm:tiny', '--process_id=x')
+
+
+@pytest.mark.parametrize('script', PLACES)
+def test_scripts_in_launch_are_thin(script):
+  lines = (runs.ROOT / 'launch' / f'{script}.py').read_text().splitlines()
+  assert len(lines) < 20 and any('cli.main(' in line for line in lines)
+
+
+@pytest.mark.slow
+def test_from_another_folder_it_refuses_before_it_trains(tmp_path):
+  own = tmp_path / 'own.py'
+  own.write_text('import jax.numpy as jnp\nx = jnp.ones(3)\n'
+                 'def get_config(argument=""):\n  raise BaseException("no")\n')
+  code, stdout, stderr = result('train', '--config=own.py', cwd=tmp_path)
+  assert (code, stdout, stderr) == (
+      2, '', 'error: --config=own.py: BaseException: no\n')
+  assert list(tmp_path.iterdir()) == [own] or (
+      {path.name for path in tmp_path.iterdir()} == {'own.py', '__pycache__'})
+
+
+@pytest.mark.slow
+def test_a_platform_that_is_not_there_is_refused_in_a_line(tmp_path):
+  for platform in ('cuda', 'foo'):
+    code, _, stderr = result(
+        'characterize', '--config=pcm:tiny', '--cache_dir=', cwd=tmp_path,
+        JAX_PLATFORMS=platform)
+    assert code == 2 and stderr.count('\n') == 1
+    assert stderr.startswith(f'error: JAX_PLATFORMS={platform}: ')
+
+
+@pytest.mark.slow
+def test_a_study_is_not_characterized(tmp_path):
+  code, _, stderr = result(
+      'characterize', '--config=studies/sinusoid', '--cache_dir=',
+      cwd=tmp_path)
+  assert code == 2 and stderr.count('\n') == 1
