@@ -6,9 +6,8 @@ few writes of devices.
 
     import meta_analog as ma
 
-    config = ma.default_config('sinusoid')
-    run = ma.train(config, 'runs/first')
-    run = ma.load('runs/pcm')
+    run = ma.train(ma.get_config('pcm:tiny'), 'runs/tiny')
+    run = ma.load('runs/tiny')
     run.summary, run.metrics['loss'], run.evaluation, run.params
 
 Every name below is imported when it is first used, so that importing the
@@ -38,6 +37,8 @@ if TYPE_CHECKING:  # as in _NAMES; a test compares the two
   from meta_analog import tasks as tasks
   from meta_analog import training as training
   from meta_analog.config.build import build as build
+  from meta_analog.config.config_files import load as get_config
+  from meta_analog.config.defaults import get_config as default_config
   from meta_analog.core.errors import InputError as InputError
   from meta_analog.core.types import Device as Device
   from meta_analog.core.types import Episode as Episode
@@ -112,6 +113,8 @@ _NAMES = {
     'adapt': 'learning.maml',
     'meta_loss': 'learning.maml',
     # Runs
+    'default_config': 'config.defaults:get_config',
+    'get_config': 'config.config_files:load',
     'build': 'config.build',
     'train': 'experiment.api',
     'evaluate': 'experiment.api',

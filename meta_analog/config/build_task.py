@@ -5,6 +5,7 @@ from typing import Any
 
 import ml_collections
 
+from meta_analog.config import config_files
 from meta_analog.core import types
 from meta_analog.tasks import registry as task_registry
 
@@ -47,6 +48,7 @@ def make_pretraining_task(config: ml_collections.ConfigDict) -> types.Task:
 
 
 def located(name: str) -> pathlib.Path:
-  """Returns the path of a file as it stands, or from the project's folder."""
-  path, ours = pathlib.Path(name), pathlib.Path(__file__).parents[2] / name
+  """Returns the path of a file as it stands, or of one shipped in configs/."""
+  path = pathlib.Path(name).expanduser()
+  ours = config_files.folder().parent / name
   return ours if ours.is_file() and not path.is_file() else path

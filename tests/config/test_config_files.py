@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from configs import pcm
+from meta_analog.config import build_task
 from meta_analog.config import config_files
 from meta_analog.core import errors
 
@@ -131,3 +132,12 @@ def test_a_flag_file_may_name_the_config(tmp_path):
   (tmp_path / 'flags').write_text('--config=pcm:tiny\n--config.seed=8\n')
   found = config_files.parse([f'--flagfile={tmp_path / "flags"}'])
   assert (found.name, found.config.seed) == ('pcm:tiny', 8)
+
+
+def test_pretrained_parameters_are_found_from_any_folder(elsewhere):
+  name = 'configs/pretrained/omniglot.npz'
+  assert build_task.located(name).samefile(ROOT / name)
+  (elsewhere / 'configs/pretrained').mkdir(parents=True)
+  (elsewhere / name).write_text('')
+  assert build_task.located(name).samefile(elsewhere / name)
+  assert build_task.located('~/own.npz') == elsewhere / 'own.npz'

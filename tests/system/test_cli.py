@@ -8,12 +8,11 @@ from absl import flags
 import pytest
 
 from meta_analog import cli
-from meta_analog.core import errors
 from meta_analog.experiment import command_line
 from meta_analog.experiment import run
 from tests.helpers import runs
 
-PLACES = ('main', 'characterize', 'benchmark')  # scripts in launch/
+SCRIPTS = ('main', 'characterize', 'benchmark')  # in launch/
 
 
 def parse(*argv, define=lambda values: command_line.define_run(
@@ -124,12 +123,7 @@ def test_what_a_run_is_asked_for_comes_from_its_own_config(tmp_path):
   assert named.config.name == 'perf'
 
 
-def test_a_study_is_no_run():
-  with pytest.raises(errors.InputError, match='process_id'):
-    parse('--config=pcm:tiny', '--process_id=x')
-
-
-@pytest.mark.parametrize('script', PLACES)
+@pytest.mark.parametrize('script', SCRIPTS)
 def test_scripts_in_launch_are_thin(script):
   lines = (runs.ROOT / 'launch' / f'{script}.py').read_text().splitlines()
   assert len(lines) < 20 and any('cli.main(' in line for line in lines)

@@ -80,3 +80,10 @@ def test_public_functions_have_type_hints(name):
     signature = inspect.signature(value)
     hints = [p.annotation for p in signature.parameters.values()]
     assert inspect.Signature.empty not in [*hints, signature.return_annotation]
+
+
+def test_versions_agree():
+  version = meta_analog.__version__
+  for name in ('MODULE.bazel', 'CITATION.cff'):
+    assert version in (ROOT / name).read_text()
+  assert f'## {version}' in (ROOT / 'CHANGELOG.md').read_text()
