@@ -47,17 +47,3 @@ def is_member(field: str, value: Any, known: Collection[str]) -> None:
   if value not in known:
     raise ValueError(f'config.{field} = {value!r}: must be one of '
                      f'{", ".join(sorted(known))}')
-
-
-def in_one_line(error: BaseException) -> str:
-  """Returns what is wrong with a config, without the way that led there.
-
-  Args:
-    error: raised by a config file or the parser of flags.
-  """
-  text = str(error).replace('\\n', '\n').strip()
-  if 'Traceback (most recent call last)' in text:
-    text = text.splitlines()[-1].partition('Error: ')[2] or text
-  if isinstance(error, AttributeError) or 'Did you mean' in text:
-    text = f'no such config field: {text.strip(chr(34))}'
-  return ' '.join(text.split()).replace('\\', '') or type(error).__name__

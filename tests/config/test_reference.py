@@ -10,7 +10,6 @@ from configs import nmnist
 from configs import omniglot
 from configs import pcm
 from meta_analog.config import __main__ as command
-from meta_analog.config import checks
 from meta_analog.config import defaults
 from meta_analog.config import reference
 from tests.helpers import runs
@@ -76,7 +75,8 @@ def test_the_command_prints_the_config_as_a_run_resolves_it(capsys):
     ([f'{PCM}:huge'], "'huge': must be one of tiny"),
     ([f'{PCM}:tiny:delta'], 'use commas'),
     (['configs/none.py'], 'there is no file configs/none.py'),
-    ([PCM, '--config.sede=1'], 'Did you mean "seed"'),
+    (['pmc'], 'did you mean pcm?'),
+    ([PCM, '--config.sede=1'], 'did you mean seed?'),
     ([PCM, '--config.seed=a'], 'seed=a'),
     ([PCM, 'more'], "unexpected argument 'more'"),
     ([PCM, '--confg.seed=1'], 'Unknown command line flag'),
@@ -94,9 +94,3 @@ def test_both_commands_run():
         [sys.executable, '-m', module, PCM], cwd=runs.ROOT, check=True,
         capture_output=True, text=True)
     assert words in done.stdout
-
-
-def test_one_line_keeps_the_last_line_of_a_traceback():
-  error = ValueError('Traceback (most recent call last):\n  x\nKeyError: "a b"')
-  assert checks.in_one_line(error) == '"a b"'
-  assert checks.in_one_line(ValueError()) == 'ValueError'
