@@ -42,13 +42,12 @@ setuptools.setup(
     packages=[
         *setuptools.find_packages(include=['meta_analog', 'meta_analog.*']),
         'meta_analog.configs',
-        'meta_analog.configs.pretrained',
         'meta_analog.configs.studies',
     ],
     package_dir={'meta_analog.configs': 'configs'},
     package_data={
         'meta_analog': ['py.typed'],
-        'meta_analog.configs.pretrained': ['*.npz'],
+        'meta_analog.configs': ['pretrained/*.npz'],
     },
     entry_points={'console_scripts': ['meta-analog = meta_analog.cli:main']},
     install_requires=[

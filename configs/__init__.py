@@ -1,0 +1,1 @@
+"""Config files: each the difference to `meta_analog.config.defaults`."""

@@ -1,0 +1,1 @@
+"""Studies: rows of configs, their seeds and the columns of their table."""
