@@ -15,6 +15,7 @@ import sys
 import textwrap
 import tokenize
 
+from meta_analog import cli
 from meta_analog.config import reference
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -51,19 +52,26 @@ def api(name: str) -> str:
 
 def command_line() -> str:
   """Returns what every command prints for --help."""
-  lines = ['# Command line', '', *COMMANDS.strip().splitlines(), '']
-  for path in sorted((ROOT / 'launch').glob('*.py')):
-    done = subprocess.run(
-        [sys.executable, str(path), '--help'], cwd=ROOT, text=True, check=True,
-        capture_output=True)
-    lines += [f'## launch/{path.name}', '', '```text', done.stdout.strip(),
-              '```', '']
+  lines = ['# Command line', '', *INTRODUCTION.strip().splitlines(), '',
+           '```text', _help(), '```', '']
+  for name in cli.COMMANDS:
+    lines += [f'## {name}', '', '```text', _help(name), '```', '']
   return '\n'.join(lines)
 
 
-COMMANDS = """
-The text below is what each command prints for `--help`.
+INTRODUCTION = """
+An installation has the console command `meta-analog`. In a checkout the scripts
+in `launch/` are the same commands: `launch/main.py` is `train` and, with
+`--mode=evaluate`, `evaluate`. Below is what each prints for `--help`.
 """
+
+
+def _help(*command):
+  """Returns what the console command prints for --help."""
+  done = subprocess.run(
+      [sys.executable, '-m', 'meta_analog.cli', *command, '--help'], cwd=ROOT,
+      text=True, check=True, capture_output=True)
+  return done.stdout.strip()
 
 
 def config() -> str:
