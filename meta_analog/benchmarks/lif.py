@@ -96,7 +96,7 @@ def make(
     return jax.grad(count_fn)(weights, scale * spikes[i])
 
   run = jax.jit(lambda *args: sharding.sum_in_order(
-      sharding.over_devices(gradient, num_chunks, *args)))
+      sharding.map_over_devices(gradient, num_chunks, *args)))
   params = [jnp.asarray(w) for w in weights], spikes
   return functools.partial(run, params, jax.random.key(0), jnp.float32(1.0))
 

@@ -257,7 +257,7 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
     return sum(total[(0,) * total.ndim] for total in totals)
 
   num_pieces = -(-config.training.tasks_per_step // at_once)
-  run = jax.jit(lambda key, scale: sharding.over_devices(
+  run = jax.jit(lambda key, scale: sharding.map_over_devices(
       piece, num_pieces, (), key, scale),
                 compiler_options=compilation.options(config))
   return functools.partial(run, jax.random.key(config.seed), jnp.float32(1.0))

@@ -28,7 +28,7 @@ class Setup(NamedTuple):
   """What a config names."""
 
   task: types.Task
-  networks: transforms_lib.Networks
+  transforms: transforms_lib.Transforms
   make_learner: Any  # (noise_scale, testing, later_s) -> Learner
   network: network_lib.Network
   parameters: Any  # () -> networks.MetaParameters, inside a transform
@@ -75,13 +75,13 @@ def assemble(
     A `Setup`.
   """
   task = build_task.make_task(config)
-  windows, shapes = convolution.shapes(
+  conv_shapes, shapes = convolution.layer_shapes(
       task.image_shape or (
           1, 1, task.num_inputs * config.network.input_channels),
       config.network.get('convolutions', ()),
       (*config.network.hidden_sizes, task.num_outputs))
-  network = build_hardware.make_network(config,
-                                        len(shapes))._replace(windows=windows)
+  network = build_hardware.make_network(config, len(shapes))._replace(
+      conv_shapes=conv_shapes)
   times = timeline.make_times(config)
   rule = build_hardware.make_rule(config)
   schedule = maml.Schedule(
@@ -125,7 +125,8 @@ def assemble(
       weight_std=per_layer(config.init.weight_std),
       weight_max=per_layer(config.init.weight_max),
       rate=config.init.rate, threshold=config.init.threshold,
-      penalty=config.init.penalty, harm=config.init.harm)
+      penalty=config.init.penalty,
+      write_noise_penalty=config.init.harm)
   parameters = lambda: transforms_lib.MetaParameters(shapes, network, initial)
   loss_fn = losses.squared_error
   if task.metric == 'accuracy':
@@ -139,10 +140,10 @@ def assemble(
       num_events=config.adapt.num_events,
       rate_band_Hz=(config.training.rate_min_Hz, config.training.rate_max_Hz),
       rate_penalty=config.training.rate_penalty,
-      tasks_at_once=tasks_at_once(config),
+      task_batch_size=tasks_at_once(config),
       before_s=config.evaluation.t_test_s, after_s=after_s,
       bounds_uS=(params.g_min_uS, params.g_max_uS),
-      adapt_anew=config.evaluation.adapt_anew == 'before_each_test')
+      readapt=config.evaluation.adapt_anew == 'before_each_test')
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s,
                functools.partial(assemble, config, learner_fn))

@@ -96,7 +96,7 @@ def make_network(config, num_layers):
       compensation=drift_compensation.make(
           crossbar.drift_compensation, drift_clock(config)),
       num_channels=c.input_channels,
-      encode_fn=encoding.CODES[c.get('code', 'current')],
+      encode_fn=encoding.ENCODINGS[c.get('code', 'current')],
       spiking=c.neuron == 'lif')
 
 

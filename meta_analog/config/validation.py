@@ -238,7 +238,7 @@ def _check_task(config, family):
   layers = config.network.get('convolutions', ())
   if layers:
     try:
-      convolution.chain(family.image_shape(settings), layers)
+      convolution.chain_shapes(family.image_shape(settings), layers)
     except ValueError as error:
       raise ValueError(f'config.network.convolutions: {error}') from None
 

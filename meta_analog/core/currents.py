@@ -1,4 +1,4 @@
-"""Input currents over time, described so that a time loop can compute them.
+"""Input currents over time, computed step by step, and what neurons return.
 
 Axes: T time step, K weighted sum; `...` any.
 """
@@ -12,17 +12,18 @@ import jax.numpy as jnp
 
 
 class Source(NamedTuple):
-  """An input current over time, described and not yet computed.
+  """An input current over time as a function of the time step.
 
   The current of step t is `current_fn(steps at t, noise at t, fixed)`, so a
-  time loop can compute it on the way, without an array of it all.
+  time loop computes it when it is needed, without an array [T, ...].
 
   Attributes:
     current_fn: elementwise, from (steps [...], noise [...], fixed) to [...];
       closes over no array.
-    steps: pytree of [T, ...], what differs between time steps; may be empty.
-    noise: the same, but drawn: no gradient goes to it.
-    fixed: pytree of what does not differ, broadcastable to [...].
+    steps: pytree of arrays [T, ...] that differ between time steps; may be
+      empty.
+    noise: the same for random draws: no gradient goes to them.
+    fixed: pytree of arrays that are constant over time, broadcastable to [...].
     num_steps: T.
   """
 
@@ -34,14 +35,21 @@ class Source(NamedTuple):
 
 
 class Activity(NamedTuple):
-  """What a layer does over time."""
+  """Output of a layer of neurons over time."""
 
-  spikes: jax.Array  # [T, ...], 0 or 1, or between (see `rate_neurons`)
+  spikes: jax.Array  # [T, ...], 0 or 1; of rate neurons from 0 to 1
   sums: jax.Array  # [K, ...], weighted sums of spikes over time
 
 
 def currents(source: Source) -> jax.Array:
-  """Returns the current of every time step, [T, ...]."""
+  """Returns the current of every time step as one array.
+
+  Args:
+    source: current over time.
+
+  Returns:
+    [T, ...].
+  """
   if not jax.tree.leaves((source.steps, source.noise)):
     current = source.current_fn(source.steps, source.noise, source.fixed)
     return jnp.broadcast_to(current, (source.num_steps,) + current.shape)

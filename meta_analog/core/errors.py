@@ -1,50 +1,71 @@
-"""How a run can end other than well, and with which exit code.
+"""Exceptions that end a run with an exit code and one line.
 
-Each message is one line that says what happened and what to do. Mistakes in
-what a person wrote are `errors.InputError`, exit code 2.
+Each message says what happened and what to do.
+
+    0   success
+    1   RunError, StorageError, CorruptFileError
+    2   InputError: a config, a flag or a file of the user is wrong
+    3   NonFiniteError
+    128 + signal number   Interrupted
 """
 
 
-
-
-
 class RunError(Exception):
-  """An end that is no mistake of a person and no bug."""
+  """A run that cannot go on for a reason outside the user's input.
+
+  Base class of the failures that are neither bad input nor a bug.
+  """
 
   exit_code = 1
 
 
 class StorageError(RunError):
-  """The disk failed, or what lies on it is damaged."""
+  """The file system failed to read or write, for example a full disk."""
 
 
 class CorruptFileError(StorageError):
-  """What lies on the disk is not what was written there."""
+  """A file's contents are not what was written, for example a wrong digest."""
 
 
 class NonFiniteError(RunError):
-  """A loss or a gradient is not finite."""
+  """A loss or a gradient is NaN or infinite."""
 
   exit_code = 3
 
 
 class Interrupted(RunError):
-  """A signal asked the run to stop, and it has saved."""
+  """A signal asked the run to stop; its state has been saved.
+
+  The exit code is that of a shell, 128 + signal number.
+  """
 
   def __init__(self, signum: int, message: str):
-    """Keeps the signal's number, of which the shell makes 128 + signum."""
+    """Sets the exit code.
+
+    Args:
+      signum: number of the signal.
+      message: one line.
+    """
     super().__init__(message)
     self.exit_code = 128 + signum
 
 
+class InputError(ValueError):
+  """A config, a flag or a file of the user is wrong; exit code 2.
+
+  The message gives the name, the value and what is allowed.
+  """
+
+
 def reason(error: BaseException) -> str:
-  """Returns what an exception of a library says, in a few words.
+  """Returns the message of an exception of a library, shortened to one line.
 
   Args:
-    error: any.
+    error: any exception.
 
   Returns:
-    One line.
+    At most 160 characters without a full stop: the operating system's text of
+    an `OSError`, else the exception's own text, else the name of its type.
   """
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
@@ -52,7 +73,3 @@ def reason(error: BaseException) -> str:
   if 'No space left on device' in text:
     return 'No space left on device'
   return (text[:160] or type(error).__name__).rstrip('.')
-
-
-class InputError(ValueError):
-  """What a person wrote cannot be; the message says what to change."""

@@ -1,4 +1,4 @@
-"""Levels, rounding and thresholds, with straight-through gradients.
+"""Quantisers and thresholds with straight-through gradients.
 
 A step function has no useful derivative, so each function here states which
 surrogate it is differentiated as. All are written as
@@ -16,8 +16,8 @@ def straight_through(value: jax.Array, surrogate: jax.Array) -> jax.Array:
   Source: Bengio, Léonard & Courville, 2013 (arXiv:1308.3432).
 
   Args:
-    value: what the forward pass computes, any shape.
-    surrogate: what the backward pass differentiates, same shape.
+    value: result of the forward pass, any shape.
+    surrogate: function that the backward pass differentiates, same shape.
 
   Returns:
     An array equal to `value`.
@@ -30,8 +30,8 @@ def straight_through(value: jax.Array, surrogate: jax.Array) -> jax.Array:
 def saturate(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
   """Returns x limited to [low, high].
 
-  The gradient is 1 on the closed interval and 0 outside: a device exactly at
-  its bound still learns (`jnp.clip` halves its gradient there).
+  The gradient is 1 on the closed interval and 0 outside. (That of `jnp.clip` is
+  1/2 at a bound, so a device at its bound would learn at half the rate.)
 
   Args:
     x: any shape.
@@ -77,6 +77,9 @@ def round_to_level(x: jax.Array, *, bits: int) -> jax.Array:
 
   Returns:
     Whole numbers as floats.
+
+  Raises:
+    ValueError: if bits is not a whole number from 1 to 8.
   """
   top = max_level(bits)
   soft = saturate(x, -top, top)
@@ -99,6 +102,9 @@ def fake_quantize(x: jax.Array, step: jax.Array, *, bits: int) -> jax.Array:
 
   Returns:
     The quantised array.
+
+  Raises:
+    ValueError: if bits is not a whole number from 1 to 8.
   """
   return step * round_to_level(x / step, bits=bits)
 

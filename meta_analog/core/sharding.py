@@ -1,11 +1,11 @@
-"""Items spread over every device that jax sees, the same bits on any number.
+"""Data-parallel maps and sums with the same bits on any number of devices.
 
 Rounding differs where XLA fuses differently, and a rounding difference can
 flip a spike. So all that XLA compiles is the same for any number of devices:
-an item is computed in the body of a loop whose length is known only when it
-runs (a loop of length one would be inlined and fused with what surrounds it),
-items are gathered in order of their index, and they are summed one by one in
-that order in a loop of its own. A program for a single device goes through
+an item is computed in the body of a loop of dynamic length (a loop of length
+one would be inlined and fused with its surroundings), results are gathered in
+the order of the items, and they are summed one by one in that order in a second
+loop. A program for a single device goes through
 other passes of XLA than one for several, so on CPU there are always two.
 """
 
@@ -29,24 +29,27 @@ def mesh() -> jax.sharding.Mesh:
 
 
 def replicated() -> NamedSharding:
-  """Returns where that lies which every device holds."""
+  """Returns the sharding of an array of which every device holds a copy."""
   return NamedSharding(mesh(), PartitionSpec())
 
 
-def everywhere(tree: Any) -> Any:
-  """Returns a pytree of arrays on every device, to be an argument of a step.
+def replicate(tree: Any) -> Any:
+  """Returns a pytree of arrays copied to all devices of all processes.
 
   Each process has the arrays and places them on its own devices: processes need
   not call this at the same time, nor in the same order.
 
   Args:
-    tree: of arrays, the same in all processes.
+    tree: arrays, the same in all processes.
+
+  Returns:
+    The arrays with the sharding `replicated`.
   """
   place = replicated()
   if jax.process_count() == 1:
     return jax.device_put(tree, place)
 
-  def put(array):  # device_put would compare it with that of the others.
+  def put(array):  # device_put would compare it between processes.
     array = np.asarray(array)
     return jax.make_array_from_callback(
         array.shape, place, lambda index: array[index])
@@ -54,39 +57,43 @@ def everywhere(tree: Any) -> Any:
   return jax.tree.map(put, tree)
 
 
-def alone(tree: Any) -> Any:
-  """Returns a pytree of arrays for what one process computes by itself.
+def place_locally(tree: Any) -> Any:
+  """Returns a pytree of arrays on the devices of this process.
 
   Args:
-    tree: of arrays; the other processes, if there are any, do not take part.
+    tree: arrays; other processes do not take part.
+
+  Returns:
+    The arrays, replicated where there is one process, else on its default
+    device.
   """
   if jax.process_count() == 1:
-    return everywhere(tree)
+    return replicate(tree)
   return jax.tree.map(jnp.asarray, tree)
 
 
-def over_devices(
+def map_over_devices(
     fn: Callable[..., Any],
     num_items: int,
     params: Any,
     key: jax.Array,
     scale: jax.Array,
 ) -> Any:
-  """Returns fn(params, i, key, scale) of all i, gathered in order of i.
+  """Returns fn(params, i, key, scale) for all i, computed on all devices.
 
   Device d computes the items from d * rows on, rows = ceil(items / devices);
   where the number of devices does not divide that of the items, the last
   devices compute fewer, or none.
 
   Args:
-    fn: for one item, of its global index; a pytree of arrays.
+    fn: from the global index of an item to a pytree of arrays.
     num_items: number of items.
     params: replicated.
-    key: replicated; what an item draws must come from its index.
-    scale: replicated.
+    key: replicated; fn derives an item's key from its index.
+    scale: noise scale, replicated.
 
   Returns:
-    The pytree with a leading axis [num_items], on every device.
+    The pytree with a leading axis [num_items] in the order of i, replicated.
   """
   devices = mesh()
   rows = -(-num_items // devices.size)
@@ -118,7 +125,14 @@ def over_devices(
 
 
 def sum_in_order(items: Any) -> Any:
-  """Returns the sum over the leading axis, (x[0] + x[1]) + x[2] and so on."""
+  """Returns the sum over the leading axis in order, (x[0] + x[1]) + x[2] ...
+
+  Args:
+    items: pytree of arrays [num_items, ...].
+
+  Returns:
+    The pytree of arrays [...].
+  """
   start = jax.tree.map(lambda x: jnp.zeros_like(x[0]), items)
   add = lambda i, total: jax.tree.map(lambda t, x: t + x[i], total, items)
   return jax.lax.fori_loop(
@@ -136,12 +150,12 @@ def sum_chips(
   """Returns the sum over chips of fn(params, key of the chip, scale).
 
   Args:
-    fn: for one chip.
+    fn: returns a pytree of arrays for one chip.
     num_chips: number of chips; the last chunk is padded where it must be.
-    chips_per_chunk: chips that are computed together.
+    chips_per_chunk: chips that are vectorised.
     params: replicated.
     key: chip i gets fold_in(key, i).
-    scale: replicated.
+    scale: noise scale, replicated.
 
   Returns:
     The summed pytree, the same to the last bit for any number of devices.
@@ -162,7 +176,7 @@ def sum_chips(
     results = jax.vmap(one_chip)(jnp.arange(chips_per_chunk))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), results)
 
-  return sum_in_order(over_devices(
+  return sum_in_order(map_over_devices(
       one_chunk, num_chunks, params, key, scale))
 
 
@@ -173,16 +187,23 @@ def map_chips(
     key: jax.Array,
     scale: jax.Array,
 ) -> Any:
-  """Returns fn(params, key of the chip, scale) of every chip, axis 0 the chip.
+  """Returns fn(params, key of the chip, scale) of every chip.
 
   The arguments are those of `sum_chips`.
+
+  Returns:
+    The pytree with a leading axis [num_chips], replicated.
   """
   one_chip = lambda params, index, key, scale: fn(
       params, jax.random.fold_in(key, index), scale)
-  return over_devices(one_chip, num_chips, params, key, scale)
+  return map_over_devices(one_chip, num_chips, params, key, scale)
 
 
-def host(tree: Any) -> Any:
-  """Returns a pytree of NumPy arrays, or of floats for scalars."""
+def to_host(tree: Any) -> Any:
+  """Returns a pytree of NumPy arrays, with scalars as Python numbers.
+
+  Args:
+    tree: arrays on any devices of this process.
+  """
   arrays = jax.tree.map(np.asarray, jax.device_get(tree))
   return jax.tree.map(lambda x: x.item() if x.ndim == 0 else x, arrays)

@@ -89,7 +89,7 @@ def compute(
     {name: {'mean', 'ci95'}}.
   """
   compiled = compiled or make(config, setup)
-  data = sharding.alone(setup.task.data)
+  data = sharding.place_locally(setup.task.data)
   episodes = _short(setup.task, results.episodes)
   rows = {name: np.asarray(value)
           for name, value in compiled.rows(episodes, data).items()}
@@ -126,7 +126,7 @@ def float_ridge(
   Returns:
     [B, P, N, O].
   """
-  theta = setup.networks.theta.apply(params)
+  theta = setup.transforms.theta.apply(params)
   views = network_lib.exact_readings(theta.layers, setup.network)
   network = setup.network._replace(periphery=network_lib.EXACT)
   # Without noise a key decides spikes by chance alone, where a code has them:

@@ -31,7 +31,7 @@ def layers(
       for layer, count, positions in itertools.zip_longest(
           _shapes(setup).layers,
           setup.network.num_devices,
-          map(convolution.num_positions, setup.network.windows),
+          map(convolution.num_positions, setup.network.conv_shapes),
           fillvalue=1))
 
 
@@ -75,5 +75,5 @@ def _plan(config, num_layers):
 
 
 def _shapes(setup):
-  params = jax.eval_shape(setup.networks.theta.init, jax.random.key(0))
-  return jax.eval_shape(setup.networks.theta.apply, params)
+  params = jax.eval_shape(setup.transforms.theta.init, jax.random.key(0))
+  return jax.eval_shape(setup.transforms.theta.apply, params)

@@ -46,7 +46,7 @@ def compile_test(
       lambda params, key, device_noise, data: make_test(
           config, build.traced(setup, device_noise, data))(params, key),
       compiler_options=compilation.options(config))
-  data = sharding.everywhere(setup.task.data)
+  data = sharding.replicate(setup.task.data)
   compiled = test.lower(
       params, key, build.vary(config).device_noise, data).compile()
   return lambda params, key, device_noise: compiled(
@@ -66,9 +66,9 @@ def make_test(
     episodes = jax.vmap(
         lambda key: setup.task.sample(key, data, 'test'))(
             jax.random.split(key_tasks, tasks_per_chip))
-    out = setup.networks.evaluate.apply(params, key_chip, episodes, scale)
+    out = setup.transforms.evaluate.apply(params, key_chip, episodes, scale)
     adapted = jax.tree.map(lambda x: x[0], out['adapted'].chip)
-    theta = setup.networks.theta.apply(params)
+    theta = setup.transforms.theta.apply(params)
     targets_uS = network.targets(theta.layers, setup.network)
     return (_results(config, setup, episodes, out),
             _chip_arrays(targets_uS, out['chip'].chip, adapted))

@@ -186,7 +186,8 @@ def make_ordinary(
     key_params, key_task, key_steps = jax.random.split(key, 3)
     task = setup.task.sample(key_task, data)
     pool = setup.task.dense(task).query if setup.task.dense else task.support
-    theta = setup.networks.theta.apply(setup.networks.theta.init(key_params))
+    transform = setup.transforms.theta
+    theta = transform.apply(transform.init(key_params))
     views = network_lib.exact_readings(theta.layers, setup.network)
 
     def loss(weights, x, y):
@@ -208,5 +209,5 @@ def make_ordinary(
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
   train = jax.jit(train, compiler_options=compilation.options(config))
-  data = sharding.alone(setup.task.data)
+  data = sharding.place_locally(setup.task.data)
   return lambda key: train(key, data)

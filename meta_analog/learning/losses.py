@@ -1,4 +1,7 @@
-"""From outputs and rates to scalars."""
+"""Loss functions, accuracy and penalties.
+
+Axes: T time step, N sample, O output, H neuron.
+"""
 
 from collections.abc import Sequence
 
@@ -24,8 +27,8 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def squared_error_all_steps(trace: jax.Array, targets: jax.Array) -> jax.Array:
   """Returns the squared error of every time step's output, averaged over time.
 
-  This is the loss of the original code: it counts the first time steps, at
-  which no spike can have arrived yet, and so has a floor.
+  Source: the loss of the original code. It counts the first time steps, which
+  no spike can have reached, and so cannot be 0.
 
   Args:
     trace: [T, N, O], the output at each time step.
@@ -58,8 +61,8 @@ def softmax_cross_entropy(
   Args:
     outputs: [N, O], logits.
     targets: [N, O], probabilities (one-hot for a class).
-    scale: of the logits; outputs that are fitted to 0 and 1 need more than 1 to
-      say anything for sure.
+    scale: of the logits, an inverse temperature; outputs that were fitted to 0
+      and 1 need more than 1 for probabilities near 0 and 1.
 
   Returns:
     Scalar, nats.
@@ -86,10 +89,9 @@ def accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def firing_rate_penalty(
     rate_Hz: jax.Array, low_Hz: jax.Array, high_Hz: jax.Array
 ) -> jax.Array:
-  """Returns the mean squared distance of the rates from a band, in (100 Hz)^2.
+  """Returns the mean squared distance of firing rates from a band.
 
-  A neuron inside [low_Hz, high_Hz] costs nothing. A silent one is pulled up,
-  a frantic one down.
+  It is 0 for a neuron inside [low_Hz, high_Hz].
 
   Args:
     rate_Hz: [H], the mean rate of each neuron.
@@ -97,7 +99,7 @@ def firing_rate_penalty(
     high_Hz: upper edge of the band.
 
   Returns:
-    Scalar.
+    Scalar, in (100 Hz)^2.
   """
   outside = jax.nn.relu(low_Hz - rate_Hz) + jax.nn.relu(rate_Hz - high_Hz)
   return jnp.mean(jnp.square(outside / 100.0))
@@ -106,16 +108,16 @@ def firing_rate_penalty(
 def share_at_bound(
     conductances: Sequence[jax.Array], bounds_uS: tuple[float, float]
 ) -> jax.Array:
-  """Returns the share of all devices whose state is at a bound of its range.
+  """Returns the fraction of devices whose conductance is at a bound.
 
   Args:
-    conductances: arrays of any shapes, uS.
-    bounds_uS: lowest and highest state.
+    conductances: arrays of any shapes, microsiemens.
+    bounds_uS: lowest and highest conductance.
 
   Returns:
     Scalar from 0 to 1.
   """
   low_uS, high_uS = bounds_uS
-  stuck = sum(jnp.sum((g_uS <= low_uS) | (g_uS >= high_uS))
-              for g_uS in conductances)
-  return stuck / sum(g_uS.size for g_uS in conductances)
+  saturated = sum(jnp.sum((g_uS <= low_uS) | (g_uS >= high_uS))
+                  for g_uS in conductances)
+  return saturated / sum(g_uS.size for g_uS in conductances)

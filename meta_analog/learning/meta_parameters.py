@@ -1,4 +1,7 @@
-"""Meta-parameters: of each crossbar, and of the update rule."""
+"""Meta-parameters of the crossbars and of the update rule.
+
+Axes: L layer.
+"""
 
 from typing import NamedTuple
 
@@ -8,15 +11,16 @@ from meta_analog.networks import network
 
 
 class RuleParams(NamedTuple):
-  """Settings of a rule, learned but for the last; all act through exp."""
+  """Parameters of an update rule, as logarithms of positive numbers."""
 
   log_rate: jax.Array  # [L], learning rate of each layer, delta rule
-  log_threshold: jax.Array  # [L], see the encoders
+  log_threshold: jax.Array  # [L], of the first pulse, see `pulse_encoders`
   log_penalty: jax.Array  # scalar, ridge penalty
-  log_harm: jax.Array  # scalar, weight of the write noise in 'descent'; it
+  # Scalar, see `pulse_encoders.encode_descent`. It takes part only in a choice
+  # among levels, so it has no gradient and is not learned.
+  log_write_noise_penalty: jax.Array
 
 
-  # only enters a choice among levels and so gets no gradient
 class Theta(NamedTuple):
   """Meta-parameters of a learner."""
 

@@ -1,10 +1,10 @@
-"""From (features, error) to a weight change, in the digital periphery.
+"""Delta rule, ridge regression and coordinate descent of the output layer.
 
-The output layer is linear in its features, so everything the inner loop needs
-is a support set's features [N, F] and errors [N, O]. These rules run on cached
-numbers and cost no writes; the crossbar is written once, with the result.
+The output layer is linear in its features, so the inner loop needs only the
+features [N, F] and errors [N, O] of a support set. These algorithms run on them
+in the digital periphery; the crossbar is written once, with the result.
 
-Axes: N sample, F feature (bias included), O output, K pulse.
+Axes: N sample, F feature (bias included), O output, L level.
 """
 
 import chex
@@ -26,13 +26,14 @@ def delta_rule(
 
       dW <- dW + rate * f^T (e - f dW) / N,   repeated num_steps times
 
-  One step is the delta rule. Source: Widrow & Hoff, 1960.
+  One step is the delta rule. Source: Widrow & Hoff, 1960, Adaptive switching
+  circuits (doi:10.21236/AD0241531).
 
   Args:
     features: [N, F].
     error: [N, O], target minus output.
     rate: learning rate, scalar.
-    num_steps: number of batch steps.
+    num_steps: number of gradient steps.
 
   Returns:
     [F, O].
@@ -75,11 +76,11 @@ def ridge(
 
 
 def _solve(gram, error):
-  """Returns gram^-1 error of a positive matrix; on a CPU one after the other.
+  """Returns gram^-1 error of a positive definite matrix.
 
-  The LAPACK of jaxlib 0.10 gives parts of a large batch to the threads by which
-  devices wait for it: where all are in it, none goes on (128 systems of 20 on 2
-  devices stood still at once).
+  Sequential on a CPU: the batched LAPACK of jaxlib 0.10 hands parts of a large
+  batch to the threads that wait for it, and deadlocks when all of them wait
+  (128 systems of 20 unknowns on 2 devices).
   """
   def one(unused, both):
     del unused
@@ -90,7 +91,7 @@ def _solve(gram, error):
   return one(jnp.int32(0), (gram, error))
 
 
-def descend_levels(
+def coordinate_descent(
     features: jax.Array,
     error: jax.Array,
     levels: jax.Array,
@@ -99,22 +100,22 @@ def descend_levels(
     *,
     num_sweeps: int = 2,
 ) -> jax.Array:
-  """Returns level indices after coordinate descent on the support error.
+  """Returns the levels of a quantised regression, by coordinate descent.
 
   One weight at a time, in order, takes the level that minimises
 
       |e - f dW|^2 / N + penalty |dW|^2
 
-  given all other weights, so that later weights make up for the rounding of
-  earlier ones. Each choice lowers the objective or leaves it.
+  given all other weights, so that later weights compensate the rounding of
+  earlier ones. No choice raises the objective.
 
   Args:
     features: [N, F].
     error: [N, O], target minus output.
-    levels: [L, F, O], the weight changes that a device can be given.
+    levels: [L, F, O], the available weight changes.
     start: [F, O], integer indices into levels.
-    penalty: scalar; may be an array [L, F, O] added as it stands, such as the
-      expected harm of write noise.
+    penalty: scalar, or the cost of each level, [L, F, O], in the place of
+      penalty |dW|^2.
     num_sweeps: passes over all weights.
 
   Returns:

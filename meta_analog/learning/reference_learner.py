@@ -1,7 +1,7 @@
-"""The learner in its textbook form: one scan over time, differentiated as is.
+"""Reference learner: one scan over time, differentiated by jax.
 
-What `learner.make` is held against, in its numbers and in its speed: the same
-chip, rule, keys and noise, computed without any of its short cuts.
+The oracle of `learner.make` for tests and benchmarks: the same chip, rule, keys
+and noise, without any of its optimisations.
 
     all layers advance together in one `jax.lax.scan` over time steps: product,
       noise, converter, neuron; the output is the mean of a leaky integrator
@@ -45,98 +45,100 @@ def make(
 
 def compute_updates(
     key: jax.Array, network: network_lib.Network, rule: update_rules.Rule,
-    views: tuple[matvec.LayerReading, ...], support: types.Samples,
+    readings: tuple[matvec.LayerReading, ...], support: types.Samples,
     params: meta_parameters.RuleParams
 ) -> tuple[network_lib.ForwardPass, dict[int, jax.Array]]:
-  """Returns a presentation, and the change of steps down its gradient.
+  """Returns a forward pass, and the weight change of gradient steps.
 
       dW <- dW - rate d/dW sum |y - y(dW)|^2 / 2 N,   repeated num_steps times
 
-  The change is made in the digital periphery, behind the converters, and is
-  only then written: so column gains, wires and limits are not differentiated
-  through where it enters. Every step presents the support set anew, by the same
-  read of the array.
+  The change is accumulated in the digital periphery, behind the converters, and
+  written at the end: column gains, wires and limits are not differentiated
+  through where it enters. Every step is a new forward pass with the same read
+  of the array.
 
   Args:
-    key: consumed by the noise of the presentation.
+    key: consumed by the noise of the forward pass.
     network: see `network.Network`.
     rule: the delta rule of the output layer.
-    views: one per layer.
-    support: samples.
-    params: the rule's settings.
+    readings: one per layer.
+    support: x [N, I - 1], y [N, O].
+    params: the rule's parameters.
 
   Returns:
-    What was seen at first, and {last layer: weight change [I, O]}.
+    The first forward pass, and {last layer: weight change [I, O]}.
   """
-  noise = draw_noise(key, network, views, len(support.x))
+  noise = draw_noise(key, network, readings, len(support.x))
 
   def loss(weights):
     hidden, change = weights
-    replaced = [v._replace(reading=v.reading._replace(weights=w))
-                for v, w in zip(views[:-1], hidden)]
-    seen = forward_with_noise(noise, network, (*replaced, views[-1]), support.x,
-                              change)
-    error = jnp.sum(jnp.square(support.y - seen.outputs), axis=-1)
-    return 0.5 * jnp.mean(error), seen
+    replaced = [layer._replace(reading=layer.reading._replace(weights=w))
+                for layer, w in zip(readings[:-1], hidden)]
+    result = forward_with_noise(
+        noise, network, (*replaced, readings[-1]), support.x, change)
+    error = jnp.sum(jnp.square(support.y - result.outputs), axis=-1)
+    return 0.5 * jnp.mean(error), result
 
-  hidden = [view.reading.weights for view in views[:-1]]
-  change = jnp.zeros_like(views[-1].reading.weights)
-  seen, rate = [], jnp.exp(params.log_rate[-1])
+  hidden = [layer.reading.weights for layer in readings[:-1]]
+  change = jnp.zeros_like(readings[-1].reading.weights)
+  results, rate = [], jnp.exp(params.log_rate[-1])
   for _ in range(rule.num_steps):
-    (_, gradient), now = jax.grad(loss, has_aux=True)((hidden, change))
+    (_, gradient), result = jax.grad(loss, has_aux=True)((hidden, change))
     change = change - rate * gradient
-    seen.append(now)
-  return seen[0], {len(views) - 1: change}
+    results.append(result)
+  return results[0], {len(readings) - 1: change}
 
 
 def forward(
     key: jax.Array, network: network_lib.Network,
-    views: tuple[matvec.LayerReading, ...], inputs: jax.Array
+    readings: tuple[matvec.LayerReading, ...], inputs: jax.Array
 ) -> network_lib.ForwardPass:
-  """Returns what `network.forward` does, with the same arguments."""
-  return forward_with_noise(draw_noise(key, network, views, len(inputs)),
-                            network, views, inputs)
+  """Returns the forward pass of `network.forward`, with the same arguments."""
+  return forward_with_noise(draw_noise(key, network, readings, len(inputs)),
+                            network, readings, inputs)
 
 
 def draw_noise(
     key: jax.Array, network: network_lib.Network,
-    views: tuple[matvec.LayerReading, ...], num_samples: int
+    readings: tuple[matvec.LayerReading, ...], num_samples: int
 ) -> tuple[list[jax.Array], ...]:
-  """Returns the fresh noise of a presentation: of each tile, [T, N, O].
+  """Returns the standard normal draws of one forward pass.
 
   Args:
     key: consumed.
     network: see `network.Network`.
-    views: one per layer.
+    readings: one per layer.
     num_samples: N.
 
   Returns:
-    A list of tiles for each layer, empty where no read noise is fresh.
+    For each layer a list of its tiles, [T, N, O] each; empty where no read
+    noise is fresh.
   """
-  def layer(key, view):
-    num_tiles, num_outputs = view.columns.gain.shape
+  def draw(key, layer):
+    num_tiles, num_outputs = layer.columns.gain.shape
     shape = (len(network.readout), num_samples, num_outputs)
-    fresh = view.reading.variance is not None
+    fresh = layer.reading.variance is not None
     return [gaussian.normal(jax.random.fold_in(key, k), shape)
             for k in range(fresh * num_tiles)]
 
-  return tuple(map(layer, jax.random.split(key, len(views)), views))
+  return tuple(map(draw, jax.random.split(key, len(readings)), readings))
 
 
 def forward_with_noise(
     noise: tuple[list[jax.Array], ...], network: network_lib.Network,
-    views: tuple[matvec.LayerReading, ...], inputs: jax.Array,
+    readings: tuple[matvec.LayerReading, ...], inputs: jax.Array,
     change: jax.Array | None = None
 ) -> network_lib.ForwardPass:
-  """Returns what a presentation with this noise gives, see `forward`.
+  """Returns the forward pass with given noise, see `forward`.
 
   Args:
     noise: see `draw_noise`.
     network: see `network.Network`; the keywords of its activity_fn are
       those of `lif.step`.
-    views: one per layer.
-    inputs: [N, I - 1], constant.
-    change: [I, O], of the output layer's weights behind the converters, if any.
+    readings: one per layer.
+    inputs: [N, I - 1], constant over time.
+    change: [I, O], digital change of the output layer's weights, behind the
+      converters; None for none.
 
   Returns:
     A `network.ForwardPass`.
@@ -152,18 +154,18 @@ def forward_with_noise(
 
   def body(carry, noise):
     states, output = carry
-    x, after = with_bias(driven), []
-    for state, view, own in zip(states, views, noise):
-      after.append(step_fn(state, product(own, network.periphery, view, x)))
-      x = with_bias(after[-1].z)
-    current = product(noise[-1], network.periphery, views[-1], x)
+    x, new = with_bias(driven), []
+    for state, layer, draws in zip(states, readings, noise):
+      new.append(step_fn(state, product(draws, network.periphery, layer, x)))
+      x = with_bias(new[-1].z)
+    current = product(noise[-1], network.periphery, readings[-1], x)
     if change is not None:
       current += linalg.matmul(x, change)
     output = decay * output + (1.0 - decay) * current
-    return (after, output), (output, current, [s.z for s in after])
+    return (new, output), (output, current, [s.z for s in new])
 
-  rest = [lif.initial_state((len(inputs), v.columns.gain.shape[1]))
-          for v in views]
+  rest = [lif.initial_state((len(inputs), layer.columns.gain.shape[1]))
+          for layer in readings]
   _, (outputs, currents, spikes) = jax.lax.scan(
       body, (rest[:-1], rest[-1].v), noise, length=len(network.readout))
   filtered = lif.leaky_integrate(with_bias(spikes[-1]), decay)
@@ -174,41 +176,42 @@ def forward_with_noise(
 
 
 def product(noise: list[jax.Array], periphery: periphery_lib.Periphery,
-            view: matvec.LayerReading, x: jax.Array) -> jax.Array:
+            layer: matvec.LayerReading, x: jax.Array) -> jax.Array:
   """Returns the digital outputs of one layer at one time step, [N, O].
 
   Args:
-    noise: of each tile, [N, O], or empty.
+    noise: standard normal draws of each tile, [N, O], or empty.
     periphery: design.
-    view: of the layer.
-    x: [N, I], as driven, with the 1 of the bias.
+    layer: its reading.
+    x: [N, I], outputs of the digital-to-analog converter, with the 1 of the
+      bias.
 
   Returns:
     [N, O], by the equations of `periphery`.
   """
   total = 0.0
-  for k, (gain, offset) in enumerate(zip(*view.columns)):
+  for k, (gain, offset) in enumerate(zip(*layer.columns)):
     rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
-    own, weights = x[:, rows], view.reading.weights[rows]
-    y = linalg.matmul(own, weights)
+    x_tile, weights = x[:, rows], layer.reading.weights[rows]
+    y = linalg.matmul(x_tile, weights)
     if periphery.ir_drop:
-      y -= periphery.ir_drop * _lost(own, weights, view, periphery)
+      y -= periphery.ir_drop * _ir_drop(x_tile, weights, layer, periphery)
     if noise:
       variance = linalg.matmul(
-          jnp.square(own), view.reading.variance[rows])
+          jnp.square(x_tile), layer.reading.variance[rows])
       y += read_noise.safe_sqrt(variance) * noise[k]
     reach = min(periphery.adc_range, float(len(weights)))
     total += periphery_lib.convert(
         gain[None] * y + offset[None],
-        reach * periphery.dac_range * view.weight_max, bits=periphery.adc_bits)
-  return jnp.reshape(view.factor, (1, -1)) * total
+        reach * periphery.dac_range * layer.weight_max, bits=periphery.adc_bits)
+  return jnp.reshape(layer.factor, (1, -1)) * total
 
 
-def _lost(x, weights, view, periphery):
-  """Returns what a tile loses along its wires, see `periphery`."""
+def _ir_drop(x, weights, layer, periphery):
+  """Returns the part of a tile's product lost along its wires, see `matvec`."""
   num_rows = len(weights)
   row = jnp.arange(num_rows)[:, None] / num_rows
-  largest = view.weight_max * periphery.dac_range
+  largest = layer.weight_max * periphery.dac_range
   load = num_rows / matvec.WIRE_TO_CELL * (
       linalg.matmul(jnp.abs(x), jnp.abs(weights))) / largest
   far = weights * (1.0 - (1.0 - row) ** 2)
@@ -216,5 +219,5 @@ def _lost(x, weights, view, periphery):
 
 
 def with_bias(x: jax.Array) -> jax.Array:
-  """Returns [..., I - 1] with the 1 of the bias beside it, [..., I]."""
+  """Returns inputs [..., I - 1] with the constant 1 of the bias, [..., I]."""
   return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)

@@ -1,7 +1,8 @@
-"""The only file that imports Haiku: parameters, one key, hk.transform.
+"""Haiku transforms of the meta-loss and the meta-test, and their parameters.
 
-`make` joins a learner with its
-meta-parameters into the transforms that the launcher trains through.
+Haiku keeps the parameters and hands out one key; all below is pure JAX.
+
+Axes: B task of one chip, N sample, O output, D date, T time step, L layer.
 """
 
 from collections.abc import Callable
@@ -24,29 +25,29 @@ Params = hk.Params  # a pytree of arrays by module and name
 
 
 class InitialValues(NamedTuple):
-  """Where meta-training starts."""
+  """Initial values of the meta-parameters."""
 
-  weight_std: tuple[float, ...]  # deviation of each layer's weights
+  weight_std: tuple[float, ...]  # standard deviation of each layer's weights
   weight_max: tuple[float, ...]  # weight of each layer's full span
-  rate: float
-  threshold: float
-  penalty: float
-  harm: float
+  rate: float  # learning rate of the delta rule
+  threshold: float  # of the first pulse, see `pulse_encoders`
+  penalty: float  # of the ridge regression
+  write_noise_penalty: float  # of each pulse, see `pulse_encoders`
 
 
 class MetaParameters(hk.Module):
-  """All meta-parameters, as the pure core's `Theta`."""
+  """All meta-parameters as Haiku parameters, returned as `Theta`."""
 
   def __init__(
       self, shapes: tuple[tuple[int, int], ...],
       network: network_lib.Network, initial: InitialValues, name: str = 'meta'
   ):
-    """Fixes the shapes.
+    """Fixes the shapes and the initial values.
 
     Args:
       shapes: inputs, without the bias, and outputs of each crossbar.
       network: for its span and device numbers.
-      initial: where meta-training starts.
+      initial: values at which meta-training starts.
       name: of the module.
     """
     super().__init__(name=name)
@@ -72,12 +73,14 @@ class MetaParameters(hk.Module):
         log_threshold=log_parameter(
             'threshold', num_layers, self._initial.threshold),
         log_penalty=log_parameter('penalty', (), self._initial.penalty),
-        log_harm=log_parameter('harm', (), self._initial.harm))
+        # Saved parameters know it as 'log_harm'.
+        log_write_noise_penalty=log_parameter(
+            'harm', (), self._initial.write_noise_penalty))
     return meta_parameters.Theta(tuple(layers), rule)
 
 
-class Networks(NamedTuple):
-  """What the launcher trains and tests through.
+class Transforms(NamedTuple):
+  """Haiku transforms that meta-training and meta-testing call.
 
   Attributes:
     loss: hk.transform of `(episodes, noise_scale) -> (scalar, info)` for the
@@ -102,45 +105,40 @@ def make(
     num_events: int,
     rate_band_Hz: tuple[float, float],
     rate_penalty: float,
-    tasks_at_once: int,
+    task_batch_size: int,
     before_s: float,
     after_s: tuple[float, ...],
     bounds_uS: tuple[float, float],
-    adapt_anew: bool = False,
-) -> Networks:
+    readapt: bool = False,
+) -> Transforms:
   """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
 
   Args:
     make_learner: `(noise_scale, testing, later_s) -> Learner` over `Theta`;
-      the last is how much later than trained for predictions are wanted.
+      later_s is the time in seconds from the query time of training to that
+      of the predictions.
     parameters: makes the parameter module inside a transform.
     schedule: times of the deployment.
     loss_fn: query loss.
     num_events: adaptation events per task.
-    rate_band_Hz: firing rates that cost nothing.
+    rate_band_Hz: firing rates without a penalty.
     rate_penalty: weight of `losses.firing_rate_penalty`, of each task.
-    tasks_at_once: tasks of a training's chip that are computed together;
-      divides their number.
-    before_s: time of the test before adaptation.
-    after_s: times of the tests after it.
+    task_batch_size: tasks of one chip that meta-training computes as one
+      vectorised batch; divides their number.
+    before_s: chip time of the test before adaptation.
+    after_s: [D], chip times of the tests after it.
     bounds_uS: lowest and highest state of a device.
-    adapt_anew: whether a test adapts chips anew before each date.
+    readapt: whether a test adapts the chip once more before each date.
 
   Returns:
-    `Networks`.
+    `Transforms`.
+
+  Raises:
+    ValueError: from `loss`, if task_batch_size does not divide the number of
+      tasks.
   """
-  def scored(one_task, chip, item):
-    task_loss, info = one_task(chip, item)
-    rates_Hz, support = info['query']['rate_Hz'], info['support']
-    penalty = sum(losses.firing_rate_penalty(rate, *rate_band_Hz)
-                  for rate in rates_Hz)
-    return task_loss + rate_penalty * penalty, {
-        'support_loss': loss_fn(support['outputs'][0], item[1].support.y),
-        'query_loss': task_loss,
-        'rate_Hz': jnp.stack([jnp.mean(rate) for rate in rates_Hz]),
-        'pulses_per_task': jnp.sum(support['write']['pulses']),
-        'share_at_bound': losses.share_at_bound(
-            [g_uS[-1] for g_uS in support['g_uS']], bounds_uS)}
+  task_loss = functools.partial(
+      _task_loss, loss_fn, rate_band_Hz, rate_penalty, bounds_uS)
 
   def loss(episodes, noise_scale):
     key, theta = hk.next_rng_key(), parameters()()
@@ -149,25 +147,41 @@ def make(
         learner, key, theta, episodes, schedule, loss_fn,
         num_events=num_events,
         over_tasks=lambda one_task, chip, items: batching.mean(
-            functools.partial(scored, one_task), chip, items,
-            at_once=tasks_at_once))
+            functools.partial(task_loss, one_task), chip, items,
+            batch_size=task_batch_size))
 
   def evaluate(episodes, noise_scale) -> dict[str, Any]:
     key, theta = hk.next_rng_key(), parameters()()
     learner = make_learner(noise_scale, testing=True)
-    anew_fn = lambda later_s: make_learner(
+    readapt_fn = lambda later_s: make_learner(
         noise_scale, testing=True, later_s=later_s)
     return maml.evaluate(
         learner, key, theta, episodes, schedule, jnp.float32(before_s),
         jnp.asarray(after_s, jnp.float32), num_events=num_events,
-        anew_fn=anew_fn if adapt_anew else None)
+        anew_fn=readapt_fn if readapt else None)
 
   def theta() -> meta_parameters.Theta:
     if hk.running_init():  # A loss draws its own key before its parameters.
       hk.next_rng_key()
     return parameters()()
 
-  return Networks(
+  return Transforms(
       loss=hk.transform(loss),
       evaluate=hk.transform(evaluate),
       theta=hk.without_apply_rng(hk.transform(theta)))
+
+
+def _task_loss(loss_fn, rate_band_Hz, rate_penalty, bounds_uS, one_task, chip,
+               item):
+  """Returns the loss of one task with its rate penalty, and its metrics."""
+  query_loss, info = one_task(chip, item)
+  rates_Hz, support = info['query']['rate_Hz'], info['support']
+  penalty = sum(losses.firing_rate_penalty(rate, *rate_band_Hz)
+                for rate in rates_Hz)
+  return query_loss + rate_penalty * penalty, {
+      'support_loss': loss_fn(support['outputs'][0], item[1].support.y),
+      'query_loss': query_loss,
+      'rate_Hz': jnp.stack([jnp.mean(rate) for rate in rates_Hz]),
+      'pulses_per_task': jnp.sum(support['write']['pulses']),
+      'share_at_bound': losses.share_at_bound(
+          [g_uS[-1] for g_uS in support['g_uS']], bounds_uS)}

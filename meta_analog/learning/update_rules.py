@@ -1,11 +1,12 @@
-"""Rules of adaptation: which weight change is wanted, and by which pulses.
+"""Update rules of the inner loop: target weight change, and its pulses.
 
-A rule is two pure functions, joined by the learner:
+A rule is two pure functions, composed by the learner:
 
     delta_fn   (features, error, params) -> delta_w, in the digital periphery
-    encode_fn  (delta_w, stairs, params, layer, features, error) -> num_pulses
+    encode_fn  (delta_w, response, params, layer, features, error)
+                   -> num_pulses, see `pulse_encoders`
 
-Axes: N sample, F feature (bias included), O output, K level, P polarity.
+Axes: L layer, N sample, F feature (bias included), O output, K pulse.
 """
 
 from collections.abc import Callable
@@ -32,18 +33,17 @@ ENCODERS: Mapping[str, Callable[..., jax.Array]] = types.MappingProxyType({
 
 
 class Rule(NamedTuple):
-  """A rule of adaptation.
+  """An update rule.
 
   Attributes:
-    delta_fn: wanted weight change of the output layer, [F, O].
-    encode_fn: pulses [F, O] for a wanted change, given a layer index.
-    num_levels: K, most pulses of one weight in one event, static.
+    delta_fn: returns the target weight change of the output layer, [F, O].
+    encode_fn: returns the pulses [F, O] of a target weight change.
+    num_levels: K, most pulses of one weight in one adaptation event, static.
     all_layers: whether hidden layers are written too.
-    first_order: whether the support set's features, errors and gradients are
-      constants to the meta-gradient; the rule's settings are learned all the
-      same.
-    num_steps: of the gradient that delta_fn takes, static; None where it is
-      not `delta`.
+    first_order: whether the meta-gradient takes the support set's features,
+      errors and gradients as constants; the rule's own parameters are learned
+      in either case.
+    num_steps: gradient steps of the delta rule, static; None for other rules.
   """
 
   delta_fn: Callable[..., jax.Array]
@@ -54,12 +54,24 @@ class Rule(NamedTuple):
   num_steps: int | None = None
 
 
-def delta(features: jax.Array,
-          error: jax.Array,
-          params: meta_parameters.RuleParams,
-          *,
-          num_steps: int = 1) -> jax.Array:
-  """Returns the change of `plasticity.delta_rule` at the learned rate."""
+def delta(
+    features: jax.Array,
+    error: jax.Array,
+    params: meta_parameters.RuleParams,
+    *,
+    num_steps: int = 1,
+) -> jax.Array:
+  """Returns the weight change of the delta rule at the learned rate.
+
+  Args:
+    features: [N, F].
+    error: [N, O], target minus output.
+    params: gives the rate of the last layer.
+    num_steps: gradient steps, see `plasticity.delta_rule`.
+
+  Returns:
+    [F, O].
+  """
   rate = jnp.exp(params.log_rate[-1])
   return plasticity.delta_rule(features, error, rate, num_steps=num_steps)
 
@@ -67,7 +79,16 @@ def delta(features: jax.Array,
 def ridge(
     features: jax.Array, error: jax.Array, params: meta_parameters.RuleParams
 ) -> jax.Array:
-  """Returns the change of `plasticity.ridge` at the learned penalty."""
+  """Returns the weight change of ridge regression at the learned penalty.
+
+  Args:
+    features: [N, F].
+    error: [N, O], target minus output.
+    params: gives the penalty.
+
+  Returns:
+    [F, O], see `plasticity.ridge`.
+  """
   return plasticity.ridge(features, error, jnp.exp(params.log_penalty))
 
 
@@ -75,13 +96,14 @@ def make(
     *, rule: str, encoding: str, update_bits: int, num_steps: int = 1,
     layers: str = 'output', first_order: bool = False
 ) -> Rule:
-  """Returns the rule with these names.
+  """Returns an update rule by the names of its parts.
 
   Args:
     rule: 'delta' or 'ridge'.
-    encoding: 'threshold', 'nearest' or 'descent'.
+    encoding: 'threshold', 'nearest' or 'descent', see `pulse_encoders`; with
+      update_bits = 1 it is `pulse_encoders.encode_sign`.
     update_bits: 1 to 8; at most `quantization.max_level` pulses of either sign.
-    num_steps: batch steps of the delta rule in the periphery.
+    num_steps: gradient steps of the delta rule in the periphery.
     layers: 'output' or 'all'.
     first_order: see `Rule`.
 
@@ -89,7 +111,8 @@ def make(
     A `Rule`.
 
   Raises:
-    ValueError: if a name is unknown or a combination has no meaning.
+    ValueError: if a name is unknown, update_bits is out of range, or a
+      combination is not supported.
   """
   check(rule=rule, encoding=encoding, update_bits=update_bits,
         num_steps=num_steps, layers=layers)

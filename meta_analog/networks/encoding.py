@@ -1,12 +1,12 @@
-"""How inputs enter a spiking network.
+"""Input encodings of a spiking network: current, latency, rate, events.
 
-    current   constant currents, x
-    latency   one spike, the earlier the larger x: at step
-              round((1 - x)(T - 1)); none where x is 0
+    current   a constant current x
+    latency   one spike, at step round((1 - x)(T - 1)): the larger x, the
+              earlier; none where x is 0
     rate      a spike at each step with probability x
-    events    as they come: x holds all time steps, one after the other
+    events    recorded events: x holds all time steps, one after the other
 
-Axes: T time step, N sample, I input.
+Axes: T time step, N sample, I input, C channel.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,18 @@ EncodeFn = Callable[[jax.Array, jax.Array, int], jax.Array]
 
 
 def latency(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
-  """Returns one spike of each input above 0, [T, N, I].
+  """Returns one spike for each input above 0, the earlier the larger it is.
 
-  Source: time to first spike, Thorpe et al., 2001
+  Source: time-to-first-spike coding, Thorpe et al., 2001
   (doi:10.1016/S0893-6080(01)00083-1).
 
   Args:
     key: not used.
     inputs: [N, I], up to 1.
     num_steps: T.
+
+  Returns:
+    [T, N, I], 0 or 1; an input of 0 or less has no spike.
   """
   del key
   at = jnp.round((1.0 - inputs) * (num_steps - 1))
@@ -37,37 +40,43 @@ def latency(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
 
 
 def rate(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
-  """Returns spikes of a probability, [T, N, I].
+  """Returns spikes drawn at each time step with the input as probability.
 
   Args:
     key: consumed.
     inputs: [N, I], probabilities.
     num_steps: T.
+
+  Returns:
+    [T, N, I], 0 or 1, independent of each other.
   """
   draw = jax.random.uniform(key, (num_steps,) + inputs.shape)
   return (draw < inputs[None]).astype(inputs.dtype)
 
 
 def events(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
-  """Returns the inputs of each time step, [T, N, I].
+  """Returns recorded events with their time steps as the leading axis.
 
   Args:
     key: not used.
-    inputs: [N, T I].
+    inputs: [N, T I], the time steps of a sample one after the other.
     num_steps: T.
+
+  Returns:
+    [T, N, I].
   """
   del key
   steps = inputs.reshape(inputs.shape[0], num_steps, -1)
   return jnp.swapaxes(steps, 0, 1)
 
 
-# None: constant over time.
-CODES: dict[str, EncodeFn | None] = {
+# By name; None is a current, constant over time.
+ENCODINGS: dict[str, EncodeFn | None] = {
     'current': None, 'latency': latency, 'rate': rate, 'events': events}
 
 
 def population_code(inputs: jax.Array, num_channels: int) -> jax.Array:
-  """Returns each number in [-1, 1] as several currents in [0, 1].
+  """Returns each input in [-1, 1] as currents in [0, 1] of several channels.
 
       a_c(x) = max(0, 1 - |x - m_c| / d),   m_c = -1 + c d,   d = 2 / (C - 1)
 
@@ -78,14 +87,14 @@ def population_code(inputs: jax.Array, num_channels: int) -> jax.Array:
 
   Args:
     inputs: [N, I].
-    num_channels: C; 1 leaves the numbers as they are.
+    num_channels: C; 1 returns the inputs unchanged.
 
   Returns:
-    [N, I C].
+    [N, I C], the channels of an input beside each other.
   """
   if num_channels == 1:
     return inputs
-  middles = jnp.linspace(-1.0, 1.0, num_channels)
+  centres = jnp.linspace(-1.0, 1.0, num_channels)
   distance = 0.5 * (num_channels - 1) * jnp.abs(
-      inputs[:, :, None] - middles[None, None])
+      inputs[:, :, None] - centres[None, None])
   return jax.nn.relu(1.0 - distance).reshape(inputs.shape[0], -1)

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons: state, surrogate spike, step, unroll.
+"""Leaky integrate-and-fire (LIF) neurons with surrogate gradients.
 
 One layer of neurons with membrane potential v, threshold v_th, and spikes z:
 
@@ -17,7 +17,7 @@ H is differentiated as a surrogate, H'(u) := s'(u); the reset is differentiated
 through z too. Source: Neftci, Mostafa & Zenke, 2019, eq. 4-8
 (doi:10.1109/MSP.2019.2931595).
 
-Axes: T time step, N sample, H neuron; `...` any.
+Axes: T time step, N sample, H neuron, K weighted sum; `...` any.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ Surrogate = Callable[[jax.Array], jax.Array]
 
 
 class Neuron(NamedTuple):
-  """Parameters of a layer; scalars or [H], traced."""
+  """Parameters of a layer of neurons; scalars or [H], traced."""
 
   decay: jax.Array | float  # a, per time step
   threshold: jax.Array | float = 1.0  # v_th
@@ -49,9 +49,13 @@ class LIFState(NamedTuple):
 
 
 def fast_sigmoid(u: jax.Array, slope: float = 1.0) -> jax.Array:
-  """Returns b u / (1 + b |u|) / b, whose derivative is 1 / (1 + b |u|)^2.
+  """Returns u / (1 + b |u|), whose derivative is 1 / (1 + b |u|)^2.
 
   Source: Zenke & Ganguli, 2018 (doi:10.1162/neco_a_01086).
+
+  Args:
+    u: potential minus threshold, any shape.
+    slope: b.
   """
   return u / (1.0 + slope * jnp.abs(u))
 
@@ -60,6 +64,10 @@ def arctan(u: jax.Array, slope: float = 1.0) -> jax.Array:
   """Returns atan(b u) / b, whose derivative is 1 / (1 + (b u)^2).
 
   Source: Fang et al., 2021 (arXiv:2007.05785).
+
+  Args:
+    u: potential minus threshold, any shape.
+    slope: b.
   """
   return jnp.arctan(slope * u) / slope
 
@@ -68,6 +76,10 @@ def triangle(u: jax.Array, slope: float = 1.0) -> jax.Array:
   """Returns the integral of max(0, 1 - b |u|), a triangular derivative.
 
   Source: Bellec et al., 2018 (arXiv:1803.09574).
+
+  Args:
+    u: potential minus threshold, any shape.
+    slope: b.
   """
   inside = jnp.clip(u, -1.0 / slope, 1.0 / slope)
   return inside - 0.5 * slope * inside * jnp.abs(inside)
@@ -82,7 +94,7 @@ RESETS = ('soft', 'hard', 'none')
 
 
 def decay_from_tau(tau_ms: float, dt_ms: float) -> jax.Array:
-  """Returns exp(-dt / tau), the factor by which a leak shrinks in one step.
+  """Returns exp(-dt / tau), the decay of a leaky integrator in one time step.
 
   Args:
     tau_ms: time constant, positive.
@@ -95,12 +107,24 @@ def decay_from_tau(tau_ms: float, dt_ms: float) -> jax.Array:
 
 
 def spike(u: jax.Array, surrogate: Surrogate) -> jax.Array:
-  """Returns H(u), 1 where u > 0, differentiated as `surrogate`."""
+  """Returns the step function H(u), differentiated as `surrogate`.
+
+  Args:
+    u: potential minus threshold, any shape.
+    surrogate: function whose derivative stands for H'.
+
+  Returns:
+    1 where u > 0, else 0, as floats.
+  """
   return quantization.straight_through((u > 0).astype(u.dtype), surrogate(u))
 
 
 def initial_state(shape: tuple[int, ...]) -> LIFState:
-  """Returns neurons at rest: v = 0, no spike."""
+  """Returns neurons at rest: v = 0, no spike.
+
+  Args:
+    shape: of the state's arrays, usually [N, H].
+  """
   return LIFState(v=jnp.zeros(shape), z=jnp.zeros(shape))
 
 
@@ -118,7 +142,7 @@ def step(
     state: arrays [..., H].
     current: [..., H], in units of the potential it would reach.
     neuron: parameters.
-    surrogate: soft step whose derivative stands for H'.
+    surrogate: function whose derivative stands for H'.
     reset: 'soft', 'hard' or 'none'.
 
   Returns:
@@ -146,19 +170,22 @@ def unroll(
     surrogate: Surrogate = fast_sigmoid,
     reset: str = 'soft',
 ) -> jax.Array:
-  """Returns the spikes of a layer at rest that is given currents over time.
+  """Returns the spikes of a layer that starts at rest, over time.
 
-  The plain form: `jax.lax.scan` over `step`, differentiable any number of
-  times, and the base of the oracle of `lif_fused.activity`.
+  A `jax.lax.scan` over `step`, differentiable any number of times. `lif_fused`
+  is the fast form and is tested against this one.
 
   Args:
-    currents: [T, ..., H].
+    currents: [T, ..., H], in units of the potential they would reach.
     neuron: parameters.
     surrogate: see `step`.
     reset: see `step`.
 
   Returns:
-    Spikes, [T, ..., H].
+    Spikes, [T, ..., H], 0 or 1.
+
+  Raises:
+    ValueError: if reset is unknown.
   """
   def body(state, current):
     state = step(state, current, neuron, surrogate=surrogate, reset=reset)
@@ -176,23 +203,24 @@ def activity(
     surrogate: Surrogate = fast_sigmoid,
     reset: str = 'soft',
 ) -> currents_lib.Activity:
-  """Returns what a layer at rest does that is driven by a source.
+  """Returns the spikes of a layer that starts at rest, and sums of them.
 
       sums_k = sum_t weights_tk z_t
 
   Args:
     source: of currents [T, ...].
     neuron: parameters.
-    weights: [T, K], of each time step in each sum.
+    weights: [T, K], weight of each time step in each sum.
     surrogate: see `step`.
     reset: see `step`.
 
   Returns:
-    An `currents.Activity`.
+    A `currents.Activity`: spikes [T, ...], sums [K, ...].
+
+  Raises:
+    ValueError: if reset is unknown.
   """
-  spikes = unroll(currents_lib.currents(source),
-                  neuron,
-                  surrogate=surrogate,
+  spikes = unroll(currents_lib.currents(source), neuron, surrogate=surrogate,
                   reset=reset)
   return currents_lib.Activity(spikes,
                                linalg.tensordot(weights.T, spikes, axes=1))
@@ -203,10 +231,10 @@ def leaky_integrate(currents: jax.Array, decay: jax.Array) -> jax.Array:
 
   Args:
     currents: [T, ...].
-    decay: k, scalar.
+    decay: k, scalar or broadcastable to [...].
 
   Returns:
-    [T, ...], the output at each time step.
+    [T, ...], the output at each time step, from y = 0 before the first.
   """
   def body(y, current):
     y = decay * y + (1.0 - decay) * current
@@ -218,7 +246,7 @@ def leaky_integrate(currents: jax.Array, decay: jax.Array) -> jax.Array:
 def readout_weights(
     num_steps: int, decay: jax.Array, *, start: int = 0
 ) -> jax.Array:
-  """Returns c such that sum_t c_t i_t is the time-averaged leaky output.
+  """Returns weights c so that sum_t c_t i_t is the time-averaged leaky output.
 
   The mean of `leaky_integrate` over steps start .. T - 1 is linear in the
   currents. Summing the geometric series of each current's response gives

@@ -1,50 +1,17 @@
-"""The time loop of a LIF layer, much faster than a differentiated scan.
+"""Fused time loop of a LIF layer with a hand-written backward pass.
 
-Same numbers as `lif.activity` with soft reset; once differentiable. What makes
-it fast on a CPU, with how many times longer a presentation takes without it,
-forwards and backwards, without and with read noise (1-40-40-1, 100 steps, 4 x
-20 samples at once, one core of an AMD EPYC, side by side in one process; before
-`read_noise` and the options of `compilation`):
+The numbers are those of `lif.activity` with soft reset; once differentiable. On
+a CPU a forward and backward pass is 2.4 times faster (2.8 with read noise):
+input currents are computed inside the loop, in both passes, instead of stored;
+sums of spikes over time are taken inside the loop; rows are plain slices under
+`vmap`; the backward pass stores membrane potentials only. On an accelerator, 10
+time steps are unrolled in each iteration, so that XLA joins them into a few
+kernels: a training step takes 3.3 ms instead of 12.9 ms on one H100.
 
-    all of it, against `lif.activity`                                2.4   2.8
-    the input current is computed inside the loop, from what it is
-      made of (a product, its noise, the converters), and once more
-      in the backward pass: no array of currents is written and read 1.3   1.9
-    a constant current is never spread over time, nor its gradient   1.3   1.1
-    sums of spikes over time are taken inside the loop               1.4   1.3
-    rows are cut by plain slices under `vmap`, where jax's own rule
-      gathers and scatters                                           1.03  1.09
+No shape is flattened: XLA would index each broadcast of a flat row by a
+division (6 ms instead of 0.9 ms for the noise of one layer).
 
-and with how many times longer a training step takes, without read noise, the
-last for one task at a time:
-
-    what is the same for all samples or columns is spread inside
-      the loop, not read as an array                                 1.05
-    a row of the cotangents of spikes gives way to the cotangent
-      that it leads to, in the same array (on two cores 1.07)        1.03
-    the time loop counts once, without a sign                        1.05
-
-Elsewhere than on a CPU every pass is a program to be started, so there ten time
-steps make a round, which XLA joins into two or three passes: on one H100 a
-training step of 256 tasks took 12.9 ms with one, 3.3 ms with 10, 3.4 ms with 20
-and 3.3 ms, for twice the compilation, with 50 (products rounded to TF32, see
-`linalg`). A kernel by hand was left: with 20 the loops take 1.3 ms of 3.4, at
-least 0.6 of them for their arrays at the 2.3 TB/s of a copy, and in 0.8 ms none
-of 397 passes runs. So it could save 0.7 ms and a part of those 0.8.
-
-Tried on that core and not kept: the products of the spikes that are there
-alone, in C (forwards 0.10 instead of 0.08 ms at one spike in ten; 0.05 instead
-of 0.09 ms for the gradient of the weights); blocks of time that fit the cache,
-all layers of one before the next (2 times slower: a scan copies what it keeps);
-gradients written over the potentials (1.1 times slower); one task at a time:
-sums of spikes and cotangents taken a step late, arrays that are not cleared
-(nothing), four steps to a round (1.02 times slower).
-
-The backward pass keeps only the membrane potentials. No shape is flattened:
-XLA would index each broadcast of a flat row by a division (6 ms instead of 0.9
-ms for the noise of one layer).
-
-Axes: B batch of all vmaps, T time step, K sum; `...` any.
+Axes: B batch of all vmaps, T time step, K weighted sum; `...` any.
 """
 
 from collections.abc import Callable
@@ -60,14 +27,14 @@ from meta_analog.core import currents
 from meta_analog.core import linalg
 from meta_analog.networks import lif
 
-STEPS_AT_ONCE = 10  # elsewhere than on a CPU
+UNROLL = 10  # time steps per iteration, on accelerators
 
 
-class Rounds(NamedTuple):
-  """How a time loop runs, static."""
+class LoopSize(NamedTuple):
+  """Length of a time loop, static."""
 
   num_steps: int  # T
-  size: int  # time steps of a round, at most T
+  unroll: int  # time steps of an iteration, at most T
 
 
 def activity(
@@ -76,32 +43,32 @@ def activity(
     weights: jax.Array,
     *,
     surrogate: lif.Surrogate = lif.fast_sigmoid,
-    steps_at_once: int = 0,
+    unroll: int = 0,
 ) -> currents.Activity:
-  """Returns the spikes of a layer at rest that is driven by a source.
+  """Returns the spikes of a layer that starts at rest, and sums of them.
 
-  Equal to `lif.activity` with the same arguments and soft reset, and to its
-  first derivatives. Second derivatives need that.
+  Equal to `lif.activity` with the same arguments and soft reset, as are its
+  first derivatives. Second derivatives are NaN; use `lif.activity` for them.
 
   Args:
     source: of currents [T, ...].
     neuron: parameters, scalars or arrays broadcastable to [...].
-    weights: [T, K], of each time step in each sum.
+    weights: [T, K], weight of each time step in each sum.
     surrogate: see `lif.step`.
-    steps_at_once: in a round of the loop; more than T are T, 0 is what suits
-      the machine. The numbers are the same but for rounding.
+    unroll: time steps per iteration of the loop, at most T; 0 chooses 1 on a
+      CPU and `UNROLL` elsewhere. It changes the rounding only.
 
   Returns:
-    A `currents.Activity`.
+    A `currents.Activity`: spikes [T, ...], sums [K, ...].
   """
-  if not steps_at_once:
-    steps_at_once = 1 if jax.default_backend() == 'cpu' else STEPS_AT_ONCE
+  if not unroll:
+    unroll = 1 if jax.default_backend() == 'cpu' else UNROLL
   shape = jax.eval_shape(
       source.current_fn, *jax.tree.map(
           lambda x: x[0], (source.steps, source.noise)), source.fixed).shape
   spikes, sums = _activity(
-      source.current_fn, surrogate, Rounds(
-          source.num_steps, min(steps_at_once, source.num_steps)),
+      source.current_fn, surrogate, LoopSize(
+          source.num_steps, min(unroll, source.num_steps)),
       source.steps, source.noise, source.fixed,
       jnp.broadcast_to(neuron.decay, shape),
       jnp.broadcast_to(neuron.threshold, shape), weights)
@@ -111,21 +78,21 @@ def activity(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _activity(
     current_fn: Callable[[Any, Any, Any], jax.Array],
-    surrogate: lif.Surrogate, rounds: Rounds, steps: Any, noise: Any,
+    surrogate: lif.Surrogate, size: LoopSize, steps: Any, noise: Any,
     fixed: Any, decay: jax.Array, threshold: jax.Array, weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """Returns spikes [T, ...] and sums [K, ...]."""
-  return _forward(current_fn, surrogate, rounds, steps, noise, fixed, decay,
+  return _forward(current_fn, surrogate, size, steps, noise, fixed, decay,
                   threshold, weights)[0]
 
 
-def _forward(current_fn, surrogate, rounds, steps, noise, fixed, decay,
+def _forward(current_fn, surrogate, size, steps, noise, fixed, decay,
              threshold, weights):
-  """Returns spikes and sums, and what the backward pass needs."""
+  """Returns spikes and sums, and the residuals of the backward pass."""
   del surrogate
   shape = decay.shape
   loop = batching.merge_vmaps(
-      functools.partial(_forward_loop, current_fn, rounds))
+      functools.partial(_forward_loop, current_fn, size))
   v, sums = loop(steps, noise, _ranked(fixed, shape), decay, threshold,
                  _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype)
@@ -133,7 +100,7 @@ def _forward(current_fn, surrogate, rounds, steps, noise, fixed, decay,
       v, steps, noise, fixed, decay, threshold, weights)
 
 
-def _forward_loop(current_fn, rounds, steps, noise, fixed, a, v_th, columns):
+def _forward_loop(current_fn, size, steps, noise, fixed, a, v_th, columns):
   """Returns potentials [B, T, ...] and sums [B, ...]; all arguments have B."""
   constant = not jax.tree.leaves((steps, noise))
   if constant:
@@ -142,23 +109,23 @@ def _forward_loop(current_fn, rounds, steps, noise, fixed, a, v_th, columns):
   def step(t, carry, potentials):
     del potentials
     v, sums = carry
-    now = current if constant else current_fn(
+    i_t = current if constant else current_fn(
         _rows(steps, t), _rows(noise, t), _spread(fixed, a.shape))
-    v = a * v + (1.0 - a) * now - jnp.where(v > v_th, v_th, 0.0)
+    v = a * v + (1.0 - a) * i_t - jnp.where(v > v_th, v_th, 0.0)
     z = jnp.where(v > v_th, 1.0, 0.0)
     sums = tuple(x + _scalar(c, t, z) * z for x, c in zip(sums, columns))
     return (v, sums), [v]
 
   zero = jnp.zeros_like(a)
   (_, sums), (potentials,) = _loop(
-      rounds, step, (zero, (zero,) * len(columns)),
-      [jnp.zeros((len(zero), rounds.num_steps) + zero.shape[1:], zero.dtype)],
+      size, step, (zero, (zero,) * len(columns)),
+      [jnp.zeros((len(zero), size.num_steps) + zero.shape[1:], zero.dtype)],
       backwards=False)
   return potentials, sums
 
 
-def _backward(current_fn, surrogate, rounds, residuals, cotangents):
-  """Returns the cotangents of what is not static, None for the noise.
+def _backward(current_fn, surrogate, size, residuals, cotangents):
+  """Returns the cotangents of the traced arguments, None for the noise.
 
   With u = v - v_th, s' the surrogate's derivative and z_bar the cotangent of
   the spikes, the cotangent of the potential runs backwards in time:
@@ -174,24 +141,24 @@ def _backward(current_fn, surrogate, rounds, residuals, cotangents):
     return jax.jvp(surrogate, (u,), (jnp.ones_like(u),))[1]
 
   loop = batching.merge_vmaps(
-      functools.partial(_backward_loop, current_fn, slope, rounds))
+      functools.partial(_backward_loop, current_fn, slope, size))
   steps_bar, fixed_bar, decay_bar, threshold_bar = loop(
       v, spikes_bar, tuple(sums_bar), steps, noise, _ranked(fixed, shape),
       decay, threshold, _columns(weights))
   spikes = (v > threshold[None]).astype(v.dtype).reshape(
-      rounds.num_steps, -1)
+      size.num_steps, -1)
   weights_bar = linalg.matmul(
       spikes, sums_bar.reshape(len(sums_bar), -1).T)
   return (steps_bar, None, *gather(fixed_bar), decay_bar, threshold_bar,
           weights_bar)
 
 
-def _backward_loop(current_fn, slope, rounds, v, z_bars, sums_bar, steps,
+def _backward_loop(current_fn, slope, size, v, z_bars, sums_bar, steps,
                    noise, fixed, a, v_th, columns):
   """Returns the cotangents of steps, fixed, a and v_th; all have B.
 
-  Written as if all were wanted: XLA drops from a loop what nobody uses, but for
-  the rows that take the place of z_bars.
+  Unused cotangents cost nothing: XLA removes them from the loop, but for the
+  rows that are written in the place of z_bars.
   """
   constant = not jax.tree.leaves((steps, noise))
   spread = functools.partial(_spread, fixed, a.shape)
@@ -210,73 +177,73 @@ def _backward_loop(current_fn, slope, rounds, v, z_bars, sums_bar, steps,
     # The reset of the step after this one.
     v_th_bar = v_th_bar - through_spike - jnp.where(u > 0, v_bar, 0.0)
     v_bar = through_spike + a * v_bar
-    rows_bar = []
     if constant:
-      current, fixed_bar = pull_constant[0], fixed_bar + v_bar
+      current, fixed_bar, rows_bar = pull_constant[0], fixed_bar + v_bar, []
     else:
       current, pull = jax.vjp(
           lambda steps, fixed: current_fn(steps, _rows(noise, t), fixed),
           _rows(steps, t), spread())
-      now, more = pull((1.0 - a) * v_bar)
-      rows_bar = jax.tree.leaves(now)
-      fixed_bar = jax.tree.map(jnp.add, fixed_bar, more)
-    before = jnp.where(t > 0, _row(v, jnp.where(t > 0, t - 1, 0)), 0.0)
-    a_bar = a_bar + v_bar * (before - current)
+      row_bar, fixed_t_bar = pull((1.0 - a) * v_bar)
+      rows_bar = jax.tree.leaves(row_bar)
+      fixed_bar = jax.tree.map(jnp.add, fixed_bar, fixed_t_bar)
+    v_tm1 = jnp.where(t > 0, _row(v, jnp.where(t > 0, t - 1, 0)), 0.0)
+    a_bar = a_bar + v_bar * (v_tm1 - current)
     return (v_bar, fixed_bar, a_bar, v_th_bar), rows_bar
 
   zero = jnp.zeros_like(a)
-  # A row of z_bars gives way to the first cotangent that it leads to.
-  empty = [z_bars if i == 0 and in_place else jnp.zeros_like(leaf)
-           for i, leaf in enumerate(leaves)]
-  start = (zero, zero if constant else jax.tree.map(jnp.zeros_like, spread()),
-           zero, zero)
+  # The first cotangent of `steps` overwrites z_bars row by row.
+  buffers = [z_bars if i == 0 and in_place else jnp.zeros_like(leaf)
+             for i, leaf in enumerate(leaves)]
+  fixed_zero = zero if constant else jax.tree.map(jnp.zeros_like, spread())
   (_, fixed_bar, a_bar, v_th_bar), steps_bar = _loop(
-      rounds, step, start, empty, backwards=True)
+      size, step, (zero, fixed_zero, zero, zero), buffers, backwards=True)
   if constant:
     fixed_bar, = pull_constant[1]((1.0 - a) * fixed_bar)
   return jax.tree.unflatten(tree, steps_bar), fixed_bar, a_bar, v_th_bar
 
 
-def _loop(rounds, step, carry, arrays, *, backwards):
-  """Returns what is carried, and the arrays with the rows that steps gave.
+def _loop(size, step, carry, arrays, *, backwards):
+  """Returns the last carry, and the arrays with the rows of all steps.
 
-  `jax.lax.fori_loop` counts twice and converts its count, which has a sign, for
-  every row, each a small program of its own.
+  A while loop with one unsigned counter: `jax.lax.fori_loop` has two, and
+  converts a signed one for every row, each a small kernel of its own.
 
   Args:
-    rounds: how it runs.
+    size: `LoopSize`.
     step: (t, carry, arrays) -> (carry, row t of each array [B, T, ...]).
     carry: before the first step.
-    arrays: lists what rows are written into, at the end of a round.
+    arrays: [B, T, ...] each, whose rows are replaced at the end of an
+      iteration.
     backwards: whether time runs backwards.
   """
-  def one_round(i, carry, arrays, size):
-    rows, last = [], jnp.uint32(rounds.num_steps - 1)
-    for k in range(size):
-      carry, now = step(last - k - i if backwards else i + k, carry, arrays)
-      rows.append(now)
-    first = last - (size - 1) - i if backwards else i
-    up = slice(None, None, -1 if backwards else 1)
-    return carry, [_with_rows(array, new[up], first)
+  def iteration(i, carry, arrays, unroll):
+    rows, last = [], jnp.uint32(size.num_steps - 1)
+    for k in range(unroll):
+      carry, row = step(last - k - i if backwards else i + k, carry, arrays)
+      rows.append(row)
+    first = last - (unroll - 1) - i if backwards else i
+    order = slice(None, None, -1 if backwards else 1)
+    return carry, [_with_rows(array, new[order], first)
                    for array, new in zip(arrays, zip(*rows))]
 
-  rest = rounds.num_steps % rounds.size
-  end, size = jnp.uint32(rounds.num_steps - rest), jnp.uint32(rounds.size)
-  _, both = jax.lax.while_loop(
+  rest = size.num_steps % size.unroll
+  end, unroll = jnp.uint32(size.num_steps - rest), jnp.uint32(size.unroll)
+  _, result = jax.lax.while_loop(
       lambda counted: counted[0] < end,
       lambda counted: (
-          counted[0] + size, one_round(counted[0], *counted[1], rounds.size)),
+          counted[0] + unroll, iteration(counted[0], *counted[1], size.unroll)),
       (jnp.uint32(0), (carry, arrays)))
-  return one_round(end, *both, rest) if rest else both
+  return iteration(end, *result, rest) if rest else result
 
 
 def _ranked(fixed, shape):
-  """Returns arrays of as many axes as the shape has, of which some are 1."""
+  """Returns arrays with leading axes of 1 up to the rank of the shape."""
   return jax.tree.map(lambda x: jnp.reshape(
       x, (1,) * (len(shape) - jnp.ndim(x)) + jnp.shape(x)), fixed)
 
 
 def _spread(fixed, shape):
+  """Returns arrays broadcast to the shape."""
   return jax.tree.map(lambda x: jnp.broadcast_to(x, shape), fixed)
 
 
@@ -286,11 +253,12 @@ def _columns(weights):
 
 
 def _scalar(column, t, like):
-  """Returns entry t of a column [B, T], to multiply [B, ...] with."""
+  """Returns entry t of a column [B, T], broadcastable to [B, ...]."""
   return _row(column, t).reshape((-1,) + (1,) * (like.ndim - 1))
 
 
 def _rows(tree, t):
+  """Returns row t of every array [B, T, ...] of a pytree."""
   return jax.tree.map(lambda x: _row(x, t), tree)
 
 
@@ -300,7 +268,7 @@ def _row(array, t):
 
 
 def _with_rows(array, rows, t):
-  """Returns [B, T, ...] with other rows from t on."""
+  """Returns [B, T, ...] with its rows from t on replaced."""
   return jax.lax.dynamic_update_slice_in_dim(array, jnp.stack(rows, 1), t, 1)
 
 

@@ -1,14 +1,13 @@
-"""One presentation: what the network gives for inputs, read from its arrays.
+"""Forward pass of the network, with weights as they are read from crossbars.
 
-Inputs are constant currents, or what a code makes of them. Hidden layers are
-LIF neurons, or rate-coded ones (`rate_neurons`), the first of them
-convolutions where a network has windows; the output is a leaky integrator,
-averaged over time. Every weight is read from a crossbar and every product
-passes the periphery.
+Inputs are constant currents or encoded spikes (`encoding`). Hidden layers are
+LIF neurons (`lif`) or rate neurons (`rate_neurons`), the first of them
+convolutions where the network has some; the output is a leaky integrator,
+averaged over time. Every weight is read from a crossbar, and every product
+passes the converters and tiles of its periphery.
 
-Within one presentation a layer's currents over all time steps do not depend on
-its own spikes, so layers are computed one after the other: one matrix product
-over all time steps, then one time loop, see `lif_fused`.
+Connections are feed-forward, so layers are computed one after the other: one
+matrix product over all time steps, then one time loop, see `lif_fused`.
 
 Axes: T time step, N sample, I in (without bias), H hidden, F feature (with
 bias), O out, L layer.
@@ -32,7 +31,7 @@ from meta_analog.networks import convolution
 from meta_analog.networks import encoding
 from meta_analog.networks import lif
 
-# Without a limit, without a tile's end.
+# No converter limits or rounds, and a layer of any size is one tile.
 EXACT = periphery_lib.Periphery(
     dac_range=jnp.inf, adc_range=jnp.inf, tile_rows=2**30, tile_columns=2**30)
 
@@ -45,15 +44,15 @@ class LayerParams(NamedTuple):
 
 
 class Network(NamedTuple):
-  """What is fixed about the network and its periphery.
+  """Design of the network and its periphery.
 
   Attributes:
-    activity_fn: (source of currents [T, N, H], neuron, weights [T, K]) ->
-      `currents.Activity`.
+    activity_fn: dynamics of a hidden layer, (source of currents [T, N, H],
+      neuron, weights [T, K]) -> `currents.Activity`.
     neuron: LIF parameters of the hidden layers.
     readout: [T], weight of each time step in the output, see
       `lif.readout_weights`.
-    readout_start: first time step that they average, static.
+    readout_start: first time step of the output's average, static.
     readout_decay: k of the output integrator.
     dt_ms: time step.
     num_devices: devices per polarity of each layer, static.
@@ -62,12 +61,12 @@ class Network(NamedTuple):
     fresh_share: share of the read noise that is new in every product.
     periphery: converters, columns, tiles, wires.
     compensation: of drift.
-    num_channels: input currents of each number, static, see
+    num_channels: channels of each input, static, see
       `encoding.population_code`.
-    windows: of the first layers, which are convolutions; static.
+    conv_shapes: of the first layers, which are convolutions; static.
     encode_fn: see `encoding`; None where inputs are constant currents.
-    spiking: whether activity is 0 or 1, static; False for rate neurons, and
-      right, if slower, for all.
+    spiking: whether all activity is 0 or 1, static. False is right, if slower,
+      for any network.
   """
 
   activity_fn: Callable[[currents_lib.Source, lif.Neuron, jax.Array],
@@ -84,108 +83,111 @@ class Network(NamedTuple):
   periphery: periphery_lib.Periphery
   compensation: drift_compensation.Compensation
   num_channels: int = 1
-  windows: tuple[convolution.Window, ...] = ()
+  conv_shapes: tuple[convolution.ConvShape, ...] = ()
   encode_fn: encoding.EncodeFn | None = None
   spiking: bool = False
 
 
 class ForwardPass(NamedTuple):
-  """What the periphery sees of one presentation."""
+  """Results of one forward pass."""
 
   features: jax.Array  # [N, F], time-averaged; the last column is the bias
   currents: jax.Array  # [T, N, O], of the output layer
   outputs: jax.Array  # [N, O]
-  # [H] of each hidden layer: spikes per second; of rate-coded neurons the mean
-  # activity per time step, so that 1000 / dt is the most of either; of a
-  # convolution, its channels over all positions.
+  # [H] of each hidden layer: mean spikes, or activity of rate neurons, per
+  # second, at most 1000 / dt_ms; in a convolution H counts channels and
+  # positions.
   rate_Hz: tuple[jax.Array, ...]
 
 
 def forward(
     key: jax.Array,
     network: Network,
-    views: tuple[matvec.LayerReading, ...],
+    readings: tuple[matvec.LayerReading, ...],
     inputs: jax.Array,
 ) -> ForwardPass:
-  """Returns what one presentation of the inputs gives.
+  """Returns the forward pass of the inputs.
 
-  Convolutions present a few inputs at a time, see `batching`.
+  A network with convolutions runs in microbatches, see `batching`.
 
   Args:
     key: consumed by the part of the read noise that is fresh in every product.
     network: see `Network`.
-    views: one per layer.
-    inputs: [N, I], constant currents, or what `encode_fn` takes.
+    readings: one per layer.
+    inputs: [N, I], constant currents, or the inputs of `encode_fn`.
 
   Returns:
     A `ForwardPass`.
   """
-  if network.windows:
+  if network.conv_shapes:
     return _join(batching.microbatched(
-        lambda key, fixed, piece: _forward_batch(key, *fixed, piece),
-        key, (network, views), inputs))
-  return _forward_batch(key, network, views, inputs)
+        lambda key, fixed, microbatch: _forward_batch(key, *fixed, microbatch),
+        key, (network, readings), inputs))
+  return _forward_batch(key, network, readings, inputs)
 
 
-def _join(pieces):
-  """Returns the presentation of all samples, of those of pieces, axis 0."""
+def _join(microbatches):
+  """Returns the forward pass of all samples, from those of microbatches."""
   join = lambda x: x.reshape(-1, x.shape[-1])
-  currents = jnp.moveaxis(pieces.currents, 1, 0)  # [T, piece, N, O]
+  currents = jnp.moveaxis(microbatches.currents, 1, 0)  # [T, C, n, O]
   return ForwardPass(
-      join(pieces.features), currents.reshape(len(currents), -1,
-                                              currents.shape[-1]),
-      join(pieces.outputs),
-      jax.tree.map(lambda x: jnp.mean(x, axis=0), pieces.rate_Hz))
+      features=join(microbatches.features),
+      currents=currents.reshape(len(currents), -1, currents.shape[-1]),
+      outputs=join(microbatches.outputs),
+      rate_Hz=jax.tree.map(
+          lambda x: jnp.mean(x, axis=0), microbatches.rate_Hz))
 
 
-def _forward_batch(key, network, views, inputs):
-  """Returns what `forward` does."""
-  coded = network.encode_fn is not None
-  keys = jax.random.split(key, len(views) + coded)
+def _forward_batch(key, network, readings, inputs):
+  """Returns the forward pass of one batch, see `forward`."""
+  encoded = network.encode_fn is not None
+  keys = jax.random.split(key, len(readings) + encoded)
   num_steps = network.readout.shape[0]
-  # What is summed over time: the output's share of a spike, and every spike.
+  # Two sums over time: spikes weighted as in the output, and their number.
   weights = jnp.stack([network.readout, jnp.ones_like(network.readout)], axis=1)
-  code = encoding.population_code(inputs, network.num_channels)
-  activity, rates = periphery_lib.drive(network.periphery, code), []
-  if coded:
-    activity = network.encode_fn(keys[len(views)], activity, num_steps)
-  for i, view in enumerate(views[:-1]):
-    window = network.windows[i] if i < len(network.windows) else None
-    if window is not None:
-      activity = convolution.unfold(activity, window)
+  channels = encoding.population_code(inputs, network.num_channels)
+  activity, rates = periphery_lib.drive(network.periphery, channels), []
+  if encoded:
+    activity = network.encode_fn(keys[len(readings)], activity, num_steps)
+  for i, layer in enumerate(readings[:-1]):
+    shape = network.conv_shapes[i] if i < len(network.conv_shapes) else None
+    if shape is not None:
+      activity = convolution.im2col(activity, shape)
     source = matvec.source(
-        keys[i], network.periphery, view, activity, num_steps,
+        keys[i], network.periphery, layer, activity, num_steps,
         spikes=network.spiking and i > 0)
     activity, (average, count) = network.activity_fn(
         source, network.neuron, weights)
-    if window is not None:
+    if shape is not None:
       activity, average = (
-          convolution.fold(x, window) for x in (activity, average))
+          convolution.to_images(x, shape) for x in (activity, average))
     rates.append(jnp.mean(count, axis=0) * (
         1000.0 / (num_steps * network.dt_ms)))
   features = with_bias(average, network.readout)
   currents = matvec.product(
-      keys[len(views) - 1], network.periphery, views[-1], activity, num_steps,
-      spikes=network.spiking)
+      keys[len(readings) - 1], network.periphery, readings[-1], activity,
+      num_steps, spikes=network.spiking)
   outputs = linalg.einsum('t,tno->no', network.readout, currents)
   return ForwardPass(features, currents, outputs, tuple(rates))
 
 
-def layer_reading(reading: array.Reading,
-                  columns: periphery_lib.Columns,
-                  gain_per_uS: jax.Array,
-                  network: Network,
-                  num_devices: int,
-                  factor: jax.Array | float = 1.0) -> matvec.LayerReading:
-  """Returns the view of one layer.
+def layer_reading(
+    reading: array.Reading,
+    columns: periphery_lib.Columns,
+    gain_per_uS: jax.Array,
+    network: Network,
+    num_devices: int,
+    factor: jax.Array | float = 1.0,
+) -> matvec.LayerReading:
+  """Returns one layer as the forward pass reads it.
 
   Args:
-    reading: of its crossbar.
+    reading: of its crossbar, [I + 1, O].
     columns: of its periphery.
-    gain_per_uS: weight per uS.
-    network: for its span.
+    gain_per_uS: scalar, weight per microsiemens.
+    network: gives the span.
     num_devices: devices per polarity of this layer.
-    factor: of the drift compensation.
+    factor: of the drift compensation, scalar or [O].
 
   Returns:
     A `matvec.LayerReading`.
@@ -197,16 +199,16 @@ def layer_reading(reading: array.Reading,
 def exact_readings(
     layers: tuple[LayerParams, ...], network: Network
 ) -> tuple[matvec.LayerReading, ...]:
-  """Returns the weights that layers stand for, as if read without any error.
+  """Returns readings of the ideal weights, without any error.
 
-  For a presentation by a network whose periphery is `EXACT`.
+  For the forward pass of a network whose periphery is `EXACT`.
 
   Args:
     layers: meta-parameters of each crossbar.
-    network: for its span and device numbers.
+    network: gives span, floor and devices per polarity.
 
   Returns:
-    One view for each layer, with variance 0 and perfect columns.
+    One reading per layer, with variance 0 and perfect columns.
   """
   def exact(layer, targets_uS, num_devices):
     gain_per_uS = jnp.exp(layer.log_gain)
@@ -222,7 +224,15 @@ def exact_readings(
 def targets(
     layers: tuple[LayerParams, ...], network: Network
 ) -> tuple[jax.Array, ...]:
-  """Returns the target conductances of every layer, [P, D, I, O], uS."""
+  """Returns the target conductances of every layer.
+
+  Args:
+    layers: meta-parameters of each crossbar.
+    network: gives span, floor and devices per polarity.
+
+  Returns:
+    For each layer [P, D, I + 1, O], microsiemens; P polarity, D device.
+  """
   return tuple(
       mapping.targets_from_parameters(
           layer.u, network.span_uS, network.floor_uS, num_devices)
@@ -230,14 +240,14 @@ def targets(
 
 
 def with_bias(average: jax.Array, readout: jax.Array) -> jax.Array:
-  """Returns time-averaged spikes with the constant 1 of the bias beside them.
+  """Returns features of the output layer: weighted spikes, and the bias.
 
   Args:
     average: [N, H], sum_t c_t z_t.
     readout: [T], c.
 
   Returns:
-    [N, H + 1].
+    [N, H + 1]; the last column is sum_t c_t, that of a constant input of 1.
   """
   bias = jnp.full((average.shape[0], 1), jnp.sum(readout), average.dtype)
   return jnp.concatenate([average, bias], axis=1)

@@ -1,16 +1,16 @@
-"""Rate-coded neurons: graded activity in the place of spikes, no reset.
+"""Rate neurons: leaky integrators with graded activity instead of spikes.
 
-The same leaky integration of the same currents over the same time steps as in
-`lif`, so an array is read as often, but what a neuron passes on at each step is
-a number from 0 to 1 and not an event:
+The currents are integrated over the same time steps as in `lif`, so an array is
+read as often, but the output of a neuron at each step is a number from 0 to 1,
+and there is no reset:
 
     v_t = a v_{t-1} + (1 - a) i_t
     u_t = max(v_t - v_th, 0)
     z_t = C(b u_t / (1 + b u_t))
 
-Its derivative above threshold is that of the surrogate of a spike of the same
-slope b (`lif.fast_sigmoid`, times b), so both train alike; C is the converter
-that drives the rows of the next array.
+Above threshold the derivative is b times that of the surrogate spike of slope b
+(`lif.fast_sigmoid`), so both networks train alike. C is the digital-to-analog
+converter that drives the rows of the next array.
 
 Axes: T time step, K sum; `...` any.
 """
@@ -33,19 +33,19 @@ def activity(
     slope: float = 1.0,
     convert_fn: Callable[[jax.Array], jax.Array] = lambda z: z,
 ) -> currents.Activity:
-  """Returns what a layer at rest does that is driven by a source.
+  """Returns the activity of a layer that starts at rest, over time.
 
   Has the contract of `lif.activity`; differentiable any number of times.
 
   Args:
     source: of currents [T, ...].
     neuron: parameters, scalars or arrays broadcastable to [...].
-    weights: [T, K], of each time step in each sum.
+    weights: [T, K], weight of each time step in each sum.
     slope: b, activity per unit of potential just above threshold.
     convert_fn: C, elementwise.
 
   Returns:
-    A `currents.Activity` whose 'spikes' are the graded activity.
+    A `currents.Activity` whose `spikes` are the graded activity.
   """
   v = lif.leaky_integrate(currents.currents(source), neuron.decay)
   drive = slope * jnp.maximum(v - neuron.threshold, 0.0)

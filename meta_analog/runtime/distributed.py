@@ -179,7 +179,7 @@ def _connect():
   """
   multihost_utils.broadcast_one_to_all(np.zeros(1, np.uint8))
   index = lambda params, i, key, scale: i
-  jax.block_until_ready(jax.jit(lambda key: sharding.over_devices(
+  jax.block_until_ready(jax.jit(lambda key: sharding.map_over_devices(
       index, jax.device_count(), (), key, 1.0))(jax.random.key(0)))
 
 

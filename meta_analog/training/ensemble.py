@@ -68,7 +68,7 @@ def make(
     return meta_training.TrainState(params, opt_state, state.step + 1), info
 
   step = jax.jit(all_runs, compiler_options=compilation.options(config))
-  data, varied = sharding.everywhere(setup.task.data), build.vary(config)
+  data, varied = sharding.replicate(setup.task.data), build.vary(config)
   return single._replace(
       init=init, update=lambda state, keys: step(state, keys, varied, data))
 

@@ -96,7 +96,7 @@ def make(
       compiler_options=compilation.options(config))
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
       update=functools.partial(
-          step, varied=varied, data=sharding.everywhere(setup.task.data)))
+          step, varied=varied, data=sharding.replicate(setup.task.data)))
 
 
 def make_uncompiled(
@@ -120,7 +120,7 @@ def make_uncompiled(
       step, c.num_steps, c.noise_start, c.noise_full)
 
   def init(key):
-    params = setup.networks.theta.init(jax.random.split(key)[0])
+    params = setup.transforms.theta.init(jax.random.split(key)[0])
     state = TrainState(params, optimizer.init(params), jnp.int32(0))
     # Where the step leaves its result, so that it compiles once.
     return jax.device_put(state, sharding.replicated())
@@ -191,7 +191,7 @@ def _optimizer(c, learning_rate):
 
 def _gradient(setup, params, key_chip, episodes, scale):
   """Returns the gradient on one chip, and its metrics."""
-  loss_fn = lambda params: setup.networks.loss.apply(
+  loss_fn = lambda params: setup.transforms.loss.apply(
       params, key_chip, episodes, scale)
   (loss, info), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
   return gradient, {'loss': loss, **info}
@@ -210,7 +210,7 @@ def _again(setup, c, num_chips, scale_of):
 
   def replay(params, state, key, chip, episodes):
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), chip)
-    loss, _ = setup.networks.loss.apply(
+    loss, _ = setup.transforms.loss.apply(
         params, jax.random.split(key)[1], episodes, scale_of(state.step))
     return loss
 

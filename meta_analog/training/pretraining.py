@@ -91,7 +91,7 @@ def make(
     return State(*optax.apply_updates(trained, updates), opt_state), info
 
   step = jax.jit(update, compiler_options=compilation.options(config))
-  data = sharding.everywhere(build_task.make_pretraining_task(config).data)
+  data = sharding.replicate(build_task.make_pretraining_task(config).data)
 
   def init(params):
     trained = params, jnp.float32(0.0)
@@ -137,7 +137,7 @@ def _loss_fn(config, setup):
 
   def loss_fn(trained, key, episode):
     params, log_rate = trained
-    theta = setup.networks.theta.apply(params)
+    theta = setup.transforms.theta.apply(params)
     support, query, _ = episode
     number = len(support.x)
     outputs = network_lib.forward(
@@ -243,7 +243,7 @@ def run(
       saving = step % max(1, num_steps // PARTS) == 0 or step == num_steps
       if not (stopping or saving or step == start + FIRST):
         continue
-      info = sharding.host(info)
+      info = sharding.to_host(info)
       if not info['finite']:
         raise errors.NonFiniteError(
             f'Pretraining: the loss or its gradient at step {step} is not '

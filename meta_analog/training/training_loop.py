@@ -83,7 +83,7 @@ def run(
       if logged or saved:
         _check(hooks, *unchecked)
       if logged:
-        values = sharding.host(info)
+        values = sharding.to_host(info)
         del values['finite']
         timing = clock.timing(step)
         hooks.log.write(step, values | {'timing': timing})

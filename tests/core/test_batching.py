@@ -1,4 +1,4 @@
-"""What comes a few at a time gives what it gives in one batch."""
+"""Microbatches against one batch: values, gradients and keys."""
 
 import functools
 
@@ -21,9 +21,9 @@ LAYERS, IMAGE = ((3, 3, 2), (4, 3, 1)), (6, 5, 2)
 
 @pytest.fixture(scope='module')
 def net_and_theta():
-  windows, shapes = convolution.shapes(IMAGE, LAYERS, (2,))
+  conv_shapes, shapes = convolution.layer_shapes(IMAGE, LAYERS, (2,))
   net = small_networks.network(num_devices=(1, 1, 2))._replace(
-      windows=windows, activity_fn=lif_fused.activity)
+      conv_shapes=conv_shapes, activity_fn=lif_fused.activity)
   keys = jax.random.split(jax.random.key(1), 3)
   theta = meta_parameters.Theta(tuple(
       network.LayerParams(
@@ -38,9 +38,10 @@ def _images(*shape):
   return jax.random.uniform(jax.random.key(3), (*shape, 60))
 
 
-def _noisy(views):
-  return tuple(view._replace(reading=view.reading._replace(
-      variance=jnp.full_like(view.reading.weights, 0.3))) for view in views)
+def _noisy(readings):
+  return tuple(layer._replace(reading=layer.reading._replace(
+      variance=jnp.full_like(layer.reading.weights, 0.3)))
+               for layer in readings)
 
 
 def _assert_close(got, expected, tolerance):
@@ -50,55 +51,56 @@ def _assert_close(got, expected, tolerance):
 
 
 @pytest.mark.parametrize('num_samples', [1, 7, 10])
-def test_pieces_give_what_the_batch_gives(net_and_theta, num_samples):
+def test_microbatches_equal_one_batch(net_and_theta, num_samples):
   net, theta = net_and_theta
-  views, x = network.exact_readings(theta.layers, net), _images(num_samples)
+  readings, x = network.exact_readings(theta.layers, net), _images(num_samples)
   key = jax.random.key(0)
-  expected = network._forward_batch(key, net, views, x)
+  expected = network._forward_batch(key, net, readings, x)
   assert expected.outputs.shape == (num_samples, 2)
   assert jnp.mean(expected.rate_Hz[1]) > 10
-  _assert_close(network.forward(key, net, views, x), expected, 1e-4)
+  _assert_close(network.forward(key, net, readings, x), expected, 1e-4)
 
 
-def test_the_noise_of_a_piece_is_that_of_its_key(net_and_theta):
+def test_the_noise_of_a_microbatch_is_that_of_its_key(net_and_theta):
   net, theta = net_and_theta
-  views = _noisy(network.exact_readings(theta.layers, net))
+  readings = _noisy(network.exact_readings(theta.layers, net))
   key, x = jax.random.key(0), jnp.repeat(_images(1), 15, axis=0)
-  seen = network.forward(key, net, views, x)
-  assert len({row.tobytes() for row in np.asarray(seen.features)}) == 15
-  piece = network._forward_batch(
-      jax.random.fold_in(key, 2), net, views, x[10:])
-  _assert_close(seen.features[10:], piece.features, 1e-4)
-  _assert_close(seen.currents[:, 10:], piece.currents, 1e-4)
+  result = network.forward(key, net, readings, x)
+  assert len({row.tobytes() for row in np.asarray(result.features)}) == 15
+  microbatch = network._forward_batch(
+      jax.random.fold_in(key, 2), net, readings, x[10:])
+  _assert_close(result.features[10:], microbatch.features, 1e-4)
+  _assert_close(result.currents[:, 10:], microbatch.currents, 1e-4)
 
 
 @pytest.mark.parametrize('code', ['latency', 'rate', 'events'])
-def test_coded_images_reach_the_convolutions(net_and_theta, code):
+def test_encoded_images_reach_the_convolutions(net_and_theta, code):
   net, theta = net_and_theta
-  net = net._replace(encode_fn=encoding.CODES[code])
-  views, key = network.exact_readings(theta.layers, net), jax.random.key(0)
+  net = net._replace(encode_fn=encoding.ENCODINGS[code])
+  readings, key = network.exact_readings(theta.layers, net), jax.random.key(0)
   x = _images(10)
   if code == 'events':
     x = jnp.tile(x > 0.5, (1, small_networks.NUM_STEPS)).astype(jnp.float32)
-  seen = network.forward(key, net, views, x)
-  piece = network._forward_batch(
-      jax.random.fold_in(key, 1), net, views, x[5:])
-  _assert_close(seen.features[5:], piece.features, 1e-4)
-  assert jnp.min(jnp.mean(seen.features[:, :-1], axis=1)) > 0.01
+  result = network.forward(key, net, readings, x)
+  microbatch = network._forward_batch(
+      jax.random.fold_in(key, 1), net, readings, x[5:])
+  _assert_close(result.features[5:], microbatch.features, 1e-4)
+  assert jnp.min(jnp.mean(result.features[:, :-1], axis=1)) > 0.01
   # An image of its own for each: no two give the same.
-  assert len({row.tobytes() for row in np.asarray(seen.features)}) == 10
+  assert len({row.tobytes() for row in np.asarray(result.features)}) == 10
 
 
-def test_gradients_of_many_tasks_are_those_of_a_batch(net_and_theta):
+def test_gradients_of_many_tasks_equal_those_of_one_batch(net_and_theta):
   net, theta = net_and_theta
   key = jax.random.key(0)
 
-  def gradient(present_fn, over_tasks):
+  def gradient(forward_fn, over_tasks):
     def loss(theta, decay, images):
-      views = network.exact_readings(theta.layers, net)
+      readings = network.exact_readings(theta.layers, net)
       varied = net._replace(neuron=net.neuron._replace(decay=decay))
-      seen = over_tasks(lambda x: present_fn(key, varied, views, x), images)
-      return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(seen))
+      result = over_tasks(
+          lambda x: forward_fn(key, varied, readings, x), images)
+      return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(result))
 
     return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(
         theta, jnp.float32(net.neuron.decay), _images(3, 10))
@@ -109,13 +111,13 @@ def test_gradients_of_many_tasks_are_those_of_a_batch(net_and_theta):
   assert jnp.max(jnp.abs(expected[2])) > 0.1 and abs(expected[1]) > 0.1
 
 
-def test_pieces_that_come_at_once_are_the_same(net_and_theta, monkeypatch):
+def test_vectorised_microbatches_are_the_same(net_and_theta, monkeypatch):
   net, theta = net_and_theta
-  views = _noisy(network.exact_readings(theta.layers, net))
-  present = lambda x: network.forward(jax.random.key(0), net, views, x)
-  in_turn_seen = present(_images(10))
+  readings = _noisy(network.exact_readings(theta.layers, net))
+  forward = lambda x: network.forward(jax.random.key(0), net, readings, x)
+  sequential = forward(_images(10))
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  _assert_close(present(_images(10)), in_turn_seen, 1e-4)
+  _assert_close(forward(_images(10)), sequential, 1e-4)
 
 
 def test_a_vmap_is_a_loop_and_can_be_differentiated_twice():
@@ -142,7 +144,7 @@ def _items():
 
 
 def _score(shared, item):
-  """Returns a loss that asks for every part, and what goes beside it."""
+  """Returns a loss that depends on every argument, and an info."""
   key, x = item
   noise = jax.random.normal(key, x.shape)
   picked = shared['w'][shared['index']]
@@ -155,68 +157,68 @@ def _shared():
           'index': jnp.int32(1)}
 
 
-@pytest.mark.parametrize('at_once', [1, 2, 3, 6])
-def test_a_mean_in_turn_is_the_mean_with_its_gradient(at_once):
+@pytest.mark.parametrize('batch_size', [1, 2, 3, 6])
+def test_a_mean_of_microbatches_is_the_mean_with_its_gradient(batch_size):
   def scaled(mean_fn, w):
     loss, info = mean_fn(_shared() | {'w': w})
     return 2.5 * loss, info
 
-  in_turn_fn = lambda shared: batching.mean(
-      _score, shared, _items(), at_once=at_once)
+  microbatch_fn = lambda shared: batching.mean(
+      _score, shared, _items(), batch_size=batch_size)
   batch_fn = lambda shared: jax.tree.map(
       lambda x: jnp.mean(x, axis=0),
       jax.vmap(functools.partial(_score, shared))(_items()))
   w = _shared()['w']
   got, expected = (jax.jit(jax.value_and_grad(
       functools.partial(scaled, mean_fn), has_aux=True))(w)
-                   for mean_fn in (in_turn_fn, batch_fn))
+                   for mean_fn in (microbatch_fn, batch_fn))
   _assert_close(got, expected, 1e-5)
   assert np.all(np.asarray(got[1])[0] == 0) and np.all(got[1][1] != 0)
-  _assert_close(in_turn_fn(_shared()), batch_fn(_shared()), 1e-5)
+  _assert_close(microbatch_fn(_shared()), batch_fn(_shared()), 1e-5)
 
 
-def test_a_mean_in_turn_can_be_vectorised():
-  def gradient(b, at_once):
+def test_a_mean_of_microbatches_can_be_vectorised():
+  def gradient(b, batch_size):
     loss = lambda b: batching.mean(
-        _score, _shared() | {'b': b}, _items(), at_once=at_once)[0]
+        _score, _shared() | {'b': b}, _items(), batch_size=batch_size)[0]
     return jax.grad(loss)(b)
 
   b = jnp.linspace(-1.0, 1.0, 4)
-  got = jax.vmap(functools.partial(gradient, at_once=2))(b)
+  got = jax.vmap(functools.partial(gradient, batch_size=2))(b)
   np.testing.assert_allclose(got, 2.0 * b, rtol=1e-5)
 
 
-@pytest.mark.parametrize('at_once', [1, 2])
-def test_items_in_turn_are_no_larger_batch(at_once):
+@pytest.mark.parametrize('batch_size', [1, 2])
+def test_no_batch_is_larger_than_a_microbatch(batch_size):
   sizes = set()
 
   def gradient(x):
     mean = lambda shared: batching.mean(
         lambda shared, x: (jnp.sum(shared * jnp.sin(x)), {}), shared, x,
-        at_once=at_once)[0]
+        batch_size=batch_size)[0]
     return jax.grad(mean)(jnp.float32(2.0))
 
-  def look(jaxpr):
+  def visit(jaxpr):
     for eqn in jaxpr.eqns:
       if eqn.primitive.name == 'sin':
         sizes.update(var.aval.size for var in eqn.invars)
       for inner in eqn.params.values():
         inner = getattr(inner, 'jaxpr', inner)
         if hasattr(inner, 'eqns'):
-          look(inner)
+          visit(inner)
 
-  look(jax.make_jaxpr(gradient)(jnp.ones((6, 3))).jaxpr)
-  assert sizes == {3 * at_once}
+  visit(jax.make_jaxpr(gradient)(jnp.ones((6, 3))).jaxpr)
+  assert sizes == {3 * batch_size}
 
 
-@pytest.mark.parametrize('at_once', [1, 2, 6])
-def test_only_the_scalar_has_a_gradient_and_only_by_what_is_shared(at_once):
+@pytest.mark.parametrize('batch_size', [1, 2, 6])
+def test_only_the_scalar_has_a_gradient_and_only_by_what_is_shared(batch_size):
   keys, x = _items()
 
   def total(b, x):
     loss, info = batching.mean(
         _score, _shared() | {'b': b}, (jax.random.clone(keys), x),
-        at_once=at_once)
+        batch_size=batch_size)
     return loss + jnp.sum(info['loss'])
 
   by_b, by_x = jax.grad(total, argnums=(0, 1))(jnp.float32(0.7), x)
@@ -224,9 +226,9 @@ def test_only_the_scalar_has_a_gradient_and_only_by_what_is_shared(at_once):
   assert np.all(by_x == 0)
 
 
-def test_a_number_that_does_not_divide_is_refused():
-  with pytest.raises(ValueError, match='6 items cannot come 4 at once'):
-    batching.mean(_score, _shared(), _items(), at_once=4)
+def test_a_batch_size_that_does_not_divide_is_refused():
+  with pytest.raises(ValueError, match='batch_size = 4: must divide.*, 6'):
+    batching.mean(_score, _shared(), _items(), batch_size=4)
 
 
 def test_one_item_is_no_batch():
@@ -237,12 +239,12 @@ def test_one_item_is_no_batch():
     return shared * jnp.sum(x), {'x': x}
 
   loss, info = batching.mean(
-      fn, jnp.float32(2.0), jnp.ones((1, 3)), at_once=1)
+      fn, jnp.float32(2.0), jnp.ones((1, 3)), batch_size=1)
   assert loss == 6.0 and info['x'].shape == (3,) and shapes == [(3,)]
 
 
-@pytest.mark.parametrize('at_once', [1, 2])
-def test_a_task_of_a_program_spread_over_devices_is_traced_once(at_once):
+@pytest.mark.parametrize('batch_size', [1, 2])
+def test_a_task_of_a_program_spread_over_devices_is_traced_once(batch_size):
   traced = []
 
   def score(shared, x):
@@ -253,9 +255,9 @@ def test_a_task_of_a_program_spread_over_devices_is_traced_once(at_once):
     del key, scale
     items = i + jnp.ones((4, 3))  # each device its own, as its index is
     return jax.grad(lambda shared: batching.mean(
-        score, shared, items, at_once=at_once)[0])(shared)
+        score, shared, items, batch_size=batch_size)[0])(shared)
 
-  found = sharding.over_devices(
+  found = sharding.map_over_devices(
       gradient, 2, jnp.float32(2.0), jax.random.key(0), jnp.float32(1.0))
   np.testing.assert_allclose(found, [3.0, 6.0])
   assert traced == [(3,)]

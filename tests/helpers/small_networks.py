@@ -86,4 +86,4 @@ def theta(seed=0, sizes=SIZES, gain=0.4, rate=0.5, threshold=0.5):
       log_rate=jnp.log(jnp.full(num_layers, rate)),
       log_threshold=jnp.log(jnp.full(num_layers, threshold)),
       log_penalty=jnp.log(jnp.float32(0.01)),
-      log_harm=jnp.log(jnp.float32(0.01))))
+      log_write_noise_penalty=jnp.log(jnp.float32(0.01))))

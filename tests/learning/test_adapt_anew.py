@@ -118,7 +118,7 @@ def test_a_config_asks_for_it_and_every_date_has_its_pulses():
   setup = build.build(config, learner_fn)
   setup.make_learner(1.0, testing=True, later_s=100.0)
   assert seen == [config.training.t_query_s + 100.0]
-  params = jax.eval_shape(setup.networks.theta.init, jax.random.key(0))
+  params = jax.eval_shape(setup.transforms.theta.init, jax.random.key(0))
   results, _ = jax.eval_shape(
       meta_testing.make_test(config, setup), params, jax.random.key(1))
   chips, dates = config.evaluation.num_chips, len(setup.after_s)

@@ -17,7 +17,8 @@ TINY = (6, 4, 2)  # N, F, O
 
 delta_rule = jax.jit(plasticity.delta_rule, static_argnames=('num_steps',))
 ridge = jax.jit(plasticity.ridge)
-descend = jax.jit(plasticity.descend_levels, static_argnames=('num_sweeps',))
+descend = jax.jit(
+    plasticity.coordinate_descent, static_argnames=('num_sweeps',))
 
 
 def problem(seed, shape=TINY):
@@ -164,7 +165,7 @@ def test_descent_passes_no_gradient():
   features, error, levels, start = map(jnp.asarray, level_problem(0))
 
   def chosen(levels, error):
-    index = plasticity.descend_levels(features, error, levels, start, 0.1)
+    index = plasticity.coordinate_descent(features, error, levels, start, 0.1)
     return jnp.sum(index.astype(jnp.float32))
 
   for g in jax.grad(chosen, argnums=(0, 1))(levels, error):

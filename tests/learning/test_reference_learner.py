@@ -39,7 +39,7 @@ REAL = periphery.Periphery(
 ARCTAN = functools.partial(
     lif_fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
 HARD = functools.partial(lif.activity, reset='hard')
-ROUNDS = functools.partial(lif_fused.activity, steps_at_once=8)  # as on a GPU
+ROUNDS = functools.partial(lif_fused.activity, unroll=8)  # as on a GPU
 DEEP = {'sizes': small.SIZES}  # spikes that drive spikes
 # device, rule, encoding, then what differs from SETTINGS.
 CASES = [

@@ -33,8 +33,8 @@ def _episodes(setup):
 def _loss(at_once, scale, variant='tiny'):
   """Returns the loss of a random net as a function of parameters, and these."""
   setup = build.build(_config(variant, training__tasks_at_once=at_once))
-  params = jax.jit(setup.networks.theta.init)(jax.random.key(0))
-  return lambda params: setup.networks.loss.apply(
+  params = jax.jit(setup.transforms.theta.init)(jax.random.key(0))
+  return lambda params: setup.transforms.loss.apply(
       params, jax.random.key(1), _episodes(setup), jnp.float32(scale)), params
 
 
@@ -100,12 +100,12 @@ def test_chunks_of_chips_with_tasks_in_turn_take_the_same_step(chips, tasks):
 def test_firing_rates_cost_by_each_task():
   # Without noise a task costs the same beside any other.
   setup = build.build(_config(training__rate_penalty=100.0))
-  params = jax.jit(setup.networks.theta.init)(jax.random.key(0))
+  params = jax.jit(setup.transforms.theta.init)(jax.random.key(0))
   episodes = _episodes(setup)
 
   @jax.jit
   def loss(picked):
-    total, info = setup.networks.loss.apply(
+    total, info = setup.transforms.loss.apply(
         params, jax.random.key(1),
         jax.tree.map(lambda x: x[jnp.asarray(picked)], episodes),
         jnp.float32(0.0))

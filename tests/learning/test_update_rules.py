@@ -34,7 +34,7 @@ def params(rate=0.5, threshold=0.5, penalty=0.01, harm=0.01):
       log_rate=jnp.log(jnp.array([0.1, rate])),
       log_threshold=jnp.log(jnp.array([100.0, threshold])),
       log_penalty=jnp.log(jnp.float32(penalty)),
-      log_harm=jnp.log(jnp.float32(harm)))
+      log_write_noise_penalty=jnp.log(jnp.float32(harm)))
 
 
 def problem(seed, num_samples=6):
@@ -127,7 +127,7 @@ def descent_objective(pulses, features, error, stairs, rule):
   """Returns support error + penalty |dW|^2 + harm of every pulse."""
   change = effect(pulses, np.asarray(stairs))
   power = np.mean(np.square(features), axis=0)[:, None]
-  harm = np.exp(rule.log_harm) * power * np.square(stairs[0, 1])
+  harm = np.exp(rule.log_write_noise_penalty) * power * np.square(stairs[0, 1])
   return (np.mean(np.sum(np.square(error - features @ change), axis=1))
           + np.exp(rule.log_penalty) * np.sum(change ** 2)
           + np.sum(harm * np.abs(pulses)))

@@ -85,13 +85,13 @@ def source(kind, steps_and_noise, fixed):
 
 
 @functools.partial(
-    jax.jit, static_argnames=('kind', 'name', 'plain', 'batched', 'at_once'))
+    jax.jit, static_argnames=('kind', 'name', 'plain', 'batched', 'unroll'))
 def value_and_gradients(
     args, cotangents, *, kind, name='fast_sigmoid', plain=False, batched=0,
-    at_once=0):
+    unroll=0):
   """Returns spikes and the derivatives of a weighted sum of all outputs."""
   activity_fn = lif.activity if plain else functools.partial(
-      lif_fused.activity, steps_at_once=at_once)
+      lif_fused.activity, unroll=unroll)
 
   def one(args, cotangents):
     steps, fixed, decay, threshold, weights = args
@@ -170,15 +170,15 @@ def test_two_vmaps_change_nothing(kind, seed):
 
 @pytest.mark.parametrize(
     'kind', ['converted', 'constant', 'noisy', 'noise_and_steps', 'two'])
-@pytest.mark.parametrize('at_once', [5, 7, 50])  # of 20: none, six, all left
+@pytest.mark.parametrize('unroll', [5, 7, 50])  # of 20: none, six, all left
 @hypothesis.given(seed=seeds)
 @hypothesis.settings(max_examples=5)
-def test_several_steps_of_a_round_are_the_same_steps(kind, at_once, seed):
+def test_several_steps_of_a_round_are_the_same_steps(kind, unroll, seed):
   args, cotangents = arguments(kind, seed, np.array([0.5, 0.9]),
                                np.array([0.5, 1.2]), batch=(2,))
   assume_clear_of_threshold(kind, args, batched=1)
   assert_equals_plain(
-      args, cotangents, kind=kind, batched=1, at_once=at_once)
+      args, cotangents, kind=kind, batched=1, unroll=unroll)
 
 
 @pytest.mark.parametrize('backend, size', [('cpu', 1), ('gpu', 15)])
@@ -186,7 +186,7 @@ def test_a_round_is_as_long_as_suits_the_machine(backend, size, monkeypatch):
   args, cotangents = arguments('line', 11, 0.9, 0.7)
   loop, seen = lif_fused._loop, []
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  monkeypatch.setattr(lif_fused, 'STEPS_AT_ONCE', 15)
+  monkeypatch.setattr(lif_fused, 'UNROLL', 15)
   monkeypatch.setattr(lif_fused, '_loop', lambda rounds, *args, **kwargs: (
       seen.append(rounds), loop(rounds, *args, **kwargs))[1])
   jax.make_jaxpr(lambda *args: value_and_gradients.__wrapped__(

@@ -84,7 +84,7 @@ def test_each_process_places_its_data_by_itself(monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   # It would wait for the others, which need not come.
   monkeypatch.setattr(jax, 'device_put', lambda *_: pytest.fail('compared'))
-  shared, own = sharding.everywhere(data), sharding.alone(data)
+  shared, own = sharding.replicate(data), sharding.place_locally(data)
   assert shared['images'].sharding == sharding.replicated()
   for placed in (shared, own):
     np.testing.assert_array_equal(placed['images'], data['images'])
@@ -170,7 +170,7 @@ def _digest(num_devices, num_items=10):
 
   @jax.jit
   def both(params, key):
-    items = sharding.over_devices(_item, num_items, params, key, 1.0)
+    items = sharding.map_over_devices(_item, num_items, params, key, 1.0)
     return items, sharding.sum_in_order(items)
 
   return ' '.join(np.asarray(x).tobytes().hex() for x in jax.tree.leaves(
@@ -179,7 +179,7 @@ def _digest(num_devices, num_items=10):
 
 def test_each_item_is_computed_once_by_its_global_index():
   params, key = jnp.eye(7), jax.random.key(3)
-  items = jax.jit(lambda params, key: sharding.over_devices(
+  items = jax.jit(lambda params, key: sharding.map_over_devices(
       lambda params, i, key, scale: i, 5, params, key, 1.0))(params, key)
   np.testing.assert_array_equal(items, range(5))
 

@@ -97,7 +97,7 @@ def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
 def test_shipped_meta_parameters_fit_their_nets(module, monkeypatch):
   name = module.get_config().name
   monkeypatch.setenv('META_ANALOG_DATA', small_data.real(name))
-  theta = build.build(module.get_config()).networks.theta
+  theta = build.build(module.get_config()).transforms.theta
   like = jax.jit(theta.init)(jax.random.key(0))
   path = build_task.located(f'configs/pretrained/{name}.npz')
   assert path.stat().st_size < 2e6
@@ -117,12 +117,12 @@ def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
   weights = []
   for name, _, variant in few_shot.DEVICES:
     setup = build.build(omniglot.get_config(variant))
-    like = jax.jit(setup.networks.theta.init)(jax.random.key(0))
+    like = jax.jit(setup.transforms.theta.init)(jax.random.key(0))
     params = params_file.load_hidden(path, like)
     assert sum(params[name] is not like[name] for name in like) == len(
-        setup.network.windows)
+        setup.network.conv_shapes)
     views = network.exact_readings(
-        setup.networks.theta.apply(params).layers, setup.network)
+        setup.transforms.theta.apply(params).layers, setup.network)
     weights.append([view.reading.weights for view in views[:-1]])
     # The same weights, on however many devices.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(
