@@ -73,13 +73,13 @@ def test_the_noise_of_a_microbatch_is_that_of_its_key(net_and_theta):
   _assert_close(result.currents[:, 10:], microbatch.currents, 1e-4)
 
 
-@pytest.mark.parametrize('code', ['latency', 'rate', 'events'])
-def test_encoded_images_reach_the_convolutions(net_and_theta, code):
+@pytest.mark.parametrize('name', ['latency', 'rate', 'events'])
+def test_encoded_images_reach_the_convolutions(net_and_theta, name):
   net, theta = net_and_theta
-  net = net._replace(encode_fn=encoding.ENCODINGS[code])
+  net = net._replace(encode_fn=encoding.ENCODINGS[name])
   readings, key = network.exact_readings(theta.layers, net), jax.random.key(0)
   x = _images(10)
-  if code == 'events':
+  if name == 'events':
     x = jnp.tile(x > 0.5, (1, small_networks.NUM_STEPS)).astype(jnp.float32)
   result = network.forward(key, net, readings, x)
   microbatch = network._forward_batch(

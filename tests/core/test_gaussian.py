@@ -40,16 +40,16 @@ def test_the_hash_is_that_of_whole_numbers(x, y, z):
 
 def test_moments_are_those_of_a_gaussian(draws):
   # Deviations of the sample moments: 1, sqrt 2, sqrt 96 and sqrt 10170.
-  for power, mean, deviation in (
+  for power, mean, std in (
       (1, 0.0, 1.0), (2, 1.0, np.sqrt(2)), (3, 0.0, np.sqrt(15)),
       (4, 3.0, np.sqrt(96)), (6, 15.0, np.sqrt(10170))):
-    error = deviation / np.sqrt(NUM)
+    error = std / np.sqrt(NUM)
     assert abs(np.mean(draws**power) - mean) < 6 * error, power
 
 
 def test_the_distribution_is_gaussian(draws):
   assert stats.kstest(draws, 'norm').pvalue > 1e-6
-  # 1 in 370 lies beyond three deviations, 1 in 15,787 beyond four.
+  # 1 in 370 lies beyond three standard deviations, 1 in 15,787 beyond four.
   for limit in (3.0, 4.0):
     share = 2 * stats.norm.sf(limit)
     assert abs(np.mean(np.abs(draws) > limit) - share) < 6 * np.sqrt(

@@ -1,4 +1,4 @@
-"""No factor of a product is rounded first."""
+"""Matrix products in full precision, in the source and when lowered."""
 
 import ast
 import pathlib
@@ -13,15 +13,15 @@ from meta_analog.benchmarks import meta_step
 from meta_analog.core import linalg
 
 ROOT = pathlib.Path(__file__).parents[2]
-LEFT_TO_JAX = (
+DEFAULT_PRECISION = (
     'batch_matmul', 'conv', 'conv_general_dilated', 'convolve', 'correlate',
     'dot', 'dot_general', 'einsum', 'inner', 'matmul', 'matvec', 'outer',
     'tensordot', 'vdot', 'vecdot', 'vecmat')
-FREE = ('_torch_gradient',)  # a function whose products are PyTorch's
+FREE = ('_torch_gradient',)  # a function whose products are those of PyTorch
 
 
 def products(source):
-  """Yields the line of every product that jax is left to round."""
+  """Yields the line of every product at the default precision."""
   tree = ast.parse(source)
   imported = {alias.name.split('.')[0] for node in ast.walk(tree)
               if isinstance(node, ast.Import) for alias in node.names}
@@ -38,7 +38,7 @@ def products(source):
     if (isinstance(node, (ast.BinOp, ast.AugAssign))
         and isinstance(node.op, ast.MatMult)):
       yield node.lineno
-    if (isinstance(node, ast.Attribute) and node.attr in LEFT_TO_JAX
+    if (isinstance(node, ast.Attribute) and node.attr in DEFAULT_PRECISION
         and ast.unparse(node.value) not in ('np', 'linalg')):
       yield node.lineno
 
@@ -47,12 +47,12 @@ def products(source):
     'x = a @ b', 'x @= b', 'x = jnp.einsum("i,i", a, b)', 'x = a.dot(b)',
     'x = jax.lax.conv_general_dilated(a, b)'])
 @pytest.mark.parametrize('jax_line', ['import jax', 'from jax import numpy'])
-def test_products_are_found_where_jax_is_left_to_round_them(line, jax_line):
+def test_products_at_the_default_precision_are_found(line, jax_line):
   assert list(products(f'{jax_line}\n{line}\n')) == [2]
   assert not list(products(f'import numpy as np\n{line}\n'))
 
 
-def test_no_product_is_left_to_jax():
+def test_no_product_has_the_default_precision():
   found = {str(path.relative_to(ROOT)): lines
            for folder in ('meta_analog', 'configs', 'launch')
            for path in sorted((ROOT / folder).rglob('*.py'))
@@ -62,7 +62,7 @@ def test_no_product_is_left_to_jax():
 
 
 @pytest.mark.parametrize('rule', ['delta', 'ridge'])
-def test_every_product_of_a_training_step_says_so(rule):
+def test_every_product_of_a_training_step_has_full_precision(rule):
   config = meta_step.step_config(
       pcm_config.get_config(), noisy=True, adapt__rule=rule,
       network__num_time_steps=5, network__hidden_sizes=(4, 4),

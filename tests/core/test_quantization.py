@@ -98,8 +98,8 @@ def test_grid_of_b_bits_has_its_number_of_levels(bits):
   assert quantization.max_level(bits) == top
   x = jnp.linspace(-1.5 * top - 1, 1.5 * top + 1, 20011)
   levels = np.unique(quantization.round_to_level(x, bits=bits))
-  wanted = [k for k in range(-top, top + 1) if k or bits > 1]
-  np.testing.assert_array_equal(levels, wanted)
+  expected = [k for k in range(-top, top + 1) if k or bits > 1]
+  np.testing.assert_array_equal(levels, expected)
   assert len(levels) == (2 if bits == 1 else 2**bits - 1)
 
 
@@ -181,8 +181,8 @@ def test_gradients_of_the_quantiser_are_those_of_esser(bits, ratio, step):
   level = float(quantization.round_to_level(x / step, bits=bits))
   inside = abs(ratio) < 1
   np.testing.assert_allclose(to_x, float(inside), atol=1e-6)
-  wanted = level - float(x / step) if inside else np.sign(ratio) * top
-  np.testing.assert_allclose(to_step, wanted, atol=1e-4)
+  expected = level - float(x / step) if inside else np.sign(ratio) * top
+  np.testing.assert_allclose(to_step, expected, atol=1e-4)
 
 
 # one pulse or none
@@ -253,12 +253,12 @@ def test_staircase_takes_arrays_of_its_documented_shapes():
                       [[0.5, 1, 1], [1, 2, 3]]], axis=0)  # [K + 1, 2, 3]
   x = np.array([[0.4, 1.1, 9.0], [-1.0, 2.3, 2.6]])
   level = pulse_response.nearest_level(jnp.array(x), jnp.array(stairs), 0.5)
-  wanted = [[oracles_device.staircase(x[i, j], stairs[:, i, j], 0.5)
+  expected = [[oracles_device.staircase(x[i, j], stairs[:, i, j], 0.5)
              for j in range(3)] for i in range(2)]
-  np.testing.assert_array_equal(level, wanted)
+  np.testing.assert_array_equal(level, expected)
   each = pulse_response.nearest_level(
       jnp.array(x), jnp.array(stairs), jnp.full((2, 3), 0.5))
-  np.testing.assert_array_equal(each, wanted)
+  np.testing.assert_array_equal(each, expected)
 
 
 @pytest.mark.parametrize('x, slope', [

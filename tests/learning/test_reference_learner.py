@@ -1,4 +1,4 @@
-"""The learner against its textbook form: loss, meta-gradient, trace."""
+"""The learner against the reference learner: loss, meta-gradient, trace."""
 
 import collections
 import functools
@@ -27,8 +27,8 @@ TOLERANCE = 1e-4  # of the largest element of each array
 # Of a gradient: a scalar's is a sum, and may cancel.
 LEAST = 1e-3
 # Relative moves of the meta-parameters, about 20 roundings of float32. Where
-# the textbook's own gradient moves by more than STEADY, a spike, level or pulse
-# is at its edge, and rounding alone may tell two forms apart.
+# the gradient of the reference moves by more than STEADY, a spike, level or
+# pulse is at its edge, and rounding alone may separate the two learners.
 MOVE, NUM_MOVES, STEADY = 2e-6, 3, 5e-4
 NUM_TASKS, NUM_SAMPLES, MAX_PULSES = 2, 3, 8
 EXACT = periphery.Periphery()
@@ -39,14 +39,14 @@ REAL = periphery.Periphery(
 ARCTAN = functools.partial(
     lif_fused.activity, surrogate=functools.partial(lif.arctan, slope=2.0))
 HARD = functools.partial(lif.activity, reset='hard')
-ROUNDS = functools.partial(lif_fused.activity, unroll=8)  # as on a GPU
+UNROLLED = functools.partial(lif_fused.activity, unroll=8)  # as on a GPU
 DEEP = {'sizes': small.SIZES}  # spikes that drive spikes
 # device, rule, encoding, then what differs from SETTINGS.
 CASES = [
     ('pcm', 'delta', 'nearest', DEEP),
     ('pcm', 'delta', 'nearest', DEEP | {'periphery': REAL}),
     ('pcm', 'delta', 'nearest', DEEP | {
-        'periphery': REAL, 'activity_fn': ROUNDS}),
+        'periphery': REAL, 'activity_fn': UNROLLED}),
     ('pcm', 'ridge', 'descent', {'periphery': REAL}),
     ('pcm', 'delta', 'nearest', DEEP | {
         'layers': 'all', 'first_order': True, 'periphery': EIGHT_BITS}),
@@ -77,7 +77,7 @@ def name(case):
 
 
 def functions(device, rule, encoding, changes):
-  """Returns the loss with gradient of the learner, and of its textbook form.
+  """Returns the loss with gradient of the learner, and of the reference.
 
   Each is (seed, theta) -> (task losses [B], gradient of their mean, infos).
   """
@@ -156,7 +156,7 @@ def moved(theta, seed):
 
 
 @pytest.mark.parametrize('case', CASES, ids=name)
-def test_loss_and_meta_gradient_are_those_of_the_textbook(case):
+def test_loss_and_meta_gradient_equal_the_reference(case):
   fast, plain = map(jax.jit, functions(*case))
   count = collections.Counter()
 

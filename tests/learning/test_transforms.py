@@ -1,4 +1,4 @@
-"""The loss that the launcher trains through, of the tasks of one chip."""
+"""Haiku transform of the meta-loss: microbatches of tasks, penalties."""
 
 import functools
 
@@ -30,9 +30,9 @@ def _episodes(setup):
       jax.random.split(jax.random.key(2), NUM_TASKS), setup.task.data)
 
 
-def _loss(at_once, scale, variant='tiny'):
+def _loss(one_batch, scale, variant='tiny'):
   """Returns the loss of a random net as a function of parameters, and these."""
-  setup = build.build(_config(variant, training__tasks_at_once=at_once))
+  setup = build.build(_config(variant, training__tasks_at_once=one_batch))
   params = jax.jit(setup.transforms.theta.init)(jax.random.key(0))
   return lambda params: setup.transforms.loss.apply(
       params, jax.random.key(1), _episodes(setup), jnp.float32(scale)), params
@@ -45,31 +45,31 @@ def _outcome(*arguments):
 
 
 @pytest.fixture(scope='module')
-def at_once():
+def one_batch():
   return _outcome(NUM_TASKS, 1.0)
 
 
 @pytest.mark.parametrize('number', [1, 2])
-def test_tasks_in_turn_are_those_of_a_batch(number, at_once):
-  in_turn = _outcome(number, 1.0)
+def test_sequential_tasks_equal_one_batch(number, one_batch):
+  sequential = _outcome(number, 1.0)
   loss, params = _loss(number, 1.0)
   alone = jax.jit(lambda params: loss(params)[0])(params)
-  largest = max(np.max(np.abs(x)) for x in jax.tree.leaves(at_once[1]))
+  largest = max(np.max(np.abs(x)) for x in jax.tree.leaves(one_batch[1]))
   assert largest > 1e-3
-  for a, b in zip(jax.tree.leaves(in_turn), jax.tree.leaves(at_once),
+  for a, b in zip(jax.tree.leaves(sequential), jax.tree.leaves(one_batch),
                   strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * largest)
-  np.testing.assert_allclose(alone, at_once[0][0], rtol=1e-5)
+  np.testing.assert_allclose(alone, one_batch[0][0], rtol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('variant', ['closed_loop', 'all_layers'])
-def test_tasks_in_turn_of_other_rules_are_those_of_a_batch(variant):
-  in_turn, at_once = (
+def test_sequential_tasks_of_other_rules_equal_one_batch(variant):
+  sequential, one_batch = (
       _outcome(number, 1.0, f'{variant},tiny') for number in (1, NUM_TASKS))
-  largest = max(np.max(np.abs(x)) for x in jax.tree.leaves(at_once[1]))
+  largest = max(np.max(np.abs(x)) for x in jax.tree.leaves(one_batch[1]))
   assert largest > 1e-3
-  for a, b in zip(jax.tree.leaves(in_turn), jax.tree.leaves(at_once),
+  for a, b in zip(jax.tree.leaves(sequential), jax.tree.leaves(one_batch),
                   strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * largest)
 
@@ -89,7 +89,7 @@ def _step(chips, tasks):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('chips, tasks', [(1, 1), (2, 1), (2, 2)])
-def test_chunks_of_chips_with_tasks_in_turn_take_the_same_step(chips, tasks):
+def test_chunks_of_chips_with_sequential_tasks_take_the_same_step(chips, tasks):
   # Of three chips, so that one of the second chunk is padding.
   for a, b in zip(jax.tree.leaves(_step(chips, tasks)),
                   jax.tree.leaves(_step(1, NUM_TASKS)), strict=True):
@@ -97,7 +97,7 @@ def test_chunks_of_chips_with_tasks_in_turn_take_the_same_step(chips, tasks):
         a, b, rtol=1e-3, atol=1e-4 * np.max(np.abs(b)) + 1e-9)
 
 
-def test_firing_rates_cost_by_each_task():
+def test_the_rate_penalty_is_that_of_each_task():
   # Without noise a task costs the same beside any other.
   setup = build.build(_config(training__rate_penalty=100.0))
   params = jax.jit(setup.transforms.theta.init)(jax.random.key(0))
@@ -120,7 +120,7 @@ def test_firing_rates_cost_by_each_task():
 
 @pytest.mark.parametrize('backend, tasks, few, many', [
     ('cpu', 1, 1, 1), ('gpu', NUM_TASKS, 2, 50)])
-def test_what_is_computed_together_suits_the_machine(
+def test_default_batch_sizes_depend_on_the_backend(
     backend, tasks, few, many, monkeypatch):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)

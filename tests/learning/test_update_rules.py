@@ -1,4 +1,4 @@
-"""Tests of the rules: names, encoders, and what they are differentiated as."""
+"""Update rules and pulse encoders: values, limits and gradients."""
 
 import hypothesis
 from hypothesis import strategies as st
@@ -29,32 +29,32 @@ compiled = {name: jax.jit(fn, static_argnums=3)
             for name, fn in ENCODERS.items()}
 
 
-def params(rate=0.5, threshold=0.5, penalty=0.01, harm=0.01):
+def params(rate=0.5, threshold=0.5, penalty=0.01, write_noise_penalty=0.01):
   return meta_parameters.RuleParams(
       log_rate=jnp.log(jnp.array([0.1, rate])),
       log_threshold=jnp.log(jnp.array([100.0, threshold])),
       log_penalty=jnp.log(jnp.float32(penalty)),
-      log_write_noise_penalty=jnp.log(jnp.float32(harm)))
+      log_write_noise_penalty=jnp.log(jnp.float32(write_noise_penalty)))
 
 
 def problem(seed, num_samples=6):
-  """Returns features, error, and falling steps of both polarities' stairs."""
+  """Returns features, error, and a concave pulse response."""
   rng = np.random.default_rng(seed)
   steps = np.sort(rng.uniform(0.1, 1.0, (2, NUM_LEVELS) + SHAPE), axis=1)
-  stairs = np.concatenate(
+  response = np.concatenate(
       [np.zeros((2, 1) + SHAPE), np.cumsum(steps[:, ::-1], axis=1)], axis=1)
   return (jnp.asarray(rng.normal(size=(num_samples, SHAPE[0])), jnp.float32),
           jnp.asarray(rng.normal(size=(num_samples, SHAPE[1])), jnp.float32),
-          jnp.asarray(stairs, jnp.float32))
+          jnp.asarray(response, jnp.float32))
 
 
-def effect(pulses, stairs):
+def effect(pulses, response):
   """Returns the weight change of signed pulses, entry by entry."""
   found = np.zeros(SHAPE)
   for index in np.ndindex(SHAPE):
     n = int(pulses[index])
     polarity = 0 if n >= 0 else 1
-    found[index] = np.sign(n) * stairs[(polarity, abs(n)) + index]
+    found[index] = np.sign(n) * response[(polarity, abs(n)) + index]
   return found
 
 
@@ -76,103 +76,105 @@ def test_ridge_uses_the_learned_penalty():
 
 @hypothesis.given(seed=seeds, scale=st.floats(0.0, 4.0))
 def test_nearest_has_no_better_neighbour(seed, scale):
-  # Threshold 0.5 is rounding to the nearest stair of the wanted sign.
-  _, _, stairs = problem(seed)
-  wanted = scale * jax.random.normal(jax.random.key(seed), SHAPE)
-  pulses = compiled['nearest'](wanted, stairs, params(), 1)
-  found = np.abs(effect(pulses, np.asarray(stairs)) - wanted)
+  # Threshold 0.5 is rounding to the nearest level of the sign of the target.
+  _, _, response = problem(seed)
+  target = scale * jax.random.normal(jax.random.key(seed), SHAPE)
+  pulses = compiled['nearest'](target, response, params(), 1)
+  found = np.abs(effect(pulses, np.asarray(response)) - target)
   for n in range(-NUM_LEVELS, NUM_LEVELS + 1):
-    other = np.abs(effect(np.full(SHAPE, n), np.asarray(stairs)) - wanted)
+    other = np.abs(effect(np.full(SHAPE, n), np.asarray(response)) - target)
     assert np.all(found <= other + 1e-5)
 
 
 @pytest.mark.parametrize('threshold, pulses', [(0.39, 1.0), (0.41, 0.0)])
 def test_first_pulse_waits_for_the_learned_threshold(threshold, pulses):
-  _, _, stairs = problem(0)
-  wanted = 0.4 * stairs[0, 1]
+  _, _, response = problem(0)
+  target = 0.4 * response[0, 1]
   np.testing.assert_array_equal(compiled['nearest'](
-      wanted, stairs, params(threshold=threshold), 1), pulses)
-  wanted = 0.4 * stairs[1, 1]
+      target, response, params(threshold=threshold), 1), pulses)
+  target = 0.4 * response[1, 1]
   np.testing.assert_array_equal(compiled['nearest'](
-      -wanted, stairs, params(threshold=threshold), 1), -pulses)
+      -target, response, params(threshold=threshold), 1), -pulses)
 
 
 def test_threshold_gives_one_pulse_beyond_it():
-  wanted = jnp.array([[0.4, -0.4], [0.6, -0.6], [9.0, -9.0], [0.0, 0.5]])
+  target = jnp.array([[0.4, -0.4], [0.6, -0.6], [9.0, -9.0], [0.0, 0.5]])
   np.testing.assert_array_equal(
-      pulse_encoders.encode_threshold(wanted, None, params(threshold=0.5), 1),
+      pulse_encoders.encode_threshold(target, None, params(threshold=0.5), 1),
       [[0, 0], [1, -1], [1, -1], [0, 0]])
 
 
 def test_sign_gives_every_weight_a_pulse():
-  _, _, stairs = problem(0)
-  wanted = jnp.array([[0.4, -0.4], [1e-6, -1e-6], [9.0, -9.0], [0.0, 0.5]])
+  _, _, response = problem(0)
+  target = jnp.array([[0.4, -0.4], [1e-6, -1e-6], [9.0, -9.0], [0.0, 0.5]])
   np.testing.assert_array_equal(
-      pulse_encoders.encode_sign(wanted, stairs, params(), 1),
+      pulse_encoders.encode_sign(target, response, params(), 1),
       [[1, -1], [1, -1], [1, -1], [1, 1]])
 
 
 @pytest.mark.parametrize('name', sorted(ENCODERS))
 @hypothesis.given(seed=seeds, scale=st.floats(0.0, 100.0))
 def test_pulses_are_whole_numbers_within_the_limit(name, seed, scale):
-  features, error, stairs = problem(seed)
-  wanted = scale * jax.random.normal(jax.random.key(seed), SHAPE)
+  features, error, response = problem(seed)
+  target = scale * jax.random.normal(jax.random.key(seed), SHAPE)
   pulses = np.asarray(compiled[name](
-      wanted, stairs, params(), 1, features, error))
+      target, response, params(), 1, features, error))
   np.testing.assert_array_equal(pulses, np.round(pulses))
   assert np.max(np.abs(pulses)) <= NUM_LEVELS
 
 
-def descent_objective(pulses, features, error, stairs, rule):
-  """Returns support error + penalty |dW|^2 + harm of every pulse."""
-  change = effect(pulses, np.asarray(stairs))
+def descent_objective(pulses, features, error, response, rule):
+  """Returns support error + penalty |dW|^2 + the penalty of every pulse."""
+  change = effect(pulses, np.asarray(response))
   power = np.mean(np.square(features), axis=0)[:, None]
-  harm = np.exp(rule.log_write_noise_penalty) * power * np.square(stairs[0, 1])
+  per_pulse = np.exp(rule.log_write_noise_penalty) * power * np.square(
+      response[0, 1])
   return (np.mean(np.sum(np.square(error - features @ change), axis=1))
           + np.exp(rule.log_penalty) * np.sum(change ** 2)
-          + np.sum(harm * np.abs(pulses)))
+          + np.sum(per_pulse * np.abs(pulses)))
 
 
 @hypothesis.given(seed=seeds)
 def test_descent_is_never_worse_than_nearest(seed):
-  features, error, stairs = problem(seed)
-  wanted = update_rules.ridge(features, error, params())
+  features, error, response = problem(seed)
+  target = update_rules.ridge(features, error, params())
   near, best = (
       descent_objective(
           np.asarray(compiled[name](
-              wanted, stairs, params(), 1, features, error)),
-          features, error, stairs, params())
+              target, response, params(), 1, features, error)),
+          features, error, response, params())
       for name in ('nearest', 'descent'))
   assert best <= near + 1e-4 * (1.0 + near)
 
 
 def test_descent_is_differentiated_as_nearest():
-  features, error, stairs = problem(3)
-  wanted = update_rules.ridge(features, error, params())
+  features, error, response = problem(3)
+  target = update_rules.ridge(features, error, params())
   found, expected = (
       jax.grad(lambda w, fn=fn: jnp.sum(jnp.cos(jnp.arange(8.0)).reshape(
-          SHAPE) * fn(w, stairs, params(), 1, features, error)))(wanted)
+          SHAPE) * fn(w, response, params(), 1, features, error)))(target)
       for fn in (pulse_encoders.encode_descent, pulse_encoders.encode_nearest))
   np.testing.assert_array_equal(found, expected)
   assert np.any(expected != 0)
 
 
-def test_huge_harm_forbids_every_pulse():
-  features, error, stairs = problem(0)
-  wanted = update_rules.ridge(features, error, params())
+def test_a_huge_write_noise_penalty_forbids_every_pulse():
+  features, error, response = problem(0)
+  target = update_rules.ridge(features, error, params())
   assert not compiled['descent'](
-      wanted, stairs, params(harm=1e6), 1, features, error).any()
+      target, response, params(write_noise_penalty=1e6), 1, features,
+      error).any()
 
 
 @hypothesis.given(seed=seeds)
 def test_order_of_the_support_set_does_not_matter_to_any_rule(seed):
-  features, error, stairs = problem(seed)
+  features, error, response = problem(seed)
   order = np.random.default_rng(seed).permutation(len(features))
   for delta_fn in (update_rules.delta, update_rules.ridge):
     a, b = (delta_fn(f, e, params()) for f, e in (
         (features, error), (features[order], error[order])))
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-  first, second = (compiled['descent'](a, stairs, params(), 1, f, e)
+  first, second = (compiled['descent'](a, response, params(), 1, f, e)
                    for f, e in ((features, error),
                                 (features[order], error[order])))
   np.testing.assert_array_equal(first, second)
@@ -212,13 +214,13 @@ def test_every_grid_gives_finite_pulses_even_where_devices_saturate(
   targets = jnp.full((2, 1, 3, 1), 9.0)  # close to the end of the range
   state = array.program(
       jax.random.key(0), device, device, targets, 1.0, jnp.float32(0.0))
-  stairs = pulse_response.table(device, state, top, 101.0, 151.0)
+  response = pulse_response.table(device, state, top, 101.0, 151.0)
   rule = update_rules.make(rule='ridge', encoding='nearest', update_bits=bits)
   settings = meta_parameters.RuleParams(*(jnp.zeros((1,)),) * 2, jnp.zeros(()),
                                         jnp.zeros(()))
 
   def total(delta_w):
-    pulses = rule.encode_fn(delta_w, stairs, settings, 0)
+    pulses = rule.encode_fn(delta_w, response, settings, 0)
     return jnp.sum(pulses), pulses
 
   delta_w = jnp.array([[100.0], [-100.0], [0.0]])

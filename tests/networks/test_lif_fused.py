@@ -16,7 +16,7 @@ from tests.oracles import network as oracles
 
 NUM_STEPS, ROW = 20, (3, 4)
 MARGIN = 1e-5  # a potential this far from threshold spikes alike in float32
-# What a current is made of, as a name for jit: a function and its `parts`.
+# Parts of a current, by a name for jit: a function and its `parts`.
 KINDS = ('line', 'converted', 'constant', 'noisy', 'noise_and_steps', 'two',
          'small_first')
 kinds = pytest.mark.parametrize('kind', KINDS)
@@ -170,10 +170,11 @@ def test_two_vmaps_change_nothing(kind, seed):
 
 @pytest.mark.parametrize(
     'kind', ['converted', 'constant', 'noisy', 'noise_and_steps', 'two'])
-@pytest.mark.parametrize('unroll', [5, 7, 50])  # of 20: none, six, all left
+# Of 20 steps none, six or all are left after the whole iterations.
+@pytest.mark.parametrize('unroll', [5, 7, 50])
 @hypothesis.given(seed=seeds)
 @hypothesis.settings(max_examples=5)
-def test_several_steps_of_a_round_are_the_same_steps(kind, unroll, seed):
+def test_unrolled_steps_are_the_same_steps(kind, unroll, seed):
   args, cotangents = arguments(kind, seed, np.array([0.5, 0.9]),
                                np.array([0.5, 1.2]), batch=(2,))
   assume_clear_of_threshold(kind, args, batched=1)
@@ -182,20 +183,20 @@ def test_several_steps_of_a_round_are_the_same_steps(kind, unroll, seed):
 
 
 @pytest.mark.parametrize('backend, size', [('cpu', 1), ('gpu', 15)])
-def test_a_round_is_as_long_as_suits_the_machine(backend, size, monkeypatch):
+def test_steps_are_unrolled_on_accelerators_only(backend, size, monkeypatch):
   args, cotangents = arguments('line', 11, 0.9, 0.7)
-  loop, seen = lif_fused._loop, []
+  loop, sizes = lif_fused._loop, []
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   monkeypatch.setattr(lif_fused, 'UNROLL', 15)
-  monkeypatch.setattr(lif_fused, '_loop', lambda rounds, *args, **kwargs: (
-      seen.append(rounds), loop(rounds, *args, **kwargs))[1])
+  monkeypatch.setattr(lif_fused, '_loop', lambda size, *args, **kwargs: (
+      sizes.append(size), loop(size, *args, **kwargs))[1])
   jax.make_jaxpr(lambda *args: value_and_gradients.__wrapped__(
       *args, kind='line'))(args, cotangents)
-  assert set(seen) == {(NUM_STEPS, size)}
+  assert set(sizes) == {(NUM_STEPS, size)}
 
 
 @kinds
-def test_what_is_not_batched_is_shared(kind):
+def test_unbatched_arguments_are_shared(kind):
   (steps, fixed, decay, threshold, weights), _ = arguments(kind, 3, 0.9, 0.7)
   thresholds_ = jnp.array([0.4, 0.7, 1.1])
   run = lambda threshold: lif_fused.activity(

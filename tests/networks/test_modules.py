@@ -130,10 +130,10 @@ def test_only_the_fresh_share_differs_between_time_steps(fresh_share):
 
 def forward_currents(key, layer, periphery, x):
   """Returns the currents of a hidden layer in the forward pass of training."""
-  seen = []
+  found = []
 
   def activity_fn(source, neuron, weights):
-    seen.append(currents_lib.currents(source))
+    found.append(currents_lib.currents(source))
     return lif.activity(source, neuron, weights)
 
   network = small.network(num_devices=(NUM_DEVICES, 1), periphery=periphery,
@@ -143,7 +143,7 @@ def forward_currents(key, layer, periphery, x):
   last, = network_lib.exact_readings(
       (output,), network._replace(num_devices=(1,)))
   network_lib.forward(key, network, (layer, last), x)
-  return seen[0]
+  return found[0]
 
 
 def read_by_hand(key, chip, fresh_share):

@@ -1,4 +1,4 @@
-"""Rate-coded neurons against a loop in NumPy, alone and as a network."""
+"""Rate neurons against a loop in NumPy, alone and as a network."""
 
 import functools
 
@@ -135,10 +135,10 @@ def test_fresh_read_noise_grows_with_the_activity_itself():
   # Of a spike x^2 = x: a graded input tells the two apart.
   reading = array.Reading(
       jnp.zeros((9, 2)), jnp.ones((9, 2)).at[-1].set(0.0))
-  view = matvec.LayerReading(reading, periphery.perfect_columns(9, 2, 256),
-                             jnp.float32(1.0), 1.0)
+  layer_reading = matvec.LayerReading(
+      reading, periphery.perfect_columns(9, 2, 256), jnp.float32(1.0), 1.0)
   y = [matvec.product(
-      jax.random.key(0), network.EXACT, view,
+      jax.random.key(0), network.EXACT, layer_reading,
       jnp.full((NUM_STEPS, 5, 8), x), NUM_STEPS) for x in (1.0, 0.25)]
   np.testing.assert_allclose(y[1], 0.25 * y[0], rtol=1e-5)
 
@@ -156,8 +156,8 @@ def test_the_assembled_net_takes_a_step_and_passes_its_dac():
                                arguments()[0][0], (), (), NUM_STEPS)
   z = setup.network.activity_fn(
       source, setup.network.neuron, jnp.ones((NUM_STEPS, 1))).spikes
-  wanted = layer(source.steps, np.exp(-0.1), 1.0, SLOPE)
-  assert 0.02 < np.max(np.abs(z - wanted)) <= 0.5 / 7.0 + 1e-6
+  expected = layer(source.steps, np.exp(-0.1), 1.0, SLOPE)
+  assert 0.02 < np.max(np.abs(z - expected)) <= 0.5 / 7.0 + 1e-6
   trainer = meta_training.make(config, setup)
   state = jax.eval_shape(trainer.init, jax.random.key(0))
   info = jax.eval_shape(trainer.update, state, jax.random.key(1))[1]
