@@ -129,18 +129,19 @@ def check(
     *, rule: str, encoding: str, update_bits: int, num_steps: int = 1,
     layers: str = 'output', first_order: bool = False
 ) -> None:
-  """Raises ValueError where `make` could not make a rule.
+  """Validates the arguments of `make`.
 
   Args:
-    rule: see `make`, as the others.
+    rule: see `make`.
     encoding: see `make`.
     update_bits: see `make`.
     num_steps: see `make`.
     layers: see `make`.
-    first_order: see `make`; either.
+    first_order: not used.
 
   Raises:
-    ValueError: if a name is unknown or a combination has no meaning.
+    ValueError: if a name is unknown, update_bits is out of range, or a
+      combination is not supported.
   """
   del first_order
   for name, value, known in (('adapt.rule', rule, RULES),
