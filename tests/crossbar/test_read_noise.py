@@ -74,11 +74,11 @@ def test_a_network_that_says_it_spikes_has_the_same_gradient():
         jnp.linspace(-1.0, 1.0, 6)[:, None])
     return jnp.sum(jnp.square(seen.outputs - 1.0)), seen
 
-  (found, seen), gradient = jax.value_and_grad(loss, has_aux=True)(
-      small.theta(), True)
+  value_and_grad = jax.jit(
+      jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+  (found, seen), gradient = value_and_grad(small.theta(), True)
   assert 0.01 < np.mean(seen.features[:, :-1]) < 0.5  # of spikes, not of none
-  (wanted, _), wanted_gradient = jax.value_and_grad(loss, has_aux=True)(
-      small.theta(), False)
+  (wanted, _), wanted_gradient = value_and_grad(small.theta(), False)
   np.testing.assert_allclose(found, wanted, rtol=1e-5)
   for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(wanted_gradient),
                   strict=True):

@@ -18,8 +18,6 @@ from meta_analog.devices import registry as device_registry
 from tests.oracles import device as oracle
 from tests.oracles import ibm
 
-pytestmark = pytest.mark.slow
-
 SIZE = 65536
 ONE = hermes.HermesParams()
 PAIR = hermes.pair_params()

@@ -15,8 +15,6 @@ from meta_analog.devices import registry as device_registry
 from tests.oracles import device as oracle
 from tests.oracles import ibm
 
-pytestmark = pytest.mark.slow
-
 SIZE = 65536
 QUIET = pcm_like.PCMLikeParams(noise_scale=0.0)
 TARGET = pcm_like.PCMLikeParams(read_noise_from=0.0)

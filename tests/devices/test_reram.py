@@ -14,8 +14,6 @@ from meta_analog.devices import reram
 from tests.oracles import device as oracles_device
 from tests.oracles import reram as oracle
 
-pytestmark = pytest.mark.slow
-
 MAX_PULSES = 5
 SIZE = 16384  # 6 errors are 3.3 % of a deviation
 DEFAULT = reram.ReRamParams()

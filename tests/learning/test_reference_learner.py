@@ -65,6 +65,7 @@ CASES = [
     ('reram', 'ridge', 'nearest', {
         'compensation': 'column', 'num_channels': 3, 'sizes': (3, 8, 1)}),
 ]
+QUICK = (1, 3, 6, 13)  # what runs where slow tests are left out
 SETTINGS = {'num_events': 1, 'fresh_share': 0.65, 'periphery': EXACT,
             'compensation': 'none', 'activity_fn': lif_fused.activity,
             'sizes': (1, 8, 1), 'keep_trace': False, 'num_channels': 1}
@@ -155,7 +156,9 @@ def moved(theta, seed):
       1.0 + MOVE * rng.choice([-1.0, 1.0], np.shape(x))), theta)
 
 
-@pytest.mark.parametrize('case', CASES, ids=name)
+@pytest.mark.parametrize('case', [
+    pytest.param(case, marks=() if i in QUICK else pytest.mark.slow)
+    for i, case in enumerate(CASES)], ids=name)
 def test_loss_and_meta_gradient_equal_the_reference(case):
   fast, plain = map(jax.jit, functions(*case))
   count = collections.Counter()

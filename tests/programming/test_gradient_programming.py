@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from meta_analog.crossbar import array
 from meta_analog.crossbar import mapping
@@ -11,8 +10,6 @@ from meta_analog.crossbar import periphery
 from meta_analog.programming import controller
 from meta_analog.programming import gradient_programming
 from tests.helpers import small_networks as small
-
-pytestmark = pytest.mark.slow
 
 SHAPE, NUM_DEVICES, SPAN_uS, REFERENCE_S = (16, 8), 1, 10.0, 40.0
 GAIN = jnp.float32(0.1)

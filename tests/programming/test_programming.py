@@ -14,8 +14,6 @@ from meta_analog.programming import initial_programming
 from meta_analog.programming import program_verify
 from meta_analog.programming import verify_options
 
-pytestmark = pytest.mark.slow
-
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
 GAIN = 0.3
 START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)

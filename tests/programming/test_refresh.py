@@ -13,8 +13,6 @@ from meta_analog.programming import controller
 from meta_analog.programming import refresh
 from tests.helpers import small_networks as small
 
-pytestmark = pytest.mark.slow
-
 SHAPE = (2, 2, 4, 3)  # P, D, I, O
 GAIN = 0.3
 T_PROG_S, T_WRITE_S, T_READ_S = (

@@ -18,8 +18,6 @@ from meta_analog.programming import verify_options
 from meta_analog.programming import writing
 from tests.helpers import small_networks as small
 
-pytestmark = pytest.mark.slow
-
 SHAPE, NUM_DEVICES, NUM_LEVELS = (16, 4), 2, 7
 WRITE_S, REFERENCE_S = jnp.float32(101.0), jnp.float32(151.0)
 GAIN = jnp.float32(0.5)
