@@ -66,18 +66,19 @@ def rows() -> list[Row]:
 
 def markdown() -> str:
   """Returns the reference as Markdown, one table a section."""
-  lines, last = ['# Config fields', '', *INTRODUCTION.strip().splitlines()], ''
+  lines = ['# Config fields', '', *INTRODUCTION.strip().splitlines()]
+  last = None
   for row in rows():
     section = _section(row.field)
     if section != last:
       about = inspect.getdoc(getattr(default_fields, f'_{section}', None)) or ''
       lines += ['', f'## {section or "The run"}', '',
                 *([about, ''] if section and about else []),
-                '| field | default | unit | allowed | meaning |',
+                '| field | meaning | default | unit | allowed |',
                 '|---|---|---|---|---|']
       last = section
-    cells = (f'`{row.field}`', _default(row.default), row.unit, row.allowed,
-             row.text)
+    cells = (f'`{row.field}`', row.text, _default(row.default), row.unit,
+             row.allowed)
     lines.append(f'| {" | ".join(cell.replace("|", "/") for cell in cells)} |')
   return '\n'.join(lines) + '\n'
 
