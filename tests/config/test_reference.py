@@ -57,10 +57,19 @@ def test_a_row_says_what_the_sources_say(rows, field, unit, allowed, text):
 
 def test_a_default_that_differs_is_given_for_each_task(rows):
   text = reference.markdown()
-  assert ('| `training.num_steps` | sinusoid `1000`, omniglot `200`, nmnist '
-          '`200` |  | >= 1 | steps of meta-training |') in text
-  assert '| `crossbar.span_uS` | `10.0` | uS | > 0 |' in text
+  assert ('| `training.num_steps` | steps of meta-training | sinusoid `1000`, '
+          'omniglot `200`, nmnist `200` |  | >= 1 |') in text
+  assert '| `10.0` | uS | > 0 |' in text
   assert rows['task.pool'].default == {'nmnist': 2}
+
+
+def test_every_table_has_its_heading():
+  lines = reference.markdown().splitlines()
+  heads = [i for i, line in enumerate(lines) if line.startswith('|---')]
+  tables = [i for i, line in enumerate(lines)
+            if line.startswith('|') and not lines[i - 1].startswith('|')]
+  assert tables == [i - 1 for i in heads]
+  assert lines[tables[0] - 2] == '## The run'
 
 
 def test_the_command_prints_the_config_as_a_run_resolves_it(capsys):
