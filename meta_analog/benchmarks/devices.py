@@ -32,9 +32,8 @@ def rates(*, size: int, num_rounds: int) -> dict[str, Any]:
   device, params = pcm.make(max_pulses=1), pcm.PCMParams()
   shape = size, size
   state = jax.jit(lambda: device.reset(
-      jax.random.key(1), device.program(
-          jax.random.key(0), jnp.zeros(shape), 0.0), jnp.ones(shape, bool),
-      0.0))()
+      jax.random.key(1), device.program(jax.random.key(0), jnp.zeros(shape)),
+      jnp.ones(shape, bool)))()
   count = jax.device_count()
   where = NamedSharding(sharding.mesh(), PartitionSpec(
       *(() if size % count else (sharding.SHARD,))))
@@ -43,8 +42,8 @@ def rates(*, size: int, num_rounds: int) -> dict[str, Any]:
   rng = np.random.default_rng(0)
   array = numpy_reference.fresh(rng, params, shape)
   taken = timing.interleaved({
-      'pulses': lambda: pulse(jax.random.key(2), state, ones, 1.0),
-      'numpy_pulses': lambda: numpy_reference.pulse(rng, params, array, 1.0),
+      'pulses': lambda: pulse(jax.random.key(2), state, ones),
+      'numpy_pulses': lambda: numpy_reference.pulse(rng, params, array),
       'reads': lambda: read(jax.random.key(3), state, 2.0),
       'numpy_reads': lambda: numpy_reference.read(rng, params, array, 2.0),
   }, num_rounds)
@@ -90,10 +89,10 @@ def _program(key, wanted_uS):
   twin = pcm.make(pcm.PCMParams(noise_scale=0.0), max_pulses=1)
   key_reset, key_verify = jax.random.split(key)
   blank = initial_programming.blank(
-      key_reset, chip, twin, (2, 1, *wanted_uS.shape), 1.0, jnp.float32(0.0))
+      key_reset, chip, twin, (2, 1, *wanted_uS.shape), 1.0)
   _, info = program_verify_lib.program_and_verify(
       key_verify, chip, twin, blank,
       program_verify_lib.pairs(wanted_uS, bidirectional=False), BUDGET,
-      jnp.float32(0.0), jnp.float32(REFERENCE_S))
+      jnp.float32(REFERENCE_S))
   return {'pulses_per_pair': jnp.mean(info['num_pulses']),
           'rounds': info['num_rounds'], 'converged': info['converged']}

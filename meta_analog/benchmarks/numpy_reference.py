@@ -21,14 +21,14 @@ class Array(NamedTuple):
 
   g_uS: np.ndarray  # conductance T0 after the last event
   memory: np.ndarray  # P
-  time_s: np.ndarray  # of the last event
+  age_s: np.ndarray  # since the last event
   nu: np.ndarray
 
 
 def fresh(
     rng: np.random.Generator, p: pcm.PCMParams, shape: tuple[int, ...]
 ) -> Array:
-  """Returns devices after RESET at time 0."""
+  """Returns devices after RESET just now."""
   g_uS = p.g_reset_uS * (1.0 + p.reset_std * _normal(rng, shape))
   nu = np.maximum(p.nu_mean + p.nu_std * _normal(rng, shape), 0.0)
   return Array(np.clip(g_uS, p.g_reset_min_uS, p.g_max_uS),
@@ -36,24 +36,35 @@ def fresh(
 
 
 def pulse(
-    rng: np.random.Generator, p: pcm.PCMParams, array: Array, time_s: float
+    rng: np.random.Generator, p: pcm.PCMParams, array: Array
 ) -> Array:
-  """Returns all devices after one SET pulse; see `partial_set`."""
+  """Returns all devices after one SET pulse now; see `partial_set`."""
   memory = array.memory * math.exp(-1.0 / p.memory_pulses)
   mean_uS = p.m1 * array.g_uS + p.c1_uS + p.a1_uS * memory
   sigma_uS = p.m2 * array.g_uS + p.c2_uS + p.a2_uS * memory
   g_uS = array.g_uS + mean_uS + sigma_uS * _normal(rng, memory.shape)
   return array._replace(
       g_uS=np.clip(g_uS, p.g_min_uS, p.g_max_uS), memory=memory,
-      time_s=np.full(memory.shape, time_s, np.float32))
+      age_s=np.zeros(memory.shape, np.float32))
 
 
 def read(
-    rng: np.random.Generator, p: pcm.PCMParams, array: Array, time_s: float,
+    rng: np.random.Generator, p: pcm.PCMParams, array: Array, elapsed_s: float,
     relative_variance: float = 1.0
 ) -> np.ndarray:
-  """Returns noisy conductances, uS, of that share of the read variance."""
-  age_s = np.maximum(time_s - array.time_s, pcm.MIN_AGE_S)
+  """Returns noisy conductances elapsed_s after now, uS.
+
+  Args:
+    rng: of all draws.
+    p: of the device.
+    array: devices.
+    elapsed_s: from now to the read.
+    relative_variance: share of the read variance that is drawn.
+
+  Returns:
+    Conductances of the array's shape.
+  """
+  age_s = np.maximum(array.age_s + elapsed_s, pcm.MIN_AGE_S)
   g_uS = array.g_uS * (age_s / p.t0_s) ** -array.nu
   sigma_uS = math.sqrt(relative_variance) * (p.m3 * g_uS + p.c3_uS)
   return g_uS + sigma_uS * _normal(rng, g_uS.shape)
@@ -70,7 +81,7 @@ def verify(
     p: of the device; step_std is not modelled and noise_scale is 1.
     wanted_uS: differences [I, O].
     budget: of `program_verify`.
-    reference_s: chip time that they are wanted for.
+    reference_s: from the start to the time that they are wanted for.
 
   Returns:
     'pulses_per_pair', 'rounds' and 'converged', a share.
@@ -81,16 +92,16 @@ def verify(
   variance = (1.0 - budget.fresh_share) + budget.fresh_share / budget.num_reads
   seen, error = np.zeros_like(array.g_uS), np.zeros_like(wanted_uS)
   level_uS = np.maximum(budget.level_uS, np.abs(wanted_uS))
-  time_s = 0.0
+  wait_s, elapsed_s = budget.delay_s + budget.read_span_s, 0.0
   for rounds in range(budget.max_rounds + 1):
-    look_s = time_s + budget.delay_s + budget.read_span_s
-    known = ((reference_s - array.time_s) / (look_s - array.time_s)) ** (
+    elapsed_s += wait_s
+    array = array._replace(age_s=array.age_s + np.float32(wait_s))
+    known = (1.0 + (reference_s - elapsed_s) / array.age_s) ** (
         -p.nu_mean * budget.drift_correction)
     seen = np.where(
-        closed, seen, read(rng, p, array, look_s, variance) * known)
+        closed, seen, read(rng, p, array, 0.0, variance) * known)
     error = np.where(closed, error, wanted_uS - (seen[0] - seen[1]))
     closed |= np.abs(error) <= budget.tolerance_uS
-    time_s = look_s
     if closed.all() or rounds == budget.max_rounds:
       break
     up = np.stack([error > 0, error < 0])
@@ -99,12 +110,12 @@ def verify(
     again &= resets < budget.max_resets
     open_ = ~closed & (pulses < budget.max_pulses)
     again, up = again & open_, up & open_ & ~again
-    for mask, new in ((up, pulse(rng, p, array, time_s)),
+    for mask, new in ((up, pulse(rng, p, array)),
                       (np.broadcast_to(again, up.shape),
                        fresh(rng, p, up.shape))):
       array = Array(np.where(mask, new.g_uS, array.g_uS),
                     np.where(mask, new.memory, array.memory),
-                    np.where(mask, time_s, array.time_s), array.nu)
+                    np.where(mask, np.float32(0.0), array.age_s), array.nu)
     pulses += up.any(axis=0)
     resets += again
     closed |= ~(up.any(axis=0) | again)

@@ -29,7 +29,7 @@ class Setup(NamedTuple):
 
   task: types.Task
   transforms: transforms_lib.Transforms
-  make_learner: Any  # (noise_scale, testing, later_s) -> Learner
+  make_learner: Any  # (noise_scale, testing, reference) -> Learner
   network: network_lib.Network
   parameters: Any  # () -> networks.MetaParameters, inside a transform
   schedule: maml.Schedule
@@ -98,7 +98,7 @@ def assemble(
 
   write_fn = build_hardware.make_write(config)
 
-  def make_learner(noise_scale, testing=False, later_s=0.0):
+  def make_learner(noise_scale, testing=False, reference=None):
     model = build_hardware.make_device(config, 0.0, max_pulses)
     made = lambda layer: build_hardware.with_stuck(
         config,
@@ -115,8 +115,9 @@ def assemble(
                                     build_hardware.drift_clock(config)),
         write_fn,
         made('hidden') if noise_sources.differ(config) else None)
-    later = times._replace(reference_s=times.reference_s + later_s)
-    return learner_fn(hardware, rule, later, keep_trace=testing)
+    wanted = times if reference is None else times._replace(
+        reference=reference)
+    return learner_fn(hardware, rule, wanted, keep_trace=testing)
 
   hidden = len(shapes) - 2
   per_layer = lambda values: (

@@ -132,7 +132,7 @@ def drift_clock(config):
       config.crossbar.floor_uS + 0.5 * config.crossbar.span_uS)
 
   def factor(age_s):
-    state = model.program(jax.random.key(0), target_uS, jnp.float32(0.0))
+    state = model.program(jax.random.key(0), target_uS)
     return target_uS / model.read_stats(state, age_s)[0]
 
   return jax.jit(factor)

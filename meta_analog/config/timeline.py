@@ -44,4 +44,4 @@ def make_times(config):
       calibrate_s=config.crossbar.calibrate_after_s, write_delay_s=delay_s,
       write_duration_s=duration_s,
       settle_s=min(config.crossbar.calibrate_after_s, room_s - duration_s),
-      reference_s=config.training.t_query_s)
+      reference=config.training.t_query_s)

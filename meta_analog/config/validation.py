@@ -17,6 +17,7 @@ from meta_analog.config import build_task
 from meta_analog.config import checks
 from meta_analog.config import hardware_validation
 from meta_analog.config import timeline
+from meta_analog.core import clock
 from meta_analog.core import errors
 from meta_analog.learning import update_rules
 from meta_analog.networks import convolution
@@ -254,6 +255,9 @@ def _check_times(config):
     if not last_s < value < INF:
       raise ValueError(f'config.{field} = {value}: must be later than the last '
                        f'write, at {last_s} s')
+    if not value < clock.LIMIT_S:
+      raise ValueError(f'config.{field} = {value}: must be below '
+                       f'{clock.LIMIT_S:.0f} s (68 years)')
     if config.evaluation.adapt_anew != 'never':
       _check_adapt_anew(config, field, value)
   delay_s = config.adapt.t_prog_s - config.adapt.t_read_s

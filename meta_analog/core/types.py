@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import jax
 
+from meta_analog.core import clock
+
 State = Any
 Info = dict[str, Any]
 
@@ -18,21 +20,28 @@ class Device(NamedTuple):
   """One memory technology, acting elementwise on arrays of devices.
 
   Attributes:
-    program: `(key, target_uS, time_s) -> state`. A fresh population of devices
+    program: `(key, target_uS) -> state`. A fresh population of devices
       (device-to-device spread included), programmed to a target by a
-      procedure that ends at `time_s`.
-    pulse: `(key, state, num_pulses, time_s) -> state`. `num_pulses` is a float
+      procedure that ends now.
+    pulse: `(key, state, num_pulses) -> state`. `num_pulses` is a float
       array of whole numbers, at most the device's static maximum in absolute
       value; negative only for a bidirectional device. The gradient with
       respect to it is the mean step of the device at its present state.
-    reset: `(key, state, mask, time_s) -> state`. RESET where mask is true.
-    read: `(key, state, time_s) -> g_uS`. One noisy read; never clipped.
-    read_stats: `(state, time_s) -> (mean_uS, sigma_uS)` of such a read.
+    reset: `(key, state, mask) -> state`. RESET where mask is true.
+    advance: `(state, elapsed_s) -> state`. Lets time pass: every device gets
+      older by elapsed_s, which is then now.
+    read: `(key, state, elapsed_s) -> g_uS`. One noisy read, elapsed_s after
+      now; never clipped.
+    read_stats: `(state, elapsed_s) -> (mean_uS, sigma_uS)` of such a read.
+
+  A state holds ages and no date (`clock` has those): a device pulsed a second
+  ago is a second old in float32, whatever the year.
   """
 
-  program: Callable[[jax.Array, jax.Array, jax.Array], State]
-  pulse: Callable[[jax.Array, State, jax.Array, jax.Array], State]
-  reset: Callable[[jax.Array, State, jax.Array, jax.Array], State]
+  program: Callable[[jax.Array, jax.Array], State]
+  pulse: Callable[[jax.Array, State, jax.Array], State]
+  reset: Callable[[jax.Array, State, jax.Array], State]
+  advance: Callable[[State, jax.Array], State]
   read: Callable[[jax.Array, State, jax.Array], jax.Array]
   read_stats: Callable[[State, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -49,16 +58,16 @@ class Learner(NamedTuple):
 
   Attributes:
     init: `(key, theta) -> chip`. A fresh chip, programmed at time 0.
-    predict: `(key, chip, inputs, time_s) -> (outputs, info)`. One presentation
-      of inputs [N, I] to the chip; outputs [N, O].
-    update: `(key, chip, support, time_s) -> (chip, info)`. One adaptation event
-      whose support set is presented at `time_s`.
+    predict: `(key, chip, inputs, time) -> (outputs, info)`. One forward pass
+      of inputs [N, I] at a `clock.Time`; outputs [N, O].
+    update: `(key, chip, support, time) -> (chip, info)`. One adaptation event
+      whose support set is presented at a `clock.Time`.
   """
 
   init: Callable[[jax.Array, Any], Any]
-  predict: Callable[[jax.Array, Any, jax.Array, jax.Array],
+  predict: Callable[[jax.Array, Any, jax.Array, clock.Time],
                     tuple[jax.Array, Info]]
-  update: Callable[[jax.Array, Any, Samples, jax.Array], tuple[Any, Info]]
+  update: Callable[[jax.Array, Any, Samples, clock.Time], tuple[Any, Info]]
 
 
 class Episode(NamedTuple):

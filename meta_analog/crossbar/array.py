@@ -72,9 +72,8 @@ def program(
     model: types.Device,
     targets_uS: jax.Array,
     gain_per_uS: jax.Array,
-    time_s: jax.Array,
 ) -> Crossbar:
-  """Returns a freshly programmed crossbar.
+  """Returns a crossbar that was programmed just now.
 
   Args:
     key: consumed.
@@ -82,7 +81,6 @@ def program(
     model: the same without noise, for the controller's table.
     targets_uS: [P, D, I, O].
     gain_per_uS: scalar.
-    time_s: chip time.
 
   Returns:
     A `Crossbar`; every counter stands at the first device.
@@ -90,22 +88,33 @@ def program(
   chex.assert_rank(targets_uS, 4)
   shape = targets_uS.shape
   return Crossbar(
-      devices=device.program(key, targets_uS, time_s),
-      model=model.program(jax.random.key(0), targets_uS, time_s),
+      devices=device.program(key, targets_uS),
+      model=model.program(jax.random.key(0), targets_uS),
       gain_per_uS=jnp.asarray(gain_per_uS),
       counter=jnp.zeros(shape[:1] + shape[2:]),
       wear=UsageCounts(jnp.zeros(shape), jnp.zeros(shape)),
   )
 
 
+def advance(
+    device: types.Device,
+    model: types.Device,
+    crossbar: Crossbar,
+    elapsed_s: jax.Array,
+) -> Crossbar:
+  """Returns the crossbar elapsed_s later: its devices and its model age."""
+  return crossbar._replace(devices=device.advance(crossbar.devices, elapsed_s),
+                           model=model.advance(crossbar.model, elapsed_s))
+
+
 def read(
     key: jax.Array,
     device: types.Device,
     crossbar: Crossbar,
-    time_s: jax.Array,
+    elapsed_s: jax.Array,
     fresh_share: jax.Array,
 ) -> Reading:
-  """Returns what one presentation at `time_s` sees.
+  """Returns what one presentation sees, elapsed_s after now.
 
   Read noise has a 1/f spectrum: the part slower than a presentation is one
   draw, frozen while it lasts; the rest, `fresh_share` of the variance, is new
@@ -115,7 +124,7 @@ def read(
     key: consumed by the frozen part.
     device: the technology.
     crossbar: state.
-    time_s: chip time.
+    elapsed_s: from now to the read.
     fresh_share: 0 (one read per presentation) to 1 (a read per product). The
       number 0, not traced, leaves the variance out, and with it all that
       draws fresh noise.
@@ -123,7 +132,7 @@ def read(
   Returns:
     A `Reading`.
   """
-  mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, elapsed_s)
   mean = _sum_devices(mean_uS, minus=-1.0)
   # The sum of independent Gaussian devices is one Gaussian: one draw a weight.
   variance = _sum_devices(jnp.square(sigma_uS), minus=1.0)
@@ -163,9 +172,8 @@ def pulse(
     model: types.Device,
     crossbar: Crossbar,
     num_pulses: jax.Array,
-    time_s: jax.Array,
 ) -> Crossbar:
-  """Returns the crossbar after a write: +n pulses on G+, or -n on G-.
+  """Returns the crossbar after a write now: +n pulses on G+, or -n on G-.
 
   Args:
     key: consumed.
@@ -173,42 +181,41 @@ def pulse(
     model: the technology without noise.
     crossbar: state.
     num_pulses: [I, O], signed whole numbers.
-    time_s: chip time.
 
   Returns:
     New `Crossbar`, its counters moved on.
   """
   pulses = device_selection.pulses_per_device(
       num_pulses, crossbar.wear.num_pulses.shape[1], crossbar.counter)
-  new = pulse_devices(key, device, model, crossbar, pulses, time_s)
+  new = pulse_devices(key, device, model, crossbar, pulses)
   return new._replace(
       counter=device_selection.advance(crossbar.counter, pulses))
 
 
 def pulse_devices(
     key: jax.Array, device: types.Device, model: types.Device,
-    crossbar: Crossbar, pulses: jax.Array, time_s: jax.Array
+    crossbar: Crossbar, pulses: jax.Array
 ) -> Crossbar:
   """Returns the crossbar after pulses [P, D, I, O]; no counter moves."""
   given = jnp.abs(jax.lax.stop_gradient(pulses))
   wear = crossbar.wear
   return crossbar._replace(
-      devices=device.pulse(key, crossbar.devices, pulses, time_s),
+      devices=device.pulse(key, crossbar.devices, pulses),
       model=jax.lax.stop_gradient(
-          model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)),
+          model.pulse(jax.random.key(0), crossbar.model, pulses)),
       wear=wear._replace(num_pulses=wear.num_pulses + given),
   )
 
 
 def reset_devices(
     key: jax.Array, device: types.Device, model: types.Device,
-    crossbar: Crossbar, mask: jax.Array, time_s: jax.Array
+    crossbar: Crossbar, mask: jax.Array
 ) -> Crossbar:
   """Returns the crossbar after RESETs where mask [P, D, I, O] is true."""
   wear = crossbar.wear
   return crossbar._replace(
-      devices=device.reset(key, crossbar.devices, mask, time_s),
-      model=model.reset(jax.random.key(0), crossbar.model, mask, time_s),
+      devices=device.reset(key, crossbar.devices, mask),
+      model=model.reset(jax.random.key(0), crossbar.model, mask),
       wear=wear._replace(num_resets=wear.num_resets + mask),
   )
 

@@ -47,8 +47,9 @@ class Compensation(NamedTuple):
 
   Attributes:
     measures: whether the array is measured, static.
-    factor: `(baseline, outputs [B, O], time_s) -> scalar or [O]`; baseline and
-      outputs are None where nothing is measured.
+    factor: `(baseline, outputs [B, O], age_s) -> scalar or [O]`, with the time
+      since programming; baseline and outputs are None where nothing is
+      measured.
     clock: time since programming, s, to the factor of the mean law.
   """
 
@@ -109,8 +110,8 @@ def calibrate(
 
 def _measured(total):
   """Returns a factor by sums over B, of each column or of all (`total`)."""
-  def factor(baseline, outputs, time_s):
-    del time_s
+  def factor(baseline, outputs, age_s):
+    del age_s
     shared = total(jnp.sum(baseline.outputs * outputs, axis=0))
     power = total(baseline.power)
     known = (power > 0) & (shared * MOST > power) & (shared < power * MOST)
@@ -122,13 +123,13 @@ def _measured(total):
 
 def _none(clock):
   del clock
-  return Compensation(False, lambda baseline, outputs, time_s: jnp.ones(()),
-                      lambda time_s: jnp.ones(()))
+  return Compensation(False, lambda baseline, outputs, age_s: jnp.ones(()),
+                      lambda age_s: jnp.ones(()))
 
 
 def _clock(clock):
   return Compensation(
-      False, lambda baseline, outputs, time_s: jnp.asarray(clock(time_s)),
+      False, lambda baseline, outputs, age_s: jnp.asarray(clock(age_s)),
       clock)
 
 

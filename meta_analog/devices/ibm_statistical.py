@@ -69,7 +69,7 @@ class State(NamedTuple):
   nu_normal: jax.Array  # N' of this device, times the noise scale
   read_q: jax.Array  # Q, level of the 1/f noise
   pulse_memory: jax.Array  # P, 1 after RESET, shrinks with every SET
-  time_s: jax.Array  # s, chip time of the last programming event
+  age_s: jax.Array  # s, since the last programming event
   num_pulses: jax.Array  # SET pulses since programming or RESET
 
 
@@ -91,20 +91,20 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
     A `types.Device`.
   """
   p = params
-  read_stats = lambda state, time_s: _read_stats(p, state, time_s)
+  read_stats = lambda state, elapsed_s: _read_stats(p, state, elapsed_s)
 
-  def program(key, target_uS, time_s):
-    return _program(p, curves, key, target_uS, time_s)
+  def program(key, target_uS):
+    return _program(p, curves, key, target_uS)
 
-  def pulse(key, state, num_pulses, time_s):
+  def pulse(key, state, num_pulses):
     new = partial_set.train(
         key, _law(p), state, num_pulses, step=1.0, low_uS=p.g_min_uS,
         high_uS=jnp.maximum(p.g_max_uS, jax.lax.stop_gradient(state.g_uS)),
         noise_scale=p.noise_scale, max_pulses=max_pulses)
     touched = jax.lax.stop_gradient(num_pulses) > 0
-    return _restart(p, curves, new, touched, time_s)
+    return _restart(p, curves, new, touched)
 
-  def reset(key, state, mask, time_s):
+  def reset(key, state, mask):
     noise = p.noise_scale * p.reset_std * gaussian.normal(key, mask.shape)
     low_uS = p.g_reset_uS * p.g_max_uS / p.set_range_uS
     g_uS = jnp.maximum(low_uS * (1.0 + noise), 0.0)
@@ -112,13 +112,16 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
-    return _restart(p, curves, new, mask, time_s)
+    return _restart(p, curves, new, mask)
 
-  def read(key, state, time_s):
-    mean_uS, sigma_uS = read_stats(state, time_s)
+  def advance(state, elapsed_s):
+    return state._replace(age_s=state.age_s + elapsed_s)
+
+  def read(key, state, elapsed_s):
+    mean_uS, sigma_uS = read_stats(state, elapsed_s)
     return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
 
-  return types.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, advance, read, read_stats)
 
 
 def drift(
@@ -141,7 +144,7 @@ def accumulated(
   return jnp.sqrt(jnp.log((t_s + t_read_s) / (2.0 * t_read_s)))
 
 
-def _program(p, curves, key, target_uS, time_s):
+def _program(p, curves, key, target_uS):
   """Returns fresh devices that were programmed to a target."""
   shape = target_uS.shape
   target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
@@ -156,24 +159,24 @@ def _program(p, curves, key, target_uS, time_s):
       nu_normal=nu_normal,
       read_q=curves.read_q(jnp.where(programmed, _relative(p, g_uS), r)),
       pulse_memory=jnp.full(shape, p.pulse_memory_after_program, jnp.float32),
-      time_s=jnp.full(shape, time_s, jnp.float32),
+      age_s=jnp.zeros(shape),
       num_pulses=jnp.zeros(shape),
   )
 
 
-def _restart(p, curves, state, mask, time_s):
+def _restart(p, curves, state, mask):
   """Returns the state whose drift starts now where the mask is true."""
   r = _relative(p, state.g_uS)
   nu = _nu(curves, r, state.nu_normal)
   return state._replace(
       nu=jnp.where(mask, nu, state.nu),
       read_q=jnp.where(mask, curves.read_q(r), state.read_q),
-      time_s=jnp.where(mask, time_s, state.time_s))
+      age_s=jnp.where(mask, 0.0, state.age_s))
 
 
-def _read_stats(p, state, time_s):
+def _read_stats(p, state, elapsed_s):
   """Returns mean and deviation of a read, uS."""
-  age_s = time_s - state.time_s
+  age_s = state.age_s + elapsed_s
   g_uS = drift(state.g_uS, state.nu, age_s, p.t0_s)
   noise = state.read_q * accumulated(age_s, p.t0_s, p.t_read_s)
   return g_uS, p.noise_scale * noise * g_uS

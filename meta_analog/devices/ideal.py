@@ -45,32 +45,36 @@ def make(params: IdealParams = IdealParams()) -> types.Device:
   def limit(g_uS):
     return quantization.saturate(g_uS, params.g_min_uS, params.g_max_uS)
 
-  def program(key, target_uS, time_s):
-    del key, time_s
+  def program(key, target_uS):
+    del key
     return IdealState(g_uS=limit(target_uS),
                       num_pulses=jnp.zeros_like(target_uS))
 
-  def pulse(key, state, num_pulses, time_s):
-    del key, time_s
+  def pulse(key, state, num_pulses):
+    del key
     g_uS = limit(state.g_uS + params.step_uS * num_pulses)
     return IdealState(g_uS=g_uS,
                       num_pulses=state.num_pulses + jnp.abs(num_pulses))
 
-  def reset(key, state, mask, time_s):
-    del key, time_s
+  def reset(key, state, mask):
+    del key
     low = jnp.full_like(state.g_uS, params.g_min_uS)
     return IdealState(g_uS=jnp.where(mask, low, state.g_uS),
                       num_pulses=jnp.where(mask, 0.0, state.num_pulses))
 
-  def read(key, state, time_s):
-    del key, time_s
+  def advance(state, elapsed_s):
+    del elapsed_s
+    return state
+
+  def read(key, state, elapsed_s):
+    del key, elapsed_s
     return state.g_uS
 
-  def read_stats(state, time_s):
-    del time_s
+  def read_stats(state, elapsed_s):
+    del elapsed_s
     return state.g_uS, jnp.zeros_like(state.g_uS)
 
-  return types.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, advance, read, read_stats)
 
 
 def shift(state: IdealState, change_uS: jax.Array) -> IdealState:

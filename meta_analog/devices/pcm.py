@@ -7,10 +7,10 @@ conductance G and on the history, carried by a pulse memory P = exp(-n / a):
     dG      =  m1 G + c1 + A1 P + (m2 G + c2 + A2 P) N(0, 1)
     G       <- clip(G + dG, g_min, g_max)
 
-A read t seconds of chip time after the last programming event t_p sees drift
-and white noise:
+A read at an age t, seconds after the last programming event, sees drift and
+white noise:
 
-    G_d(t)  =  G ((t - t_p) / T0)^-nu                 eq. 3
+    G_d(t)  =  G (t / T0)^-nu                         eq. 3
     G_r     =  G_d + (m3 G_d + c3) N(0, 1)
 
 G itself is the conductance T0 after the last event. A pulse or a RESET starts
@@ -91,7 +91,7 @@ class PCMState(NamedTuple):
 
   g_uS: jax.Array  # uS, conductance T0 after the last programming event
   pulse_memory: jax.Array  # P, 1 after RESET, shrinks with every SET
-  time_s: jax.Array  # s, chip time of the last programming event
+  age_s: jax.Array  # s, since the last programming event
   nu: jax.Array  # drift exponent of this device
   step: jax.Array  # relative step size of this device
   num_pulses: jax.Array  # SET pulses since programming or RESET
@@ -118,7 +118,7 @@ def make(
   law = partial_set.Law(
       p.m1, p.c1_uS, p.a1_uS, p.m2, p.c2_uS, p.a2_uS, p.memory_pulses)
 
-  def program(key, target_uS, time_s):
+  def program(key, target_uS):
     shape = target_uS.shape
     error, spread_nu, spread_step = (
         p.noise_scale * gaussian.normal(key, (3,) + shape))
@@ -128,39 +128,42 @@ def make(
     return PCMState(
         g_uS=quantization.saturate(g_uS, p.g_min_uS, p.g_max_uS),
         pulse_memory=jnp.full(shape, p.pulse_memory_after_program),
-        time_s=jnp.full(shape, time_s, jnp.float32),
+        age_s=jnp.zeros(shape),
         nu=jnp.maximum(nu, 0.0),
         step=jnp.maximum(step, 0.0),
         num_pulses=jnp.zeros(shape),
     )
 
-  def pulse(key, state, num_pulses, time_s):
+  def pulse(key, state, num_pulses):
     new = partial_set.train(
         key, law, state, num_pulses, step=state.step, low_uS=p.g_min_uS,
         high_uS=p.g_max_uS, noise_scale=p.noise_scale, max_pulses=max_pulses)
     touched = jax.lax.stop_gradient(num_pulses) > 0
-    return new._replace(time_s=jnp.where(touched, time_s, state.time_s))
+    return new._replace(age_s=jnp.where(touched, 0.0, state.age_s))
 
-  def reset(key, state, mask, time_s):
+  def reset(key, state, mask):
     noise = gaussian.normal(key, state.g_uS.shape)
     g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
     g_uS = quantization.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
     return state._replace(
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
-        time_s=jnp.where(mask, time_s, state.time_s),
+        age_s=jnp.where(mask, 0.0, state.age_s),
         num_pulses=jnp.where(mask, 0.0, state.num_pulses),
     )
 
-  def read(key, state, time_s):
-    mean_uS, sigma_uS = read_stats(state, time_s)
+  def advance(state, elapsed_s):
+    return state._replace(age_s=state.age_s + elapsed_s)
+
+  def read(key, state, elapsed_s):
+    mean_uS, sigma_uS = read_stats(state, elapsed_s)
     return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
 
-  def read_stats(state, time_s):
-    g_uS = drift(state.g_uS, state.nu, time_s - state.time_s, p.t0_s)
+  def read_stats(state, elapsed_s):
+    g_uS = drift(state.g_uS, state.nu, state.age_s + elapsed_s, p.t0_s)
     return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
 
-  return types.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, advance, read, read_stats)
 
 
 def drift(

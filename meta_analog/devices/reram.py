@@ -114,7 +114,7 @@ class ReRamState(NamedTuple):
   down_uS: jax.Array
   write_uS: jax.Array  # uS, offset since the last pulses
   relaxation: jax.Array  # z of the present state
-  time_s: jax.Array  # s, chip time of the last programming event
+  age_s: jax.Array  # s, since the last programming event
   num_pulses: jax.Array  # pulses since programming or RESET, of either sign
 
 
@@ -138,7 +138,7 @@ def make(
   p = params
   ref_uS = p.g_min_uS + REFERENCE * (p.g_max_uS - p.g_min_uS)
 
-  def program(key, target_uS, time_s):
+  def program(key, target_uS):
     shape = target_uS.shape
     error, gain, imbalance, high, low, relaxation = (
         p.noise_scale * gaussian.normal(key, (6,) + shape))
@@ -157,11 +157,11 @@ def make(
         down_uS=p.step_uS * jnp.abs(gain - imbalance),
         write_uS=jnp.zeros(shape),
         relaxation=relaxation,
-        time_s=jnp.full(shape, time_s, jnp.float32),
+        age_s=jnp.zeros(shape),
         num_pulses=jnp.zeros(shape),
     )
 
-  def pulse(key, state, num_pulses, time_s):
+  def pulse(key, state, num_pulses):
     key_train, key_touch = jax.random.split(key)
 
     def body(state, i):
@@ -171,9 +171,9 @@ def make(
 
     new = jax.lax.scan(body, state, jnp.arange(max_pulses))[0]
     touched = jax.lax.stop_gradient(num_pulses) != 0
-    return _touch(p, key_touch, new, touched, time_s)
+    return _touch(p, key_touch, new, touched)
 
-  def reset(key, state, mask, time_s):
+  def reset(key, state, mask):
     key_level, key_touch = jax.random.split(key)
     noise = jnp.abs(gaussian.normal(key_level, state.g_uS.shape))
     g_uS = jnp.minimum(
@@ -181,20 +181,23 @@ def make(
     new = state._replace(
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
-    return _touch(p, key_touch, new, mask, time_s)
+    return _touch(p, key_touch, new, mask)
 
-  def read(key, state, time_s):
-    mean_uS, sigma_uS = read_stats(state, time_s)
+  def advance(state, elapsed_s):
+    return state._replace(age_s=state.age_s + elapsed_s)
+
+  def read(key, state, elapsed_s):
+    mean_uS, sigma_uS = read_stats(state, elapsed_s)
     return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
 
-  def read_stats(state, time_s):
-    moved_uS = relaxation_uS(p, state.g_uS, time_s - state.time_s)
+  def read_stats(state, elapsed_s):
+    moved_uS = relaxation_uS(p, state.g_uS, state.age_s + elapsed_s)
     mean_uS = state.g_uS + state.write_uS + moved_uS * state.relaxation
     sigma_uS = p.noise_scale * p.read_std * p.g_max_uS
     return (quantization.saturate(mean_uS, 0.0, jnp.inf),
             jnp.broadcast_to(sigma_uS, mean_uS.shape).astype(mean_uS.dtype))
 
-  return types.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, advance, read, read_stats)
 
 
 def programming_std_uS(
@@ -249,7 +252,7 @@ def _distance(deviation):
   return jnp.maximum(1.0 + deviation, MIN_DISTANCE)
 
 
-def _touch(p, key, state, touched, time_s):
+def _touch(p, key, state, touched):
   """Returns the state with what every train of pulses draws afresh."""
   write, relaxation = (
       p.noise_scale * gaussian.normal(key, (2,) + state.g_uS.shape))
@@ -257,7 +260,7 @@ def _touch(p, key, state, touched, time_s):
   return state._replace(
       write_uS=jnp.where(touched, write_uS, state.write_uS),
       relaxation=jnp.where(touched, relaxation, state.relaxation),
-      time_s=jnp.where(touched, time_s, state.time_s))
+      age_s=jnp.where(touched, 0.0, state.age_s))
 
 
 def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):

@@ -52,29 +52,31 @@ def make(
   Returns:
     A `types.Device`.
   """
-  def program(key, target_uS, time_s):
+  def program(key, target_uS):
     key_healthy, key_stuck, key_high = jax.random.split(key, 3)
     high = jax.random.bernoulli(key_high, high_share, target_uS.shape)
     return StuckState(
-        healthy=device.program(key_healthy, target_uS, time_s),
+        healthy=device.program(key_healthy, target_uS),
         stuck=jax.random.bernoulli(key_stuck, fraction, target_uS.shape),
         stuck_uS=jnp.where(high, jnp.float32(high_uS), jnp.float32(low_uS)))
 
-  def pulse(key, state, num_pulses, time_s):
-    healthy = device.pulse(key, state.healthy, num_pulses, time_s)
-    return state._replace(healthy=healthy)
-
-  def reset(key, state, mask, time_s):
+  def pulse(key, state, num_pulses):
     return state._replace(
-        healthy=device.reset(key, state.healthy, mask, time_s))
+        healthy=device.pulse(key, state.healthy, num_pulses))
 
-  def read(key, state, time_s):
-    g_uS = device.read(key, state.healthy, time_s)
+  def reset(key, state, mask):
+    return state._replace(healthy=device.reset(key, state.healthy, mask))
+
+  def advance(state, elapsed_s):
+    return state._replace(healthy=device.advance(state.healthy, elapsed_s))
+
+  def read(key, state, elapsed_s):
+    g_uS = device.read(key, state.healthy, elapsed_s)
     return jnp.where(state.stuck, state.stuck_uS, g_uS)
 
-  def read_stats(state, time_s):
-    mean_uS, sigma_uS = device.read_stats(state.healthy, time_s)
+  def read_stats(state, elapsed_s):
+    mean_uS, sigma_uS = device.read_stats(state.healthy, elapsed_s)
     return (jnp.where(state.stuck, state.stuck_uS, mean_uS),
             jnp.where(state.stuck, 0.0, sigma_uS))
 
-  return types.Device(program, pulse, reset, read, read_stats)
+  return types.Device(program, pulse, reset, advance, read, read_stats)

@@ -68,14 +68,13 @@ def pulses(
   @jax.jit
   def simulate(key):
     key_program, key_reset, key_pulse = jax.random.split(key, 3)
-    state = device.program(
-        key_program, jnp.full(num_devices, _middle(span)), 0.0)
-    state = device.reset(key_reset, state, jnp.ones(num_devices, bool), 0.0)
+    state = device.program(key_program, jnp.full(num_devices, _middle(span)))
+    state = device.reset(key_reset, state, jnp.ones(num_devices, bool))
 
     def body(state, i):
       sign = jnp.where(i < NUM_PULSES, 1.0, -1.0)
       state = device.pulse(jax.random.fold_in(key_pulse, i), state,
-                           jnp.broadcast_to(sign, (num_devices,)), 0.0)
+                           jnp.broadcast_to(sign, (num_devices,)))
       return state, state.g_uS
 
     return jax.lax.scan(body, state, jnp.arange(2 * NUM_PULSES))[1]
@@ -106,7 +105,7 @@ def drift(
   """
   @jax.jit
   def simulate(key, time_s):
-    state = device.program(key, jnp.full(num_devices, _middle(span)), 0.0)
+    state = device.program(key, jnp.full(num_devices, _middle(span)))
     return jax.lax.map(lambda t: device.read_stats(state, t)[0], time_s)
 
   time_s = np.unique([*10.0 ** (np.arange(-6, 17) / 2), span.reference_s])
@@ -137,7 +136,7 @@ def read_noise(
   """
   @jax.jit
   def simulate(key, levels_uS):
-    state = quiet.program(jax.random.key(0), levels_uS, 0.0)
+    state = quiet.program(jax.random.key(0), levels_uS)
     mean_uS = device.read_stats(state, span.reference_s)[0]
     return mean_uS, device.read(key, state, span.reference_s)
 
@@ -162,7 +161,7 @@ def program(
     target_uS [L], mean_uS [L], std_uS [L] of the stored conductance.
   """
   targets = np.linspace(span.low_uS, 0.75 * span.high_uS, 13)
-  simulate = jax.jit(lambda key, target: device.program(key, target, 0.0).g_uS)
+  simulate = jax.jit(lambda key, target: device.program(key, target).g_uS)
   mean, std = _moments(simulate(key, _each(targets, num_devices)))
   return {'target_uS': targets.tolist(), 'mean_uS': mean, 'std_uS': std}
 

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import clock
 from meta_analog.core import types
+from meta_analog.crossbar import array
 from meta_analog.crossbar import matvec
 from meta_analog.learning import meta_parameters
 from meta_analog.learning import update_rules
@@ -43,7 +45,7 @@ class Times(NamedTuple):
   write_delay_s: float  # from the presentation of a support set to the write
   write_duration_s: float  # from the first pulse of a write to the last read
   settle_s: float  # from the end of a write to the next drift calibration
-  reference_s: float  # chip time that predictions are wanted for
+  reference: clock.Time | float  # that predictions are wanted for, s
 
 
 def make(
@@ -61,14 +63,15 @@ def make(
     hardware: see `chip.Hardware`.
     rule: see `update_rules.Rule`.
     times: see `Times`; the controller's table of pulses is made for its
-      reference_s.
+      reference.
     keep_trace: whether predict's info holds 'trace' [T, N, O], the output at
       every time step.
     present_fn: `network.forward`, or another form of it.
     ask_fn: `compute_updates` by default, or another form of it.
 
   Returns:
-    A `types.Learner` over `meta_parameters.Theta` and `LearnerState`.
+    A `types.Learner` over `meta_parameters.Theta` and `LearnerState`. A date
+    may also be a number of seconds, see `clock.exact`.
   """
   network = hardware.network
   ask_fn = ask_fn or functools.partial(compute_updates, present_fn)
@@ -78,19 +81,19 @@ def make(
         key, hardware, theta.layers, times.calibrate_s)
     return LearnerState(chip, theta.rule)
 
-  def predict(key, state, inputs, time_s):
+  def predict(key, state, inputs, time):
     key_view, key_run = jax.random.split(key)
-    views, _ = chip_lib.read_layers(key_view, hardware, state.chip, time_s)
+    views, _ = chip_lib.read_layers(key_view, hardware, state.chip, time)
     seen = present_fn(key_run, network, views, inputs)
     info = {'rate_Hz': seen.rate_Hz}
     if keep_trace:
       info['trace'] = lif.leaky_integrate(seen.currents, network.readout_decay)
     return seen.outputs, info
 
-  def update(key, state, support, time_s):
+  def update(key, state, support, time):
     chip, rule_params = state
     key_view, key_run, key_write = jax.random.split(key, 3)
-    views, measured = chip_lib.read_layers(key_view, hardware, chip, time_s)
+    views, measured = chip_lib.read_layers(key_view, hardware, chip, time)
     if rule.first_order:
       views = jax.lax.stop_gradient(views)
     seen, wanted = ask_fn(key_run, network, rule, views, support, rule_params)
@@ -100,7 +103,7 @@ def make(
       chip, info = _write_layer(
           jax.random.fold_in(key_write, i), hardware, rule, times,
           LearnerState(chip, rule_params), i, delta_w, samples, measured[i],
-          time_s)
+          time)
       infos.append(info)
     write = jax.tree.map(lambda *counts: sum(counts), *infos)
     g_uS = tuple(crossbar.devices.g_uS for crossbar in chip.crossbars)
@@ -173,37 +176,41 @@ def all_layers_delta(
 
 
 def _write_layer(
-    key, hardware, rule, times, state, i, delta_w, samples, measured, time_s):
+    key, hardware, rule, times, state, i, delta_w, samples, measured, time):
   """Returns the chip with layer i written and calibrated anew, and counts."""
   chip, rule_params = state
   key_write, key_settle = jax.random.split(key)
-  write_s = time_s + times.write_delay_s
-  crossbar, baseline = chip.crossbars[i], chip.baselines[i]
-  drift = hardware.network.compensation
-  factor_at = lambda then_s: (
-      drift.factor(baseline, measured, time_s)
-      * drift.clock(then_s) / drift.clock(time_s))
+  device, write_time = chip_lib.device_of(hardware, i), clock.later(
+      time, times.write_delay_s)
+  crossbar = array.advance(device, hardware.model, chip.crossbars[i],
+                           clock.elapsed_s(write_time, chip.times[i]))
+  horizon_s = clock.elapsed_s(times.reference, write_time)
+  baseline, drift = chip.baselines[i], hardware.network.compensation
+  age_s = lambda then: clock.elapsed_s(then, chip.start)
+  factor_at = lambda then: (
+      drift.factor(baseline, measured, age_s(time))
+      * drift.clock(age_s(then)) / drift.clock(age_s(time)))
   # What the outputs are multiplied by when predictions are wanted.
-  factor = factor_at(times.reference_s)
+  factor = factor_at(times.reference)
 
   def encode_fn(crossbar, delta_w):
-    stairs = pulse_response.table(hardware.model, crossbar, rule.num_levels,
-                                  write_s, times.reference_s)
+    stairs = pulse_response.table(
+        hardware.model, crossbar, rule.num_levels, horizon_s)
     return rule.encode_fn(
         jnp.reshape(factor, (1, -1)) * delta_w,
         jnp.reshape(factor, (1, 1, 1, -1)) * stairs, rule_params, i, *samples)
 
   request = protocols.Request(
-      delta_w / jnp.reshape(factor, (1, -1)), encode_fn, write_s,
-      times.reference_s)
-  crossbar, counts = hardware.write_fn(
-      key_write, chip_lib.device_of(hardware, i), hardware.model, crossbar,
-      request)
+      delta_w / jnp.reshape(factor, (1, -1)), encode_fn, horizon_s)
+  written = hardware.write_fn(
+      key_write, device, hardware.model, crossbar, request)
   replace = lambda items, item: items[:i] + (item,) + items[i + 1:]
-  chip = chip._replace(crossbars=replace(chip.crossbars, crossbar))
+  chip = chip._replace(
+      crossbars=replace(chip.crossbars, written.crossbar),
+      times=replace(chip.times, clock.later(write_time, written.elapsed_s)))
   # The write is no drift: the factor goes on from where it was, by the clock.
-  settled_s = write_s + times.write_duration_s + times.settle_s
+  settled = clock.later(write_time, times.write_duration_s + times.settle_s)
   baseline = chip_lib.calibrate(
-      key_settle, hardware, chip, i, settled_s, factor_at(settled_s))
+      key_settle, hardware, chip, i, settled, factor_at(settled))
   return (chip._replace(baselines=replace(chip.baselines, baseline)),
-          counts._asdict())
+          written.counts._asdict())

@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from meta_analog.core import clock
 from meta_analog.core import types
 
 LossFn = Callable[[jax.Array, jax.Array], jax.Array]
@@ -28,11 +30,11 @@ OneTask = Callable[[Any, tuple[jax.Array, types.Episode]],
 
 
 class Schedule(NamedTuple):
-  """Times of one deployment, in seconds of the chip's clock."""
+  """Dates of one deployment on the chip's clock, in seconds."""
 
-  support_s: jax.Array | float  # first presentation of the support set
-  interval_s: jax.Array | float  # from one adaptation event to the next
-  query_s: jax.Array | float  # presentation of the query set in training
+  support_s: clock.Time | float  # first presentation of the support set
+  interval_s: float  # from one adaptation event to the next
+  query_s: float  # presentation of the query set in training
 
 
 def adapt(
@@ -57,16 +59,18 @@ def adapt(
   Returns:
     The new chip, and the learner's info with a leading axis of events.
   """
+  times = clock.later(
+      schedule.support_s, np.arange(num_events) * schedule.interval_s)
+
   def body(chip, event):
     # Not a scan over split keys: batched, the checker calls that a reuse.
-    key_event = jax.random.fold_in(key, event)
-    time_s = schedule.support_s + event * schedule.interval_s
-    return learner.update(key_event, chip, support, time_s)
+    i, time = event
+    return learner.update(jax.random.fold_in(key, i), chip, support, time)
 
   if num_events == 1:  # A scan of one would be traced several times.
-    chip, info = body(chip, jnp.int32(0))
+    chip, info = body(chip, (jnp.int32(0), jax.tree.map(lambda x: x[0], times)))
     return chip, jax.tree.map(lambda x: jnp.asarray(x)[None], info)
-  return jax.lax.scan(body, chip, jnp.arange(num_events))
+  return jax.lax.scan(body, chip, (jnp.arange(num_events), times))
 
 
 def batched(fn: OneTask, chip: Any, items: Any) -> Any:
@@ -112,7 +116,7 @@ def meta_loss(
         learner, key_adapt, chip, episode.support, schedule,
         num_events=num_events)
     outputs, query_info = learner.predict(
-        key_query, adapted, episode.query.x, schedule.query_s)
+        key_query, adapted, episode.query.x, clock.exact(schedule.query_s))
     info = {'support': support_info, 'query': query_info}
     return loss_fn(outputs, episode.query.y), info
 
@@ -126,11 +130,11 @@ def evaluate(
     theta: Any,
     episodes: types.Episode,
     schedule: Schedule,
-    before_s: jax.Array,
-    after_s: jax.Array,
+    before: clock.Time,
+    after: clock.Time,
     *,
     num_events: int = 1,
-    anew_fn: Callable[[jax.Array], types.Learner] | None = None,
+    anew_fn: Callable[[clock.Time], types.Learner] | None = None,
 ) -> dict[str, Any]:
   """Returns predictions on the query sets, before and after adaptation.
 
@@ -142,13 +146,13 @@ def evaluate(
     theta: meta-parameters.
     episodes: arrays with a leading axis B, all on one fresh chip.
     schedule: times of the adaptation; query_s is not used.
-    before_s: time of the test of the chip as programmed.
-    after_s: [D], times of the tests after adaptation.
+    before: date of the test of the chip as programmed.
+    after: [D], dates of the tests after adaptation.
     num_events: adaptation events per task, static.
-    anew_fn: seconds to the learner that wants predictions so much later. Where
-      it is given, each test later than query_s is of the adapted chip after
-      another adaptation, as long before it as the first was before query_s.
-      Each date stands alone.
+    anew_fn: date to the learner that wants predictions then. Where it is given,
+      each test later than query_s is of the adapted chip after another
+      adaptation, as long before it as the first was before query_s. Each date
+      stands alone.
 
   Returns:
     'before' [B, N, O], 'after' [B, D, N, O], the chip as programmed 'chip' and
@@ -162,38 +166,39 @@ def evaluate(
   def one_task(key, episode):
     key_before, key_adapt, key_after = jax.random.split(key, 3)
     x = episode.query.x
-    before, before_info = learner.predict(key_before, chip, x, before_s)
+    at_first, before_info = learner.predict(key_before, chip, x, before)
     adapted, support_info = adapt(
         learner, key_adapt, chip, episode.support, schedule,
         num_events=num_events)
 
     def test(i_t):
-      i, time_s = i_t
+      i, time = i_t
       tested, info = adapted, {}
       if anew_fn is not None:
         # Keys beyond those of the events of the first adaptation.
         tested, info['anew_info'] = _adapt_anew(
             anew_fn, jax.random.fold_in(key_adapt, num_events + i), adapted,
-            episode.support, schedule, time_s, num_events)
-      after, info['after_info'] = learner.predict(
-          jax.random.fold_in(key_after, i), tested, x, time_s)
-      return after, info
+            episode.support, schedule, time, num_events)
+      outputs, info['after_info'] = learner.predict(
+          jax.random.fold_in(key_after, i), tested, x, time)
+      return outputs, info
 
-    after, info = jax.lax.map(test, (jnp.arange(after_s.shape[0]), after_s))
-    return {'before': before, 'after': after, 'adapted': adapted,
+    outputs, info = jax.lax.map(
+        test, (jnp.arange(after.whole_s.shape[0]), after))
+    return {'before': at_first, 'after': outputs, 'adapted': adapted,
             'before_info': before_info, 'support_info': support_info, **info}
 
   keys = jax.random.split(key_tasks, episodes.query.x.shape[0])
   return {'chip': chip, **jax.vmap(one_task)(keys, episodes)}
 
 
-def _adapt_anew(anew_fn, key, chip, support, schedule, time_s, num_events):
-  """Returns the chip adapted anew before a test at time_s, and the infos."""
-  later_s = time_s - schedule.query_s
+def _adapt_anew(anew_fn, key, chip, support, schedule, time, num_events):
+  """Returns the chip adapted anew before a test, and the infos."""
+  support_time = clock.later(time, schedule.support_s - schedule.query_s)
   new, info = adapt(
-      anew_fn(later_s), key, chip, support,
-      schedule._replace(support_s=schedule.support_s + later_s),
-      num_events=num_events)
-  pick = lambda x, y: jnp.where(later_s > 0, x, y)
+      anew_fn(time), key, chip, support,
+      schedule._replace(support_s=support_time), num_events=num_events)
+  is_later = clock.elapsed_s(time, schedule.query_s) > 0
+  pick = lambda x, y: jnp.where(is_later, x, y)
   return (jax.tree.map(pick, new, chip),
           jax.tree.map(lambda x: pick(x, jnp.zeros_like(x)), info))

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
+import numpy as np
 
 from meta_analog.core import batching
+from meta_analog.core import clock
 from meta_analog.core import types
 from meta_analog.learning import losses
 from meta_analog.learning import maml
@@ -114,9 +116,9 @@ def make(
   """Returns the transforms; every draw comes from one `hk.next_rng_key()`.
 
   Args:
-    make_learner: `(noise_scale, testing, later_s) -> Learner` over `Theta`;
-      later_s is the time in seconds from the query time of training to that
-      of the predictions.
+    make_learner: `(noise_scale, testing, reference) -> Learner` over `Theta`;
+      reference is the date of the predictions, by default the query time of
+      training.
     parameters: makes the parameter module inside a transform.
     schedule: times of the deployment.
     loss_fn: query loss.
@@ -153,11 +155,11 @@ def make(
   def evaluate(episodes, noise_scale) -> dict[str, Any]:
     key, theta = hk.next_rng_key(), parameters()()
     learner = make_learner(noise_scale, testing=True)
-    readapt_fn = lambda later_s: make_learner(
-        noise_scale, testing=True, later_s=later_s)
+    readapt_fn = lambda time: make_learner(
+        noise_scale, testing=True, reference=time)
     return maml.evaluate(
-        learner, key, theta, episodes, schedule, jnp.float32(before_s),
-        jnp.asarray(after_s, jnp.float32), num_events=num_events,
+        learner, key, theta, episodes, schedule, clock.exact(before_s),
+        clock.exact(np.asarray(after_s)), num_events=num_events,
         anew_fn=readapt_fn if readapt else None)
 
   def theta() -> meta_parameters.Theta:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import clock
 from meta_analog.core import types
 from meta_analog.crossbar import array
 from meta_analog.crossbar import drift_compensation
@@ -20,8 +21,13 @@ from meta_analog.programming import writing
 
 
 class Chip(NamedTuple):
-  """A programmed chip, with the calibration of its digital periphery."""
+  """A programmed chip, with the calibration of its digital periphery.
 
+  Only the chip knows dates; what it is made of has ages.
+  """
+
+  start: clock.Time  # when it was programmed
+  times: tuple[clock.Time, ...]  # of each array, as it is in `crossbars`
   crossbars: tuple[array.Crossbar, ...]
   columns: tuple[periphery.Columns, ...]
   baselines: tuple[drift_compensation.Baseline | None, ...]  # of each layer
@@ -73,10 +79,12 @@ def program_chip(
              network_lib.targets(layers, network), network.num_devices)
   crossbars, columns, counts = zip(*made)
   total = jax.tree.map(lambda *values: sum(values), *counts)
-  chip = Chip(crossbars, columns, (None,) * len(crossbars), total)
+  start = jax.tree.map(jnp.asarray, clock.START)
+  chip = Chip(start, (start,) * len(crossbars), crossbars, columns,
+              (None,) * len(crossbars), total)
   keys = jax.random.split(key_calibrate, len(crossbars))
   return chip._replace(baselines=tuple(
-      calibrate(key, hardware, chip, i, jnp.float32(calibrate_s),
+      calibrate(key, hardware, chip, i, clock.exact(calibrate_s),
                 network.compensation.clock(jnp.float32(calibrate_s)))
       for i, key in enumerate(keys)))
 
@@ -89,7 +97,7 @@ def device_of(hardware: Hardware, i: int) -> types.Device:
 
 
 def read_layers(
-    key: jax.Array, hardware: Hardware, chip: Chip, time_s: jax.Array
+    key: jax.Array, hardware: Hardware, chip: Chip, time: clock.Time
 ) -> tuple[tuple[matvec.LayerReading, ...], tuple[jax.Array | None, ...]]:
   """Returns what a presentation sees of every layer, and what was measured.
 
@@ -97,31 +105,31 @@ def read_layers(
     key: consumed.
     hardware: see `Hardware`.
     chip: state.
-    time_s: chip time.
+    time: of the reads, not before `chip.times`.
 
   Returns:
     Views, and the outputs [B, O] by which each layer's drift was measured.
   """
   keys = jax.random.split(key, len(chip.crossbars))
-  seen = [read_layer(k, hardware, chip, i, time_s)
+  seen = [read_layer(k, hardware, chip, i, time)
           for i, k in enumerate(keys)]
   views, measured = zip(*seen)
   return views, measured
 
 
 def read_layer(
-    key: jax.Array, hardware: Hardware, chip: Chip, i: int, time_s: jax.Array
+    key: jax.Array, hardware: Hardware, chip: Chip, i: int, time: clock.Time
 ) -> tuple[matvec.LayerReading, jax.Array | None]:
   """Returns the reading of layer i and its drift measurement."""
-  view, outputs = _read_uncompensated(key, hardware, chip, i, time_s)
+  view, outputs = _read_uncompensated(key, hardware, chip, i, time)
   factor = hardware.network.compensation.factor(
-      chip.baselines[i], outputs, time_s)
+      chip.baselines[i], outputs, clock.elapsed_s(time, chip.start))
   return view._replace(factor=factor), outputs
 
 
 def calibrate(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int,
-    time_s: jax.Array, level: jax.Array
+    time: clock.Time, level: jax.Array
 ) -> drift_compensation.Baseline | None:
   """Returns the baseline of layer i, from two reads.
 
@@ -133,7 +141,7 @@ def calibrate(
     hardware: see `Hardware`.
     chip: state.
     i: layer.
-    time_s: chip time.
+    time: of the reads.
     level: the factor then, scalar or [O].
 
   Returns:
@@ -141,19 +149,20 @@ def calibrate(
   """
   if not hardware.network.compensation.measures:
     return None
-  first, second = (_read_uncompensated(k, hardware, chip, i, time_s)[1]
+  first, second = (_read_uncompensated(k, hardware, chip, i, time)[1]
                    for k in jax.random.split(key))
   return drift_compensation.calibrate(first, second,
                                       jax.lax.stop_gradient(level))
 
 
-def _read_uncompensated(key, hardware, chip, i, time_s):
+def _read_uncompensated(key, hardware, chip, i, time):
   """Returns the view of layer i without compensation, and a measurement."""
   network = hardware.network
   key_read, key_measure = jax.random.split(key)
   crossbar = chip.crossbars[i]
   reading = array.read(
-      key_read, device_of(hardware, i), crossbar, time_s, network.fresh_share)
+      key_read, device_of(hardware, i), crossbar,
+      clock.elapsed_s(time, chip.times[i]), network.fresh_share)
   view = network_lib.layer_reading(reading, chip.columns[i],
                                    crossbar.gain_per_uS, network,
                                    network.num_devices[i])

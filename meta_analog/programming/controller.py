@@ -18,24 +18,24 @@ from meta_analog.crossbar import array
 
 
 def estimate(
-    model: types.Device, crossbar: array.Crossbar, time_s: jax.Array
+    model: types.Device, crossbar: array.Crossbar, elapsed_s: jax.Array | float
 ) -> jax.Array:
-  """Returns the twin's conductances at `time_s`, [P, D, I, O], uS."""
-  return model.read_stats(crossbar.model, time_s)[0]
+  """Returns the twin's conductances elapsed_s after now, [P, D, I, O], uS."""
+  return model.read_stats(crossbar.model, elapsed_s)[0]
 
 
 def measure(
     key: jax.Array, device: types.Device, crossbar: array.Crossbar,
-    time_s: jax.Array, num_reads: jax.Array, fresh_share: jax.Array
+    num_reads: jax.Array, fresh_share: jax.Array
 ) -> jax.Array:
-  """Returns the mean of `num_reads` noisy reads, [P, D, I, O], uS.
+  """Returns the mean of `num_reads` noisy reads now, [P, D, I, O], uS.
 
   Read noise is Gaussian with a 1/f spectrum. The part slower than the look is
   one draw, which all its reads share, so that no number of reads averages it
   out; only the rest, `fresh_share` of the variance, is new in each. The sum of
   the two is drawn at once, see `mean_read_variance`.
   """
-  mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, 0.0)
   scale = jnp.sqrt(mean_read_variance(num_reads, fresh_share))
   return mean_uS + scale * sigma_uS * gaussian.normal(key, mean_uS.shape)
 
@@ -51,32 +51,31 @@ def mean_read_variance(
 
 
 def known_drift(
-    model: types.Device, crossbar: array.Crossbar, time_s: jax.Array,
-    reference_s: jax.Array
+    model: types.Device, crossbar: array.Crossbar, horizon_s: jax.Array
 ) -> jax.Array:
-  """Returns G(reference_s) / G(time_s) of the twin, [P, D, I, O].
+  """Returns G(horizon_s after now) / G(now) of the twin, [P, D, I, O].
 
   The controller knows when it last touched a device, and the mean law. Where
   the twin conducts nothing, 1.
   """
-  now_uS = estimate(model, crossbar, time_s)
-  then_uS = estimate(model, crossbar, reference_s)
+  now_uS = estimate(model, crossbar, 0.0)
+  then_uS = estimate(model, crossbar, horizon_s)
   conducts = now_uS > 1e-6
   return jnp.where(conducts, then_uS / jnp.where(conducts, now_uS, 1.0), 1.0)
 
 
 def correct_estimate(
     model: types.Device, crossbar: array.Crossbar, read_uS: jax.Array,
-    mask: jax.Array, time_s: jax.Array
+    mask: jax.Array
 ) -> array.Crossbar:
-  """Returns the crossbar with its twin moved to what was read at `time_s`.
+  """Returns the crossbar with its twin moved to what was read now.
 
   Where mask [P, D, I, O] is true the twin's conductance is scaled so that it
   predicts the read; a read below 0.01 uS counts as 0.01 uS. Every state of a
   device holds its conductance as `g_uS`.
   """
   state = crossbar.model
-  predicted_uS = model.read_stats(state, time_s)[0]
+  predicted_uS = model.read_stats(state, 0.0)[0]
   conducts = mask & (predicted_uS > 1e-6)
   ratio = (jnp.maximum(read_uS, 0.01)
            / jnp.where(conducts, predicted_uS, 1.0))
@@ -94,7 +93,7 @@ def read_sigma_uS(
   programming decides.
   """
   targets_uS = jnp.array([largest_uS, lowest_uS])
-  state = model.program(jax.random.key(0), targets_uS, 0.0)
+  state = model.program(jax.random.key(0), targets_uS)
   variance = jnp.sum(jnp.square(device.read_stats(state, age_s)[1]))
   return math.sqrt(num_devices * float(variance))
 

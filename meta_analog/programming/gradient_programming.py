@@ -44,9 +44,8 @@ from meta_analog.programming import initial_programming
 from meta_analog.programming import protocols
 from meta_analog.programming import pulse_response
 
-# (key, crossbar, inputs [B, I], time_s) -> outputs [B, O], in units of weight
-MeasureFn = Callable[
-    [jax.Array, array.Crossbar, jax.Array, jax.Array], jax.Array]
+# (key, crossbar, inputs [B, I]) -> outputs [B, O] now, in units of weight
+MeasureFn = Callable[[jax.Array, array.Crossbar, jax.Array], jax.Array]
 
 
 class Descent(NamedTuple):
@@ -82,8 +81,8 @@ def bare_products(device: types.Device) -> MeasureFn:
 
   Of independent Gaussian devices, drawn by the law of their sum.
   """
-  def measure_fn(key, crossbar, inputs, time_s):
-    mean_uS, sigma_uS = device.read_stats(crossbar.devices, time_s)
+  def measure_fn(key, crossbar, inputs):
+    mean_uS, sigma_uS = device.read_stats(crossbar.devices, 0.0)
     variance = jnp.sum(jnp.square(sigma_uS), axis=(0, 1))
     deviation = jnp.sqrt(linalg.matmul(jnp.square(inputs), variance))
     currents = linalg.matmul(inputs, controller.difference(mean_uS))
@@ -96,8 +95,8 @@ def bare_products(device: types.Device) -> MeasureFn:
 def gradient_descent(
     key: jax.Array, device: types.Device, model: types.Device,
     crossbar: array.Crossbar, wanted_w: jax.Array, measure_fn: MeasureFn,
-    descent: Descent, time_s: jax.Array, reference_s: jax.Array, *,
-    num_iterations: int, num_inputs: int, num_levels: int = 1
+    descent: Descent, horizon_s: jax.Array, *, num_iterations: int,
+    num_inputs: int, num_levels: int = 1
 ) -> tuple[array.Crossbar, types.Info]:
   """Returns the crossbar after gradient descent on measured products.
 
@@ -109,52 +108,52 @@ def gradient_descent(
     wanted_w: [I, O], weights.
     measure_fn: see `bare_products`.
     descent: settings.
-    time_s: chip time of the first products.
-    reference_s: chip time that the weights are wanted for.
+    horizon_s: from now, the first products, to the time that the weights are
+      wanted for.
     num_iterations: N, static.
     num_inputs: B, random inputs in each iteration, static.
     num_levels: most pulses of one pair in one iteration, static.
 
   Returns:
-    New `Crossbar`, and 'error' [N + 1], the root mean square error of the
+    New `Crossbar`, as it is at the last products, N interval_s after the first;
+    and 'error' [N + 1], the root mean square error of the
     products before each write and after the last, relative to that of the
     wanted products; 'num_pulses' [N].
   """
-  def look(key, crossbar, time_s):
+  def look(key, crossbar, i):
     key_inputs, key_noise = jax.random.split(key)
     inputs = gaussian.normal(key_inputs, (num_inputs, wanted_w.shape[0]))
     wanted = linalg.matmul(inputs, _wanted_now(
-        model, crossbar, wanted_w, time_s, reference_s))
-    error = measure_fn(key_noise, crossbar, inputs, time_s) - wanted
+        model, crossbar, wanted_w, horizon_s - i * descent.interval_s))
+    error = measure_fn(key_noise, crossbar, inputs) - wanted
     size = jnp.sqrt(jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(wanted)))
     return linalg.matmul(inputs.T, error) / num_inputs, size
 
   def body(carry, i):
     crossbar, mean = carry
     key_look, key_pulse = jax.random.split(jax.random.fold_in(key, i))
-    now_s = time_s + i * descent.interval_s
-    gradient, error = look(key_look, crossbar, now_s)
+    gradient, error = look(key_look, crossbar, i)
     mean = descent.decay * mean + (1.0 - descent.decay) * gradient
     num_pulses = pulse_response.nearest_pulses(
-        model, crossbar, -mean, now_s, reference_s, num_levels,
+        model, crossbar, -mean, horizon_s - i * descent.interval_s, num_levels,
         descent.threshold)
-    crossbar = array.pulse(key_pulse, device, model, crossbar, num_pulses,
-                           now_s)
+    crossbar = array.pulse(key_pulse, device, model, crossbar, num_pulses)
+    crossbar = array.advance(device, model, crossbar, descent.interval_s)
     mean = jnp.where(num_pulses == 0, mean, 0.0)
     return (crossbar, mean), (error, jnp.sum(jnp.abs(num_pulses)))
 
   (crossbar, _), (errors, counts) = jax.lax.scan(
       body, (crossbar, jnp.zeros_like(wanted_w)), jnp.arange(num_iterations))
-  last = look(jax.random.fold_in(key, num_iterations), crossbar,
-              time_s + num_iterations * descent.interval_s)[1]
+  last = look(
+      jax.random.fold_in(key, num_iterations), crossbar, num_iterations)[1]
   return crossbar, {'error': jnp.append(errors, last), 'num_pulses': counts}
 
 
-def _wanted_now(model, crossbar, wanted_w, time_s, reference_s):
+def _wanted_now(model, crossbar, wanted_w, horizon_s):
   """Returns the weights that drift, by its mean law, to those wanted."""
   now_uS, then_uS = (
       jnp.sum(controller.estimate(model, crossbar, t), axis=(0, 1))
-      for t in (time_s, reference_s))
+      for t in (0.0, horizon_s))
   return wanted_w * now_uS / jnp.maximum(then_uS, 1e-6)
 
 
@@ -187,23 +186,24 @@ def make_program_fn(
   Returns:
     A `protocols.ProgramFn`.
   """
-  start_s = -duration_s(descent, num_iterations)
+  length_s, interval_s = duration_s(descent, num_iterations), descent.interval_s
 
   def program_fn(key, device, model, targets_uS, gain_per_uS):
     keys = jax.random.split(key, 3)
     fixed = jax.lax.stop_gradient
     wanted_uS = fixed(controller.difference(targets_uS))
     crossbar = initial_programming.blank(
-        keys[0], device, model, targets_uS.shape, fixed(gain_per_uS),
-        jnp.float32(start_s))
+        keys[0], device, model, targets_uS.shape, fixed(gain_per_uS))
     crossbar = initial_programming.open_loop(
-        keys[1], device, model, crossbar, wanted_uS, jnp.float32(start_s),
-        jnp.float32(reference_s), num_levels=num_levels)
+        keys[1], device, model, crossbar, wanted_uS,
+        jnp.float32(length_s + reference_s), num_levels=num_levels)
+    crossbar = array.advance(device, model, crossbar, interval_s)
     crossbar, _ = gradient_descent(
         keys[2], device, model, crossbar, fixed(gain_per_uS) * wanted_uS,
         periphery_products(device, periphery, span_uS, fresh_share), descent,
-        jnp.float32(start_s + descent.interval_s), jnp.float32(reference_s),
+        jnp.float32(length_s - interval_s + reference_s),
         num_iterations=num_iterations, num_inputs=num_inputs)
+    crossbar = array.advance(device, model, crossbar, interval_s)
     counts = protocols.count(
         jax.tree.map(jnp.zeros_like, crossbar), crossbar, jnp.float32(0.0))
     return crossbar._replace(gain_per_uS=gain_per_uS), counts
@@ -234,9 +234,9 @@ def periphery_products(
   Returns:
     A `gradient_programming.MeasureFn`.
   """
-  def measure_fn(key, crossbar, inputs, time_s):
+  def measure_fn(key, crossbar, inputs):
     key_read, key_run = jax.random.split(key)
-    reading = array.read(key_read, device, crossbar, time_s, fresh_share)
+    reading = array.read(key_read, device, crossbar, 0.0, fresh_share)
     # An idle bias row below the driven ones.
     reading = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), reading)
     num_devices = crossbar.wear.num_pulses.shape[1]

@@ -70,7 +70,7 @@ class Progress(NamedTuple):
   num_resets: jax.Array  # U, rounds that began again
   num_reads: jax.Array  # scalar, reads of one device
   num_rounds: jax.Array  # scalar
-  time_s: jax.Array  # scalar, chip time
+  elapsed_s: jax.Array  # scalar, since the start
 
 
 def pairs(wanted_uS: jax.Array, *, bidirectional: bool) -> Target:
@@ -129,8 +129,7 @@ def start(key: jax.Array,
           crossbar: array.Crossbar,
           target: Target,
           budget: verify_options.VerifyOptions,
-          time_s: jax.Array,
-          reference_s: jax.Array,
+          horizon_s: jax.Array,
           touched: jax.Array | bool = True) -> Progress:
   """Returns the first read of a verification; see `program_and_verify`."""
   zero = target.error_fn(jnp.zeros(crossbar.wear.num_pulses.shape)) * 0.0
@@ -139,22 +138,22 @@ def start(key: jax.Array,
       error_uS=zero, closed=(zero > 0) | ~jnp.asarray(touched),
       num_pulses=zero, num_resets=zero,
       num_reads=jnp.float32(0.0), num_rounds=jnp.int32(0),
-      time_s=jnp.asarray(time_s, jnp.float32))
-  return read_and_latch(key, device, model, nothing, target, budget,
-                        reference_s)
+      elapsed_s=jnp.float32(0.0))
+  return read_and_latch(key, device, model, nothing, target, budget, horizon_s)
 
 
 def read_and_latch(
     key: jax.Array, device: types.Device, model: types.Device,
     progress: Progress, target: Target, budget: verify_options.VerifyOptions,
-    reference_s: jax.Array
+    horizon_s: jax.Array
 ) -> Progress:
   """Returns progress after a delay, a read of what is open and the latch."""
-  time_s = progress.time_s + budget.delay_s + budget.read_span_s
-  crossbar = progress.crossbar
-  mean_uS = controller.measure(key, device, crossbar, time_s, budget.num_reads,
-                               budget.fresh_share)
-  drift = controller.known_drift(model, crossbar, time_s, reference_s)
+  wait_s = budget.delay_s + budget.read_span_s
+  elapsed_s = progress.elapsed_s + wait_s
+  crossbar = array.advance(device, model, progress.crossbar, wait_s)
+  mean_uS = controller.measure(
+      key, device, crossbar, budget.num_reads, budget.fresh_share)
+  drift = controller.known_drift(model, crossbar, horizon_s - elapsed_s)
   shape = mean_uS.shape
   open_ = jnp.broadcast_to(target.share_fn(~progress.closed), shape)
   predicted_uS = jnp.where(
@@ -162,12 +161,11 @@ def read_and_latch(
   error_uS = jnp.where(
       progress.closed, progress.error_uS, target.error_fn(predicted_uS))
   return progress._replace(
-      crossbar=controller.correct_estimate(
-          model, crossbar, mean_uS, open_, time_s),
+      crossbar=controller.correct_estimate(model, crossbar, mean_uS, open_),
       predicted_uS=predicted_uS, error_uS=error_uS,
       closed=progress.closed | (jnp.abs(error_uS) <= budget.tolerance_uS),
       num_reads=progress.num_reads + budget.num_reads * jnp.sum(open_),
-      time_s=time_s)
+      elapsed_s=elapsed_s)
 
 
 def pulse_or_reset(
@@ -185,10 +183,8 @@ def pulse_or_reset(
   open_ = jnp.broadcast_to(
       target.share_fn(~progress.closed & (left > 0)), shape)
   pulses, resets = jnp.where(open_, pulses, 0.0), resets & open_
-  new = array.pulse_devices(
-      key_pulse, device, model, crossbar, pulses, progress.time_s)
-  new = array.reset_devices(
-      key_reset, device, model, new, resets, progress.time_s)
+  new = array.pulse_devices(key_pulse, device, model, crossbar, pulses)
+  new = array.reset_devices(key_reset, device, model, new, resets)
   given = jnp.abs(pulses)
   pulsed = target.count_fn(given)
   began_again = target.count_fn(resets.astype(jnp.float32)) > 0
@@ -208,8 +204,7 @@ def program_and_verify(
     crossbar: array.Crossbar,
     target: Target,
     budget: verify_options.VerifyOptions,
-    time_s: jax.Array,
-    reference_s: jax.Array,
+    horizon_s: jax.Array,
     touched: jax.Array | bool = True) -> tuple[array.Crossbar, types.Info]:
   """Returns the crossbar after program-and-verify, until all latch or it ends.
 
@@ -220,19 +215,20 @@ def program_and_verify(
     crossbar: state, usually `blank`, or a crossbar that is to be corrected.
     target: from `pairs` or `devices`.
     budget: see `verify_options.check`.
-    time_s: chip time of the start.
-    reference_s: chip time that the target is wanted for, not before the end.
+    horizon_s: from now, the start, to the time that the target is wanted for,
+      not before the end.
     touched: U, booleans: the rest is neither read nor pulsed, and counts as
       finished without an error.
 
   Returns:
-    New `Crossbar`, and 'num_pulses' U, 'num_resets' U, 'num_reads' (of one
-    device each), 'num_rounds', 'finished' U, 'converged' (share of U),
-    'residual_uS' U (as last read, not the true one) and 'end_s'.
+    New `Crossbar`, as it is at the end, and 'num_pulses' U, 'num_resets' U,
+    'num_reads' (of one device each), 'num_rounds', 'finished' U, 'converged'
+    (share of U), 'residual_uS' U (as last read, not the true one) and
+    'elapsed_s', from the start to the end.
   """
   key_start, key_loop = jax.random.split(key)
-  begun = start(key_start, device, model, crossbar, target, budget, time_s,
-                reference_s, touched)
+  begun = start(key_start, device, model, crossbar, target, budget,
+                horizon_s, touched)
 
   def goes_on(progress):
     return (jnp.any(~progress.closed)
@@ -242,8 +238,8 @@ def program_and_verify(
     key_act, key_look = jax.random.split(
         jax.random.fold_in(key_loop, progress.num_rounds))
     acted = pulse_or_reset(key_act, device, model, progress, target, budget)
-    return read_and_latch(key_look, device, model, acted, target, budget,
-                          reference_s)
+    return read_and_latch(
+        key_look, device, model, acted, target, budget, horizon_s)
 
   done = jax.lax.while_loop(goes_on, one_round, begun)
   finished = jnp.abs(done.error_uS) <= budget.tolerance_uS
@@ -251,4 +247,4 @@ def program_and_verify(
       'num_pulses': done.num_pulses, 'num_resets': done.num_resets,
       'num_reads': done.num_reads, 'num_rounds': done.num_rounds,
       'finished': finished, 'converged': jnp.mean(finished),
-      'residual_uS': done.error_uS, 'end_s': done.time_s}
+      'residual_uS': done.error_uS, 'elapsed_s': done.elapsed_s}

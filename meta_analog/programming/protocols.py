@@ -19,8 +19,7 @@ class Request(NamedTuple):
   delta_w: jax.Array  # [I, O], change of the arrays' weights
   encode_fn: Callable[[array.Crossbar, jax.Array], jax.Array]
   # (crossbar, delta_w) -> signed pulses [I, O], by the controller's table
-  write_s: jax.Array  # chip time
-  reference_s: jax.Array  # chip time that predictions are wanted for
+  horizon_s: jax.Array  # from now to the time that predictions are wanted for
 
 
 class Counts(NamedTuple):
@@ -32,15 +31,23 @@ class Counts(NamedTuple):
   devices: jax.Array  # that got a pulse or a RESET
 
 
+class Written(NamedTuple):
+  """What a write leaves."""
+
+  crossbar: array.Crossbar
+  counts: Counts
+  elapsed_s: jax.Array  # that the write took: so much older are the devices
+
+
 # (key, device, model, targets_uS [P, D, I, O], gain_per_uS)
-#     -> (crossbar, Counts)
+#     -> (crossbar, Counts), at time 0
 ProgramFn = Callable[
     [jax.Array, types.Device, types.Device, jax.Array, jax.Array],
     tuple[array.Crossbar, Counts]]
-# (key, device, model, crossbar, request) -> (crossbar, Counts)
+# (key, device, model, crossbar, request) -> Written
 WriteFn = Callable[
-    [jax.Array, types.Device, types.Device, array.Crossbar, Request],
-    tuple[array.Crossbar, Counts]]
+    [jax.Array, types.Device, types.Device, array.Crossbar, Request], Written]
+# The same arguments; a refresh takes no time.
 RefreshFn = Callable[
     [jax.Array, types.Device, types.Device, array.Crossbar, Request],
     'Refreshed']

@@ -89,20 +89,19 @@ def pulses_from_table(
 
 def table(
     model: types.Device, crossbar: array.Crossbar, num_levels: int,
-    time_s: jax.Array, reference_s: jax.Array
+    horizon_s: jax.Array
 ) -> jax.Array:
   """Returns the mean weight change that k pulses would make, for each polarity.
 
-  The controller's table: its noise-free model is pulsed k times at `time_s`, in
-  the order that `pulse` would, and read at `reference_s`. No read of the chip
+  The controller's table: its noise-free model is pulsed k times now, in the
+  order that `pulse` would, and read horizon_s later. No read of the chip
   enters.
 
   Args:
     model: the technology without noise.
     crossbar: state.
     num_levels: K.
-    time_s: chip time of the write.
-    reference_s: chip time that predictions are wanted for.
+    horizon_s: from the write to the time that predictions are wanted for.
 
   Returns:
     [P, K + 1, I, O], magnitudes of the weight change; [:, 0] is 0.
@@ -113,8 +112,8 @@ def table(
     count = jnp.broadcast_to(k, shape[2:])
     pulses = device_selection.spread(
         jnp.stack([count, count]), shape[1], crossbar.counter)
-    state = model.pulse(jax.random.key(0), crossbar.model, pulses, time_s)
-    mean_uS = model.read_stats(state, reference_s)[0]
+    state = model.pulse(jax.random.key(0), crossbar.model, pulses)
+    mean_uS = model.read_stats(state, horizon_s)[0]
     return jnp.sum(mean_uS, axis=1)  # [P, I, O]
 
   levels = jnp.arange(num_levels + 1, dtype=jnp.float32)
@@ -124,13 +123,12 @@ def table(
 
 def nearest_pulses(
     model: types.Device, crossbar: array.Crossbar, delta_w: jax.Array,
-    time_s: jax.Array, reference_s: jax.Array, num_levels: int,
-    threshold: jax.Array | float = 0.5
+    horizon_s: jax.Array, num_levels: int, threshold: jax.Array | float = 0.5
 ) -> jax.Array:
   """Returns the signed pulses [I, O] whose mean effect is nearest to delta_w.
 
   From the table of mean effects, `pulse_response.table`; at most `num_levels`,
   and none below `threshold` times the effect of the first.
   """
-  stairs = table(model, crossbar, num_levels, time_s, reference_s)
+  stairs = table(model, crossbar, num_levels, horizon_s)
   return pulses_from_table(delta_w, stairs, threshold)

@@ -73,8 +73,7 @@ def by_threshold(
     crossbar: array.Crossbar,
     known_uS: jax.Array,
     rule: Threshold,
-    time_s: jax.Array,
-    reference_s: jax.Array,
+    horizon_s: jax.Array,
     *,
     num_levels: int,
 ) -> tuple[array.Crossbar, types.Info]:
@@ -88,10 +87,9 @@ def by_threshold(
     device: the technology.
     model: the technology without noise.
     crossbar: state.
-    known_uS: [P, D, I, O], what the controller knows at `time_s`.
+    known_uS: [P, D, I, O], what the controller knows now.
     rule: levels.
-    time_s: chip time of the reads, RESETs and pulses.
-    reference_s: chip time that the difference is wanted for.
+    horizon_s: from now to the time that the difference is wanted for.
     num_levels: K, most pulses that write a pair anew, static.
 
   Returns:
@@ -102,16 +100,14 @@ def by_threshold(
   near_top = jnp.max(mean_uS, axis=0) > rule.level_uS
   close = jnp.abs(mean_uS[0] - mean_uS[1]) < rule.difference_uS
   refreshed = near_top & close
-  kept_uS = known_uS * controller.known_drift(
-      model, crossbar, time_s, reference_s)
+  kept_uS = known_uS * controller.known_drift(model, crossbar, horizon_s)
   wanted = crossbar.gain_per_uS * controller.difference(kept_uS)
   crossbar = array.reset_devices(
       key_reset, device, model, crossbar,
-      jnp.broadcast_to(refreshed, known_uS.shape), time_s)
+      jnp.broadcast_to(refreshed, known_uS.shape))
   num_pulses = jnp.where(refreshed, pulse_response.nearest_pulses(
-      model, crossbar, wanted, time_s, reference_s, num_levels), 0.0)
-  crossbar = array.pulse(
-      key_pulse, device, model, crossbar, num_pulses, time_s)
+      model, crossbar, wanted, horizon_s, num_levels), 0.0)
+  crossbar = array.pulse(key_pulse, device, model, crossbar, num_pulses)
   return crossbar, {'refreshed': refreshed, 'num_pulses': num_pulses}
 
 
@@ -123,8 +119,7 @@ def by_update_ready(
     known_uS: jax.Array,
     delta_w: jax.Array,
     rule: UpdateReady,
-    time_s: jax.Array,
-    reference_s: jax.Array,
+    horizon_s: jax.Array,
 ) -> tuple[array.Crossbar, jax.Array, types.Info]:
   """Returns the crossbar with room for a change, and the change still wanted.
 
@@ -133,11 +128,10 @@ def by_update_ready(
     device: the technology.
     model: the technology without noise.
     crossbar: state.
-    known_uS: [P, D, I, O], what the controller knows at `time_s`.
+    known_uS: [P, D, I, O], what the controller knows now.
     delta_w: [I, O], wanted change of the weights.
     rule: levels.
-    time_s: chip time of the reads and RESETs.
-    reference_s: chip time that the change is wanted for.
+    horizon_s: from now to the time that the change is wanted for.
 
   Returns:
     New `Crossbar`; the change [I, O] that takes the pair from where the twin
@@ -150,13 +144,12 @@ def by_update_ready(
   change_uS = delta_w / crossbar.gain_per_uS
   lacking = jnp.stack([change_uS > room_uS[0], -change_uS > room_uS[1]])
   refreshed = lacking[::-1]  # the side that is not to be potentiated
-  kept_uS = known_uS * controller.known_drift(
-      model, crossbar, time_s, reference_s)
+  kept_uS = known_uS * controller.known_drift(model, crossbar, horizon_s)
   crossbar = array.reset_devices(
       key, device, model, crossbar,
-      jnp.broadcast_to(refreshed[:, None], known_uS.shape), time_s)
+      jnp.broadcast_to(refreshed[:, None], known_uS.shape))
   # Of a RESET state the controller knows the mean.
-  low_uS = controller.estimate(model, crossbar, reference_s)
+  low_uS = controller.estimate(model, crossbar, horizon_s)
   after_uS = jnp.where(refreshed[:, None], low_uS, kept_uS)
   moved_uS = controller.difference(after_uS) - controller.difference(kept_uS)
   aimed = delta_w - crossbar.gain_per_uS * moved_uS

@@ -65,11 +65,10 @@ def threshold_refresh(
   """
   def refresh_fn(key, device, model, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(
-        key_read, device, crossbar, request, num_reads, fresh_share)
+    known_uS = _measure(key_read, device, crossbar, num_reads, fresh_share)
     crossbar, info = refresh.by_threshold(
-        key_write, device, model, crossbar, known_uS, rule, request.write_s,
-        request.reference_s, num_levels=num_levels)
+        key_write, device, model, crossbar, known_uS, rule, request.horizon_s,
+        num_levels=num_levels)
     return protocols.Refreshed(crossbar, request, info['refreshed'],
                                jnp.float32(num_reads * known_uS.size), known_uS)
 
@@ -96,17 +95,15 @@ def update_ready_refresh(
   """
   def refresh_fn(key, device, model, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(
-        key_read, device, crossbar, request, num_reads, fresh_share)
+    known_uS = _measure(key_read, device, crossbar, num_reads, fresh_share)
     crossbar, aimed, info = refresh.by_update_ready(
         key_write, device, model, crossbar, known_uS, request.delta_w, rule,
-        request.write_s, request.reference_s)
+        request.horizon_s)
     touched = jnp.any(info['refreshed'], axis=0)
 
     def encode_fn(crossbar, delta_w):
       anew = pulse_response.nearest_pulses(
-          model, crossbar, delta_w, request.write_s, request.reference_s,
-          num_levels)
+          model, crossbar, delta_w, request.horizon_s, num_levels)
       return jnp.where(touched, anew, request.encode_fn(crossbar, delta_w))
 
     return protocols.Refreshed(
@@ -123,7 +120,8 @@ def open_loop(
     key_refresh, key_pulse = jax.random.split(key)
     begun = refresh_fn(key_refresh, device, model, crossbar, request)
     new, _ = _pulse_blindly(key_pulse, device, model, begun)
-    return new, protocols.count(crossbar, new, begun.reads)
+    return protocols.Written(
+        new, protocols.count(crossbar, new, begun.reads), jnp.float32(0.0))
 
   return write_fn
 
@@ -156,8 +154,8 @@ def verified(
     touched = begun.touched | (jax.lax.stop_gradient(num_pulses) != 0)
     known_uS, reads = begun.known_uS, begun.reads
     if known_uS is None:
-      known_uS = _measure(key_read, device, crossbar, request,
-                          budget.num_reads, budget.fresh_share)
+      known_uS = _measure(
+          key_read, device, crossbar, budget.num_reads, budget.fresh_share)
       reads = reads + budget.num_reads * jnp.sum(
           jnp.broadcast_to(touched, known_uS.shape))
     fixed = jax.lax.stop_gradient
@@ -166,9 +164,11 @@ def verified(
     new, info = program_verify.program_and_verify(
         key_verify, device, model, fixed(begun.crossbar),
         program_verify.pairs(wanted_uS, bidirectional=bidirectional), budget,
-        request.write_s, request.reference_s, touched)
-    counts = protocols.count(crossbar, new, reads + info['num_reads'])
-    return jax.tree.map(_straight_through, new, surrogate), counts
+        request.horizon_s, touched)
+    return protocols.Written(
+        jax.tree.map(_straight_through, new, surrogate),
+        protocols.count(crossbar, new, reads + info['num_reads']),
+        info['elapsed_s'])
 
   return write_fn
 
@@ -177,23 +177,21 @@ def _pulse_blindly(key, device, model, begun):
   """Returns the crossbar after the open loop's pulses, and these [I, O]."""
   crossbar, request = begun.crossbar, begun.request
   num_pulses = request.encode_fn(crossbar, request.delta_w)
-  new = array.pulse(key, device, model, crossbar, num_pulses, request.write_s)
+  new = array.pulse(key, device, model, crossbar, num_pulses)
   return new, num_pulses
 
 
 def _wanted_uS(model, crossbar, known_uS, request, delta_w):
   """Returns the differences [I, O] wanted at the reference time."""
-  drift = controller.known_drift(
-      model, crossbar, request.write_s, request.reference_s)
+  drift = controller.known_drift(model, crossbar, request.horizon_s)
   return (controller.difference(known_uS * drift)
           + delta_w / crossbar.gain_per_uS)
 
 
-def _measure(key, device, crossbar, request, num_reads, fresh_share):
+def _measure(key, device, crossbar, num_reads, fresh_share):
   """Returns the mean of noisy reads [P, D, I, O], without a gradient."""
   return controller.measure(
-      key, device, jax.lax.stop_gradient(crossbar), request.write_s, num_reads,
-      fresh_share)
+      key, device, jax.lax.stop_gradient(crossbar), num_reads, fresh_share)
 
 
 def _straight_through(value, surrogate):
@@ -225,7 +223,8 @@ def exact(shift_fn: ShiftFn) -> protocols.WriteFn:
         model=shift_fn(crossbar.model, jax.lax.stop_gradient(change_uS)))
     zero = jnp.float32(0.0)
     written = jnp.sum((change_uS != 0).astype(jnp.float32))
-    return new, protocols.Counts(zero, zero, zero, written)
+    return protocols.Written(
+        new, protocols.Counts(zero, zero, zero, written), zero)
 
   return write_fn
 

@@ -271,13 +271,13 @@ def test_numpy_devices_have_the_moments_of_ours():
   # 65,536 devices: a mean to 0.01 uS and a deviation to 1 %.
   shape, params = (256, 256), pcm.PCMParams()
   device, rng = pcm.make(max_pulses=1), np.random.default_rng(1)
-  state = device.program(jax.random.key(0), jnp.zeros(shape), 0.0)
+  state = device.program(jax.random.key(0), jnp.zeros(shape))
   state = device.reset(
-      jax.random.key(1), state, jnp.ones(shape, bool), 0.0)
+      jax.random.key(1), state, jnp.ones(shape, bool))
   array = numpy_reference.fresh(rng, params, shape)
   for i in range(3):
-    state = device.pulse(jax.random.key(2 + i), state, jnp.ones(shape), 1.0)
-    array = numpy_reference.pulse(rng, params, array, 1.0)
+    state = device.pulse(jax.random.key(2 + i), state, jnp.ones(shape))
+    array = numpy_reference.pulse(rng, params, array)
   ours = np.asarray(device.read(jax.random.key(9), state, 60.0))
   theirs = numpy_reference.read(rng, params, array, 60.0)
   assert abs(ours.mean() - theirs.mean()) < 6 * 0.01 * 1.5

@@ -52,14 +52,14 @@ def measure_fn(name):
   @jax.jit
   def measure(params):
     device = device_registry.make(name, params, 1)
-    state = device.program(jax.random.key(3), target_uS, jnp.float32(0.0))
-    mean = lambda state, t: device.read_stats(state, jnp.float32(t))[0]
+    state = device.program(jax.random.key(3), target_uS)
+    mean = lambda state, elapsed_s: device.read_stats(
+        state, jnp.float32(elapsed_s))[0]
     # The same devices pulsed twice: what differs is the noise of a pulse.
     once, again = (
-        mean(device.pulse(jax.random.key(k), state, jnp.ones(NUM_DEVICES),
-                          jnp.float32(1.0)), 2.0) for k in (4, 5))
-    blank = device.reset(jax.random.key(6), state, target_uS > 0.0,
-                         jnp.float32(1.0))
+        mean(device.pulse(jax.random.key(k), state, jnp.ones(NUM_DEVICES)), 1.0)
+        for k in (4, 5))
+    blank = device.reset(jax.random.key(6), state, target_uS > 0.0)
     return {'program': jnp.std(state.g_uS),
             'read': jnp.mean(device.read_stats(state, jnp.float32(100.0))[1]),
             'write': jnp.std(once - again), 'reset': jnp.std(blank.g_uS),
@@ -166,7 +166,8 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
 
   def write_fn(key, device, model, crossbar, request):
     used['write'].append(device)
-    return crossbar, protocols.Counts(0.0, 0.0, 0.0, 0.0)
+    return protocols.Written(
+        crossbar, protocols.Counts(0.0, 0.0, 0.0, 0.0), 0.0)
 
   def ask_fn(key, network, rule, views, support, params):
     seen = network_lib.ForwardPass(support.x, support.x, support.y, ())

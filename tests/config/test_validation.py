@@ -113,6 +113,8 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
 
 
 @pytest.mark.parametrize('changes', [
+    {'evaluation.t_test_s': 2.0**31},  # beyond the chip's clock
+    {'evaluation.after_s': (251.0, 2.0**31)},
     {'adapt.encoding': 'threshold'},  # one pulse, but update_bits is not 2
     {'adapt.layers': 'all'},  # with ridge
     {'adapt.num_events': 3, 'adapt.event_interval_s': 0.5},

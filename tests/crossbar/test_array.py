@@ -20,7 +20,7 @@ from tests.oracles import network as oracles
 
 SHAPE = (5, 3)  # I, O
 SPAN_uS, FLOOR_uS, GAIN = 10.0, 0.1, 0.3
-T_PROG_S, T_READ_S = jnp.float32(0.0), jnp.float32(100.0)
+AGE_S = jnp.float32(100.0)  # from programming to a read or a write
 
 seeds = st.integers(0, 2**31 - 1)
 devices_per_polarity = pytest.mark.parametrize('num_devices', [1, 2, 3])
@@ -43,7 +43,7 @@ def targets(u, num_devices):
 
 def program(pair, u, num_devices, seed=0):
   return array.program(jax.random.key(seed), *pair, targets(u, num_devices),
-                       GAIN, T_PROG_S)
+                       GAIN)
 
 
 # Weights, parameters and targets.
@@ -107,16 +107,17 @@ def test_weights_of_pairs_equal_the_loop(num_devices):
 @devices_per_polarity
 def test_pulses_write_only_the_devices_they_reach(num_devices):
   pair = small.pcm_pair()
-  crossbar = program(pair, uniform(0, SHAPE, -0.5, 0.5), num_devices)
+  crossbar = array.advance(
+      *pair, program(pair, uniform(0, SHAPE, -0.5, 0.5), num_devices), AGE_S)
   n = jnp.round(uniform(1, SHAPE, -4.49, 4.49))
-  new = write(jax.random.key(2), *pair, crossbar, n, T_READ_S)
+  new = write(jax.random.key(2), *pair, crossbar, n)
   counts = np.asarray(device_selection.pulses_per_device(
       n, num_devices, crossbar.counter))
   assert (counts == 0).any() and (counts > 0).any()
   np.testing.assert_array_equal(new.devices.num_pulses, counts)
   np.testing.assert_array_equal(new.model.num_pulses, counts)
   np.testing.assert_array_equal(
-      new.devices.time_s, np.where(counts > 0, T_READ_S, T_PROG_S))
+      new.devices.age_s, np.where(counts > 0, 0.0, AGE_S))
   np.testing.assert_array_equal(
       np.asarray(new.devices.g_uS == crossbar.devices.g_uS), counts == 0)
 
@@ -130,7 +131,7 @@ def test_ideal_crossbar_is_exact(num_devices, share):
   u = uniform(0, SHAPE, -2.0, 2.0)
   pair = ideal.make(), ideal.make()
   reading = array.read(jax.random.key(1), pair[0],
-                       program(pair, u, num_devices), T_READ_S, share)
+                       program(pair, u, num_devices), AGE_S, share)
   weights = GAIN * SPAN_uS * num_devices * np.tanh(np.asarray(u))
   np.testing.assert_allclose(reading.weights, weights, rtol=1e-4, atol=1e-4)
   x = np.asarray(uniform(2, (4, SHAPE[0] - 1), -1.0, 1.0))
@@ -145,7 +146,7 @@ def noisy():
   """Returns (device, crossbar, noise-free mean, deviation of a weight)."""
   pair = small.pcm_pair()
   crossbar = program(pair, uniform(0, SHAPE, -1.0, 1.0), 2)
-  mean_uS, sigma_uS = pair[0].read_stats(crossbar.devices, T_READ_S)
+  mean_uS, sigma_uS = pair[0].read_stats(crossbar.devices, AGE_S)
   deviation = GAIN * np.sqrt(np.sum(np.square(sigma_uS), axis=(0, 1)))
   return (pair[0], crossbar,
           oracles.weights_of_pairs(np.asarray(mean_uS), GAIN), deviation)
@@ -153,7 +154,7 @@ def noisy():
 
 def test_wholly_fresh_noise_leaves_nothing_frozen(noisy):
   device, crossbar, mean, deviation = noisy
-  reading = array.read(jax.random.key(0), device, crossbar, T_READ_S, 1.0)
+  reading = array.read(jax.random.key(0), device, crossbar, AGE_S, 1.0)
   np.testing.assert_allclose(reading.weights, mean, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(reading.variance, deviation ** 2, rtol=1e-4)
 
@@ -161,12 +162,12 @@ def test_wholly_fresh_noise_leaves_nothing_frozen(noisy):
 def test_wholly_frozen_noise_leaves_nothing_fresh(noisy):
   device, crossbar, mean, _ = noisy
   key = jax.random.key(0)
-  reading = array.read(key, device, crossbar, T_READ_S, jnp.float32(0.0))
+  reading = array.read(key, device, crossbar, AGE_S, jnp.float32(0.0))
   assert not reading.variance.any()
   assert np.all(np.abs(reading.weights - mean) > 0)
   # A share of 0 that is not traced leaves out the variance, and nothing else.
   known = array.read(
-      jax.random.clone(key), device, crossbar, T_READ_S, 0.0)
+      jax.random.clone(key), device, crossbar, AGE_S, 0.0)
   assert known.variance is None
   np.testing.assert_array_equal(known.weights, reading.weights)
 
@@ -174,7 +175,7 @@ def test_wholly_frozen_noise_leaves_nothing_fresh(noisy):
 def test_frozen_noise_scales_with_the_root_of_its_share(noisy):
   device, crossbar, mean, _ = noisy
   noise = lambda share: np.asarray(array.read(
-      jax.random.key(5), device, crossbar, T_READ_S, share).weights) - mean
+      jax.random.key(5), device, crossbar, AGE_S, share).weights) - mean
   np.testing.assert_allclose(
       noise(0.75), 0.5 * noise(0.0), rtol=1e-3, atol=1e-4)
 
@@ -184,7 +185,7 @@ def test_frozen_and_fresh_variance_sum_to_that_of_a_read(noisy, share):
   device, crossbar, mean, deviation = noisy
   n = 16384  # catches 7 %
   read = jax.jit(jax.vmap(lambda key: array.read(
-      key, device, crossbar, T_READ_S, jnp.float32(share))))
+      key, device, crossbar, AGE_S, jnp.float32(share))))
   readings = read(jax.random.split(jax.random.key(1), n))
   noise = np.asarray(readings.weights) - mean
   variance = noise.var(axis=0) + np.asarray(readings.variance[0])
@@ -199,12 +200,12 @@ def test_product_has_the_law_of_weights_read_anew(noisy):
   device, crossbar, _, _ = noisy
   n = 16384  # catches 7 % of a variance
   x = jnp.array([0.7, -1.2, 0.0, 1.0])
-  reading = array.read(jax.random.key(0), device, crossbar, T_READ_S, 1.0)
+  reading = array.read(jax.random.key(0), device, crossbar, AGE_S, 1.0)
   mean, deviation = array.product(x[None], reading)
   mean, deviation = np.asarray(mean[0]), np.asarray(deviation[0])
 
   def one_read(key):
-    g_uS = device.read(key, crossbar.devices, T_READ_S)
+    g_uS = device.read(key, crossbar.devices, AGE_S)
     w = array.weights_from_targets(g_uS, GAIN)
     return x @ w[:-1] + w[-1]
 
@@ -220,7 +221,7 @@ def test_product_has_the_law_of_weights_read_anew(noisy):
 
 def test_product_over_time_equals_the_product_of_each_step(noisy):
   device, crossbar, _, _ = noisy
-  reading = array.read(jax.random.key(0), device, crossbar, T_READ_S, 0.65)
+  reading = array.read(jax.random.key(0), device, crossbar, AGE_S, 0.65)
   x = uniform(3, (6, 2, SHAPE[0] - 1), -1.0, 1.0)
   together = array.product(x, reading)
   for t in range(6):
@@ -230,7 +231,7 @@ def test_product_over_time_equals_the_product_of_each_step(noisy):
 
 def test_silent_inputs_leave_the_noise_of_the_bias(noisy):
   device, crossbar, _, deviation = noisy
-  reading = array.read(jax.random.key(0), device, crossbar, T_READ_S, 1.0)
+  reading = array.read(jax.random.key(0), device, crossbar, AGE_S, 1.0)
   found = array.product(jnp.zeros((2, SHAPE[0] - 1)), reading)[1]
   np.testing.assert_allclose(
       found, np.tile(deviation[-1], (2, 1)), rtol=1e-4)
@@ -257,7 +258,7 @@ def test_staircases_rise_from_zero(num_devices):
   pair = small.pcm_pair()
   crossbar = program(pair, uniform(0, SHAPE, -1.0, 1.0), num_devices)
   stairs = np.asarray(table(
-      pair[1], crossbar, 7, T_READ_S, jnp.float32(151.0)))
+      pair[1], crossbar, 7, jnp.float32(51.0)))
   assert stairs.shape == (2, 8) + SHAPE
   np.testing.assert_allclose(stairs[:, 0], 0.0, atol=1e-6)
   assert np.all(np.diff(stairs, axis=1) > 0)
@@ -272,7 +273,7 @@ def test_staircases_equal_the_recursion_of_the_mean_pulse(num_devices):
   u = uniform(0, (2, 2), -1.0, 1.0)
   crossbar = program(pair, u, num_devices)
   stairs = np.asarray(table(
-      pair[1], crossbar, 5, T_READ_S, jnp.float32(151.0)))
+      pair[1], crossbar, 5, jnp.float32(51.0)))
   start_uS = np.asarray(targets(u, num_devices))
   for p, k, i, o in np.ndindex(2, 6, 2, 2):
     expected = 0.0
@@ -288,7 +289,7 @@ def test_staircases_equal_the_recursion_of_the_mean_pulse(num_devices):
 def test_staircase_of_the_ideal_device_is_a_ruler():
   device = ideal.make(ideal.IdealParams(step_uS=0.5))
   crossbar = program((device, device), uniform(0, SHAPE, -1.0, 1.0), 2)
-  stairs = table(device, crossbar, 3, T_READ_S, T_READ_S)
+  stairs = table(device, crossbar, 3, jnp.float32(0.0))
   for k in range(4):
     np.testing.assert_allclose(
         stairs[:, k], 0.5 * GAIN * k, rtol=1e-3, atol=1e-4)
@@ -300,7 +301,7 @@ def test_staircases_do_not_see_the_chip():
                    for seed in (1, 2))
   assert not np.array_equal(first.devices.g_uS, second.devices.g_uS)
   np.testing.assert_array_equal(*(
-      table(pair[1], crossbar, 3, T_READ_S, T_READ_S + 50.0)
+      table(pair[1], crossbar, 3, jnp.float32(50.0))
       for crossbar in (first, second)))
 
 
@@ -324,8 +325,9 @@ def wide():
 def test_programming_errors_of_chips_and_devices_are_independent(wide):
   pair, targets_uS = wide
   errors = [
-      array.program(jax.random.key(seed), *pair, targets_uS, GAIN,
-                    T_PROG_S).devices.g_uS - targets_uS for seed in (0, 1)
+      array.program(
+          jax.random.key(seed), *pair, targets_uS, GAIN).devices.g_uS
+      - targets_uS for seed in (0, 1)
   ]
   assert_uncorrelated(jnp.stack(errors).reshape(8, -1))
 
@@ -333,7 +335,7 @@ def test_programming_errors_of_chips_and_devices_are_independent(wide):
 def test_drift_exponents_do_not_follow_programming_errors(wide):
   pair, targets_uS = wide
   devices = array.program(
-      jax.random.key(0), *pair, targets_uS, GAIN, T_PROG_S).devices
+      jax.random.key(0), *pair, targets_uS, GAIN).devices
   rows = jnp.stack([devices.g_uS, devices.nu])
   assert_uncorrelated(rows.reshape(8, -1))
 
@@ -341,11 +343,11 @@ def test_drift_exponents_do_not_follow_programming_errors(wide):
 def test_pulse_noise_of_devices_is_independent(wide):
   pair, targets_uS = wide
   crossbar = array.program(
-      jax.random.key(0), *pair, targets_uS, GAIN, T_PROG_S)
+      jax.random.key(0), *pair, targets_uS, GAIN)
   steps = []
   for seed, n in ((1, 2.0), (2, -2.0)):
     new = write(jax.random.key(seed), *pair, crossbar,
-                jnp.full((64, 64), n), T_READ_S)
+                jnp.full((64, 64), n))
     polarity = 0 if n > 0 else 1
     start_uS = crossbar.devices.g_uS[polarity]
     steps.append(new.devices.g_uS[polarity] - start_uS)
@@ -360,11 +362,11 @@ def test_pulse_noise_of_devices_is_independent(wide):
 def test_frozen_reads_are_independent_between_presentations(wide):
   pair, targets_uS = wide
   crossbar = array.program(
-      jax.random.key(0), *pair, targets_uS, GAIN, T_PROG_S)
+      jax.random.key(0), *pair, targets_uS, GAIN)
   mean = array.read(
-      jax.random.key(9), pair[0], crossbar, T_READ_S, 1.0).weights
+      jax.random.key(9), pair[0], crossbar, AGE_S, 1.0).weights
   noise = [
-      array.read(jax.random.key(seed), pair[0], crossbar, T_READ_S, 0.0).weights
+      array.read(jax.random.key(seed), pair[0], crossbar, AGE_S, 0.0).weights
       - mean for seed in (1, 2, 3)
   ]
   assert_uncorrelated(jnp.stack(noise).reshape(3, -1))

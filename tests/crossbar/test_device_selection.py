@@ -17,7 +17,6 @@ from tests.helpers import small_networks as small
 from tests.oracles import device_selection as oracles
 
 SHAPE = (3, 2)  # I, O
-T_PROG_S, T_WRITE_S = jnp.float32(0.0), jnp.float32(100.0)
 seeds = st.integers(0, 2**31 - 1)
 devices_per_polarity = pytest.mark.parametrize('num_devices', [1, 2, 3])
 
@@ -35,7 +34,7 @@ def counts_of(seed, num_events, top=7):
 
 def program(pair, num_devices, target_uS=4.0):
   targets = jnp.full((2, num_devices, *SHAPE), target_uS)
-  return array.program(jax.random.key(0), *pair, targets, 0.3, T_PROG_S)
+  return array.program(jax.random.key(0), *pair, targets, 0.3)
 
 
 def deal(events, num_devices):
@@ -123,7 +122,7 @@ def _events(num_devices):
   pair = small.pcm_pair(params)
   crossbar, events = program(pair, num_devices), counts_of(3, 3, top=5)
   for i, n in enumerate(events):
-    crossbar = write(jax.random.key(i), *pair, crossbar, n, T_WRITE_S + i)
+    crossbar = write(jax.random.key(i), *pair, crossbar, n)
   return crossbar, events
 
 
@@ -148,10 +147,10 @@ def test_wear_outlives_a_reset():
   pair = small.pcm_pair()
   crossbar = program(pair, 2)
   n = jnp.full(SHAPE, 3.0)
-  crossbar = write(jax.random.key(1), *pair, crossbar, n, T_WRITE_S)
+  crossbar = write(jax.random.key(1), *pair, crossbar, n)
   mask = jnp.zeros((2, 2, *SHAPE), bool).at[0, 0].set(True)
-  crossbar = reset(jax.random.key(2), *pair, crossbar, mask, T_WRITE_S + 1.0)
-  crossbar = write(jax.random.key(3), *pair, crossbar, n, T_WRITE_S + 2.0)
+  crossbar = reset(jax.random.key(2), *pair, crossbar, mask)
+  crossbar = write(jax.random.key(3), *pair, crossbar, n)
   for state in (crossbar.devices, crossbar.model):
     np.testing.assert_array_equal(state.num_pulses[0, 0], 1.0)
     np.testing.assert_array_equal(state.num_pulses[0, 1], 3.0)
@@ -167,16 +166,15 @@ def test_table_tells_what_the_twin_does_after_earlier_events(num_devices):
   shape = (2, num_devices, *SHAPE)
   targets = 1.0 + jnp.arange(np.prod(shape)).reshape(shape) / 8.0
   crossbar = array.program(
-      jax.random.key(0), *pair, targets, 0.3, T_PROG_S)
+      jax.random.key(0), *pair, targets, 0.3)
   crossbar = write(jax.random.key(1), *pair, crossbar,
-                   jnp.ones(SHAPE), T_WRITE_S)
-  read_s = jnp.float32(151.0)
-  stairs = table(pair[1], crossbar, 3, T_WRITE_S, read_s)
+                   jnp.ones(SHAPE))
+  horizon_s = jnp.float32(51.0)
+  stairs = table(pair[1], crossbar, 3, horizon_s)
   believed = lambda c: array.weights_from_targets(
-      pair[1].read_stats(c.model, read_s)[0], 0.3)
+      pair[1].read_stats(c.model, horizon_s)[0], 0.3)
   for n in (-2.0, 1.0, 3.0):
-    new = write(jax.random.key(2), *pair, crossbar, jnp.full(SHAPE, n),
-                T_WRITE_S)
+    new = write(jax.random.key(2), *pair, crossbar, jnp.full(SHAPE, n))
     step = np.sign(n) * stairs[int(n < 0), int(abs(n))]
     np.testing.assert_allclose(
         believed(new) - believed(crossbar), step, rtol=1e-3, atol=1e-4)

@@ -24,11 +24,12 @@ PROGRAMMED_RANGES = {
     'reram': (0.0, None),  # a state beyond widens the bounds
 }
 SIGNATURES = {
-    'program': ['key', 'target_uS', 'time_s'],
-    'pulse': ['key', 'state', 'num_pulses', 'time_s'],
-    'reset': ['key', 'state', 'mask', 'time_s'],
-    'read': ['key', 'state', 'time_s'],
-    'read_stats': ['state', 'time_s'],
+    'program': ['key', 'target_uS'],
+    'pulse': ['key', 'state', 'num_pulses'],
+    'reset': ['key', 'state', 'mask'],
+    'advance': ['state', 'elapsed_s'],
+    'read': ['key', 'state', 'elapsed_s'],
+    'read_stats': ['state', 'elapsed_s'],
 }
 each_family = pytest.mark.parametrize('name', sorted(device_registry.FAMILIES))
 each_shape = pytest.mark.parametrize('shape', SHAPES)
@@ -55,7 +56,7 @@ def _compiled(make, function):
 
 
 def _program(device, shape=(3,), g=5.0, seed=0):
-  return device.program(jax.random.key(seed), jnp.full(shape, g), 1.0)
+  return device.program(jax.random.key(seed), jnp.full(shape, g))
 
 
 def _layout(state):
@@ -103,12 +104,13 @@ def test_every_field_of_a_state_has_the_shape_of_the_array(name, shape):
 
 @each_family
 @each_shape
-def test_pulse_and_reset_keep_the_layout_of_the_state(name, shape):
+def test_pulse_reset_and_time_keep_the_layout_of_the_state(name, shape):
   device = _device(name)
   state = _program(device, shape)
-  pulsed = device.pulse(jax.random.key(1), state, jnp.full(shape, 2.0), 3.0)
-  erased = device.reset(jax.random.key(2), pulsed, jnp.ones(shape, bool), 4.0)
-  assert _layout(pulsed) == _layout(erased) == _layout(state)
+  pulsed = device.pulse(jax.random.key(1), state, jnp.full(shape, 2.0))
+  erased = device.reset(jax.random.key(2), pulsed, jnp.ones(shape, bool))
+  aged = device.advance(erased, 3.0)
+  assert _layout(pulsed) == _layout(erased) == _layout(aged) == _layout(state)
 
 
 @each_family
@@ -142,9 +144,9 @@ def test_zero_noise_makes_every_key_alike(name):
 
   def run(seed):
     keys = jax.random.split(jax.random.key(seed), 4)
-    state = device.program(keys[0], jnp.full(3, 5.0), 0.0)
-    state = device.pulse(keys[1], state, jnp.array([0.0, 1.0, 3.0]), 10.0)
-    state = device.reset(keys[2], state, jnp.array([True, False, False]), 20.0)
+    state = device.program(keys[0], jnp.full(3, 5.0))
+    state = device.pulse(keys[1], state, jnp.array([0.0, 1.0, 3.0]))
+    state = device.reset(keys[2], state, jnp.array([True, False, False]))
     return state, device.read(keys[3], state, 100.0)
 
   _assert_same(run(0), run(1))
@@ -185,8 +187,8 @@ def test_no_pulse_and_an_empty_mask_change_nothing(name):
   device = _device(name)
   state = _program(device)
   for after in (
-      device.pulse(jax.random.key(1), state, jnp.zeros(3), 9.0),
-      device.reset(jax.random.key(2), state, jnp.zeros(3, bool), 9.0)):
+      device.pulse(jax.random.key(1), state, jnp.zeros(3)),
+      device.reset(jax.random.key(2), state, jnp.zeros(3, bool))):
     _assert_same(state, after)
 
 
@@ -194,10 +196,10 @@ def test_no_pulse_and_an_empty_mask_change_nothing(name):
 def test_pulses_are_counted_raise_and_reset_clears(name):
   device = _device(name, noise_scale=0.0)
   state = _program(device, g=2.0)
-  pulsed = device.pulse(jax.random.key(1), state, jnp.full(3, 3.0), 2.0)
+  pulsed = device.pulse(jax.random.key(1), state, jnp.full(3, 3.0))
   np.testing.assert_array_equal(pulsed.num_pulses, np.full(3, 3.0))
   assert np.all(pulsed.g_uS > state.g_uS)
-  erased = device.reset(jax.random.key(2), pulsed, jnp.ones(3, bool), 3.0)
+  erased = device.reset(jax.random.key(2), pulsed, jnp.ones(3, bool))
   np.testing.assert_array_equal(erased.num_pulses, np.zeros(3))
   assert np.all(erased.g_uS < state.g_uS)
 
@@ -208,7 +210,7 @@ def test_the_longest_train_stays_in_the_range(name):
   state = _program(device, (64,))
   for i in range(4):
     state = device.pulse(
-        jax.random.key(i), state, jnp.full(64, float(MAX_PULSES)), 2.0)
+        jax.random.key(i), state, jnp.full(64, float(MAX_PULSES)))
   low, high = (getattr(state, name, bound)  # a device may have its own
                for name, bound in (('low_uS', 0.0), ('high_uS', 6.0)))
   assert np.all((state.g_uS >= low) & (state.g_uS <= high) & (low >= 0))
@@ -224,13 +226,39 @@ def test_permuting_noise_free_devices_permutes_the_result(name):
 
   def run(order):
     keys = jax.random.split(jax.random.key(0), 4)
-    state = device.program(keys[0], target[order], 0.0)
-    state = device.pulse(keys[1], state, count[order], 10.0)
-    state = device.reset(keys[2], state, mask[order], 20.0)
+    state = device.program(keys[0], target[order])
+    state = device.pulse(keys[1], state, count[order])
+    state = device.reset(keys[2], state, mask[order])
     return state, device.read(keys[3], state, 100.0)
 
   plain = run(np.arange(3))
   _assert_same(jax.tree.map(lambda x: x[order], plain), run(order))
+
+
+@each_family
+def test_devices_that_age_read_as_those_looked_at_later(name):
+  device = _device(name)
+  state = device.pulse(
+      jax.random.key(1), _program(device), jnp.array([0.0, 1.0, 3.0]))
+  read = lambda state, elapsed_s: (
+      device.read(jax.random.key(2), state, elapsed_s),
+      *device.read_stats(state, elapsed_s))
+  aged = device.advance(device.advance(state, 1e4), 24.0)
+  _assert_same(read(aged, 1000.0), read(state, 11024.0))
+
+
+@each_family
+@pytest.mark.parametrize('years', [0, 1, 10])
+def test_what_comes_after_a_pulse_does_not_depend_on_the_years_before(
+    name, years):
+  device = _device(name)
+  state = device.advance(_program(device), years * 31536000.0)
+  pulsed = device.pulse(jax.random.key(1), state, jnp.full(3, 2.0))
+  erased = device.reset(jax.random.key(2), state, jnp.ones(3, bool))
+  for touched in (pulsed, erased):
+    aged = device.advance(touched, 0.25)
+    np.testing.assert_array_equal(
+        getattr(aged, 'age_s', np.full(3, 0.25)), np.full(3, 0.25))
 
 
 @each_family
@@ -242,7 +270,7 @@ def test_a_pulse_train_is_a_scan_carry_under_jit(name):
   def run(key, state):
     def body(state, key):
       key_pulse, key_read = jax.random.split(key)
-      state = device.pulse(key_pulse, state, jnp.ones(3), 2.0)
+      state = device.pulse(key_pulse, state, jnp.ones(3))
       return state, device.read(key_read, state, 50.0)
 
     return jax.lax.scan(body, state, jax.random.split(key, 3))
@@ -268,7 +296,7 @@ def test_vmap_over_parameters_is_a_sweep(name):
 def test_vmap_over_keys_is_a_batch_of_arrays(name):
   device = _device(name)
   keys = jax.random.split(jax.random.key(0), 2)
-  batch = jax.vmap(lambda key: device.program(key, jnp.full(3, 5.0), 0.0))(keys)
+  batch = jax.vmap(lambda key: device.program(key, jnp.full(3, 5.0)))(keys)
   assert all(leaf.shape == (2, 3) for leaf in batch)
   keys = jax.random.split(jax.random.key(1), 2)
   g_uS = jax.vmap(lambda key, state: device.read(key, state, 9.0))(keys, batch)
@@ -279,18 +307,18 @@ def test_vmap_over_keys_is_a_batch_of_arrays(name):
 def test_the_way_from_target_and_pulses_to_a_read_is_differentiable(name):
   device = _device(name)
 
-  def run(target_uS, num_pulses, time_s):
+  def run(target_uS, num_pulses, elapsed_s):
     keys = jax.random.split(jax.random.key(0), 3)
-    state = device.program(keys[0], target_uS, 0.0)
-    state = device.pulse(keys[1], state, num_pulses, 10.0)
-    return jnp.sum(device.read(keys[2], state, time_s))
+    state = device.program(keys[0], target_uS)
+    state = device.pulse(keys[1], device.advance(state, 10.0), num_pulses)
+    return jnp.sum(device.read(keys[2], state, elapsed_s))
 
   # Far from the bounds, where a state passes no gradient.
   target_uS = jnp.full(3, 20.0 if name == 'reram' else 4.0)
-  # The last reads come before the pulses end: an age of zero, and below.
-  for time_s in (100.0, 10.0, 5.0):
+  # The last reads come as the pulses end and before: ages of zero and below.
+  for elapsed_s in (90.0, 0.0, -5.0):
     to_target, to_count = jax.grad(run, (0, 1))(
-        target_uS, jnp.array([0.0, 1.0, float(MAX_PULSES)]), time_s)
+        target_uS, jnp.array([0.0, 1.0, float(MAX_PULSES)]), elapsed_s)
     assert np.all(np.isfinite(to_target)) and np.all(np.isfinite(to_count))
     assert np.all(to_target > 0) and to_count[0] > 0
 
@@ -298,8 +326,9 @@ def test_the_way_from_target_and_pulses_to_a_read_is_differentiable(name):
 @each_family
 def test_integer_times_are_times(name):
   device = _device(name)
-  state = device.program(jax.random.key(0), jnp.full(3, 5.0), 0)
-  pulsed = device.pulse(jax.random.key(1), state, jnp.ones(3), 2)
-  erased = device.reset(jax.random.key(2), pulsed, jnp.ones(3, bool), 3)
+  state = device.program(jax.random.key(0), jnp.full(3, 5.0))
+  pulsed = device.pulse(jax.random.key(1), state, jnp.ones(3))
+  erased = device.reset(jax.random.key(2), pulsed, jnp.ones(3, bool))
+  erased = device.advance(erased, 3)
   assert _layout(erased) == _layout(pulsed) == _layout(state)
   assert device.read(jax.random.key(3), erased, 4).dtype == jnp.float32

@@ -32,29 +32,29 @@ R = [0.0, 1e-3, 0.0096, 0.0097, 0.02, 0.0285, 0.0300, 0.0605, 0.094, 0.095,
 
 
 @jax.jit
-def _program(key, params, target_uS, time_s):
-  return hermes.make(params).program(key, target_uS, time_s)
+def _program(key, params, target_uS):
+  return hermes.make(params).program(key, target_uS)
 
 
 @functools.partial(jax.jit, static_argnames='max_pulses')
-def _pulse(key, params, state, num_pulses, time_s, max_pulses=5):
+def _pulse(key, params, state, num_pulses, max_pulses=5):
   device = hermes.make(params, max_pulses=max_pulses)
-  return device.pulse(key, state, num_pulses, time_s)
+  return device.pulse(key, state, num_pulses)
 
 
 @jax.jit
-def _reset(key, params, state, mask, time_s):
-  return hermes.make(params).reset(key, state, mask, time_s)
+def _reset(key, params, state, mask):
+  return hermes.make(params).reset(key, state, mask)
 
 
 @jax.jit
-def _read(key, params, state, time_s):
-  return hermes.make(params).read(key, state, time_s)
+def _read(key, params, state, elapsed_s):
+  return hermes.make(params).read(key, state, elapsed_s)
 
 
 @jax.jit
-def _read_stats(params, state, time_s):
-  return hermes.make(params).read_stats(state, time_s)
+def _read_stats(params, state, elapsed_s):
+  return hermes.make(params).read_stats(state, elapsed_s)
 
 
 @jax.jit
@@ -137,7 +137,7 @@ def test_programmed_devices_have_the_published_moments(
     num_devices, params, g_max, t0_s, share):
   # 65536 devices: 6 errors are 1.7 % of a deviation.
   g = share * g_max
-  state = _program(jax.random.key(1), params, jnp.full(SIZE, g), 0.0)
+  state = _program(jax.random.key(1), params, jnp.full(SIZE, g))
   mean, std, _ = ibm.clipped_normal(
       g, ibm.hermes_program_sigma(g, num_devices))
   oracle.assert_moments(state.g_uS, mean, std)
@@ -155,8 +155,8 @@ def test_reads_have_the_published_drift_and_noise(
     num_devices, params, g_max, t0_s, age):
   quiet = params._replace(noise_scale=0.0)
   r = [0.01, 0.2, 0.9]
-  state = _program(jax.random.key(0), quiet, g_max * jnp.array(r), 50.0)
-  mean, sigma = _read_stats(params, state, 50.0 + age)
+  state = _program(jax.random.key(0), quiet, g_max * jnp.array(r))
+  mean, sigma = _read_stats(params, state, age)
   for i, share in enumerate(r):
     nu = ibm.hermes_nu(share, num_devices)[0]
     drifted = ibm.drift(share * g_max, nu, age, t0_s)
@@ -168,7 +168,7 @@ def test_reads_have_the_published_drift_and_noise(
 
 def test_the_two_polarities_of_a_pair_cell_keep_noise_of_their_own():
   target = jnp.stack([jnp.full(SIZE, 12.0), jnp.zeros(SIZE)])
-  state = _program(jax.random.key(5), PAIR, target, 0.0)
+  state = _program(jax.random.key(5), PAIR, target)
   plus, minus = state.g_uS
   oracle.assert_uncorrelated(plus, minus)
   oracle.assert_uncorrelated(state.nu[0], state.nu[1])
@@ -186,7 +186,7 @@ def test_a_config_names_one_or_two_devices(name, g_max, t0_s):
   device = device_registry.make(name,
                                 device_registry.FAMILIES[name].params(**values),
                                 4)
-  state = device.program(jax.random.key(0), jnp.full(3, 30.0), 0.0)
+  state = device.program(jax.random.key(0), jnp.full(3, 30.0))
   assert np.all(np.abs(state.g_uS - g_max) < 6.0)
 
 
@@ -198,9 +198,9 @@ def test_states_stay_finite_and_deviations_not_negative(
     seed, scale, g, pair, source):
   params = (PAIR if pair else ONE)._replace(
       noise_scale=scale, read_noise_from=source)
-  state = _program(jax.random.key(seed), params, jnp.full(3, g), 0.0)
+  state = _program(jax.random.key(seed), params, jnp.full(3, g))
   state = _pulse(jax.random.key(seed), params, state,
-                 jnp.array([0.0, 1.0, 5.0]), 1.0)
+                 jnp.array([0.0, 1.0, 5.0]))
   mean, sigma = _read_stats(params, state, 100.0)
   for field in (*state, mean, sigma):
     assert np.all(np.isfinite(field))
@@ -211,13 +211,13 @@ def test_states_stay_finite_and_deviations_not_negative(
 def test_pulses_and_reset_are_scaled_to_the_range(
     num_devices, params, g_max, t0_s):
   quiet = params._replace(noise_scale=0.0)
-  state = _program(jax.random.key(0), quiet, jnp.full(3, 3.0), 0.0)
+  state = _program(jax.random.key(0), quiet, jnp.full(3, 3.0))
   np.testing.assert_array_equal(state.pulse_memory, np.zeros(3))
   everywhere = jnp.ones(3, bool)
-  low = _reset(jax.random.key(1), quiet, state, everywhere, 1.0)
+  low = _reset(jax.random.key(1), quiet, state, everywhere)
   np.testing.assert_allclose(low.g_uS, np.full(3, 0.1 * g_max / 12), rtol=1e-5)
   for start, memory in ((state, 0.0), (low, 1.0)):
-    after = _pulse(jax.random.key(2), quiet, start, jnp.full(3, 5.0), 2.0)
+    after = _pulse(jax.random.key(2), quiet, start, jnp.full(3, 5.0))
     path, memories = ibm.set_train(float(start.g_uS[0]), memory, 5, g_max)
     np.testing.assert_allclose(after.g_uS, np.full(3, path[-1]), rtol=1e-5)
     np.testing.assert_allclose(after.pulse_memory, np.full(3, memories[-1]),
@@ -229,16 +229,16 @@ def test_one_step_and_reset_have_the_scaled_deviations(
     num_devices, params, g_max, t0_s):
   free = params._replace(g_min_uS=-1e4)
   state = _program(jax.random.key(0), free._replace(noise_scale=0.0),
-                   jnp.full(SIZE, 0.2 * g_max), 0.0)
+                   jnp.full(SIZE, 0.2 * g_max))
   for memory in (0.0, 1.0):
     after = _pulse(
         jax.random.key(1), free, state._replace(
-            pulse_memory=jnp.full(SIZE, memory)), jnp.ones(SIZE), 1.0,
+            pulse_memory=jnp.full(SIZE, memory)), jnp.ones(SIZE),
         max_pulses=1)
     mean, sigma = ibm.set_step(0.2 * g_max, memory * np.exp(-1 / 2.6), g_max)
     top, std, _ = ibm.clipped_normal(0.8 * g_max - mean, sigma)
     oracle.assert_moments(g_max - after.g_uS, top, std)
-  low = _reset(jax.random.key(2), params, state, jnp.ones(SIZE, bool), 1.0)
+  low = _reset(jax.random.key(2), params, state, jnp.ones(SIZE, bool))
   oracle.assert_moments(low.g_uS, 0.1 * g_max / 12, 0.01 * g_max / 12)
 
 
@@ -248,7 +248,7 @@ def test_gradients_to_the_target_are_finite_everywhere(
   target = g_max * jnp.array([-0.1, 1.2, *R])
 
   def run(target_uS):
-    state = _program(jax.random.key(0), params, target_uS, 0.0)
+    state = _program(jax.random.key(0), params, target_uS)
     return jnp.sum(_read(jax.random.key(1), params, state, 1e4))
 
   assert np.all(np.isfinite(jax.grad(run)(target)))

@@ -25,44 +25,43 @@ NOISE = st.floats(0.0, 4.0, width=32)
 
 
 @jax.jit
-def _program(key, params, target_uS, time_s):
-  return pcm.make(params).program(key, target_uS, time_s)
+def _program(key, params, target_uS):
+  return pcm.make(params).program(key, target_uS)
 
 
 @functools.partial(jax.jit, static_argnames='max_pulses')
-def _pulse(key, params, state, num_pulses, time_s, max_pulses=MAX_PULSES):
+def _pulse(key, params, state, num_pulses, max_pulses=MAX_PULSES):
   device = pcm.make(params, max_pulses=max_pulses)
-  return device.pulse(key, state, num_pulses, time_s)
+  return device.pulse(key, state, num_pulses)
 
 
 @jax.jit
-def _reset(key, params, state, mask, time_s):
-  return pcm.make(params).reset(key, state, mask, time_s)
+def _reset(key, params, state, mask):
+  return pcm.make(params).reset(key, state, mask)
 
 
 @jax.jit
-def _read(key, params, state, time_s):
-  return pcm.make(params).read(key, state, time_s)
+def _read(key, params, state, elapsed_s):
+  return pcm.make(params).read(key, state, elapsed_s)
 
 
 @jax.jit
-def _read_stats(params, state, time_s):
-  return pcm.make(params).read_stats(state, time_s)
+def _read_stats(params, state, elapsed_s):
+  return pcm.make(params).read_stats(state, elapsed_s)
 
 
-def _state(g_uS, memory=0.0, *, nu=0.04, step=1.0, time_s=0.0, size=3):
+def _state(g_uS, memory=0.0, *, nu=0.04, step=1.0, age_s=0.0, size=3):
   """Returns a state made by hand, every field an array [size]."""
   full = lambda x: jnp.broadcast_to(jnp.float32(x), (size,))
   return pcm.PCMState(
-      g_uS=full(g_uS), pulse_memory=full(memory), time_s=full(time_s),
+      g_uS=full(g_uS), pulse_memory=full(memory), age_s=full(age_s),
       nu=full(nu), step=full(step), num_pulses=full(0.0))
 
 
 def _fresh(size, params=pcm.PCMParams(reset_std=0.0)):
   """Returns devices [size] after RESET; the spread is zero by default."""
   everywhere = jnp.ones(size, bool)
-  return _reset(jax.random.key(99), params, _state(5.0, size=size), everywhere,
-                0.0)
+  return _reset(jax.random.key(99), params, _state(5.0, size=size), everywhere)
 
 
 def _assert_same(a, b):
@@ -75,19 +74,19 @@ def _assert_same(a, b):
 
 def test_zero_noise_programs_the_target():
   target = jnp.array([0.1, 3.0, 12.0])
-  state = _program(jax.random.key(0), QUIET, target, 7.0)
+  state = _program(jax.random.key(0), QUIET, target)
   np.testing.assert_array_equal(state.g_uS, target)
   np.testing.assert_array_equal(state.nu, jnp.full(3, oracle.NU_MEAN))
   np.testing.assert_array_equal(state.step, np.ones(3))
-  np.testing.assert_array_equal(state.time_s, np.full(3, 7.0))
+  np.testing.assert_array_equal(state.age_s, np.zeros(3))
   np.testing.assert_array_equal(state.num_pulses, np.zeros(3))
   np.testing.assert_array_equal(state.pulse_memory, np.zeros(3))
 
 
 def test_zero_noise_reads_the_target_at_t0():
   target = jnp.array([0.1, 3.0, 12.0])
-  state = _program(jax.random.key(0), QUIET, target, 7.0)
-  g_uS = _read(jax.random.key(1), QUIET, state, 7.0 + oracle.T0_S)
+  state = _program(jax.random.key(0), QUIET, target)
+  g_uS = _read(jax.random.key(1), QUIET, state, oracle.T0_S)
   np.testing.assert_allclose(g_uS, target, rtol=1e-6)
 
 
@@ -101,14 +100,14 @@ def test_zero_nu_does_not_drift(g, age):
 
 def test_zero_spreads_leave_one_device_repeated():
   params = pcm.PCMParams(nu_std=0.0, step_std=0.0)
-  state = _program(jax.random.key(0), params, jnp.full(64, 5.0), 0.0)
+  state = _program(jax.random.key(0), params, jnp.full(64, 5.0))
   assert np.unique(state.nu).size == np.unique(state.step).size == 1
   assert np.unique(state.g_uS).size > 60
 
 
 def test_pulse_memory_after_programming_is_the_parameter():
   params = pcm.PCMParams(pulse_memory_after_program=0.25)
-  state = _program(jax.random.key(0), params, jnp.full(3, 5.0), 0.0)
+  state = _program(jax.random.key(0), params, jnp.full(3, 5.0))
   np.testing.assert_array_equal(state.pulse_memory, np.full(3, 0.25))
 
 
@@ -141,7 +140,7 @@ def test_read_noise_is_affine_in_the_drifted_conductance(seed, g, age):
 def test_every_programming_error_scales_with_noise_scale(seed, g, scale):
   def error(scale):
     params = FREE._replace(noise_scale=scale, nu_mean=10.0, step_std=0.01)
-    state = _program(jax.random.key(seed), params, jnp.full(3, g), 0.0)
+    state = _program(jax.random.key(seed), params, jnp.full(3, g))
     return jnp.stack([state.g_uS - g, state.nu - 10.0, state.step - 1.0])
 
   np.testing.assert_allclose(error(scale), scale * error(1.0), atol=2e-5)
@@ -151,7 +150,7 @@ def test_every_programming_error_scales_with_noise_scale(seed, g, scale):
 @hypothesis.given(seed=SEED, g=G)
 def test_programming_error_follows_its_sigma(seed, g):
   error = lambda g: _program(
-      jax.random.key(seed), FREE, jnp.full(3, g), 0.0).g_uS - g
+      jax.random.key(seed), FREE, jnp.full(3, g)).g_uS - g
   wanted = error(0.0) * oracle.program_sigma(g) / oracle.program_sigma(0.0)
   np.testing.assert_allclose(error(g), wanted, rtol=1e-4, atol=1e-4)
 
@@ -169,7 +168,7 @@ def test_programming_sigma_is_the_published_polynomial(g, sigma):
 def test_noise_of_one_pulse_scales_with_noise_scale(seed, g, memory, scale):
   step = lambda s: _pulse(
       jax.random.key(seed), FREE._replace(noise_scale=s), _state(g, memory),
-      jnp.ones(3), 1.0, max_pulses=1).g_uS
+      jnp.ones(3), max_pulses=1).g_uS
   mean = step(0.0)
   np.testing.assert_allclose(
       step(scale) - mean, scale * (step(1.0) - mean), rtol=1e-4, atol=1e-4)
@@ -179,7 +178,7 @@ def test_noise_of_one_pulse_scales_with_noise_scale(seed, g, memory, scale):
 def test_reset_noise_scales_with_noise_scale(seed, scale):
   reset = lambda s: _reset(
       jax.random.key(seed), FREE._replace(noise_scale=s), _state(5.0),
-      jnp.ones(3, bool), 1.0).g_uS
+      jnp.ones(3, bool)).g_uS
   np.testing.assert_allclose(
       reset(scale) - 0.1, scale * (reset(1.0) - 0.1), atol=1e-6)
 
@@ -193,7 +192,7 @@ def test_reset_noise_scales_with_noise_scale(seed, scale):
 def test_a_noise_free_train_is_the_oracle(g, memory, n, step, g_max):
   g = min(g, g_max)
   state = _pulse(jax.random.key(0), QUIET._replace(g_max_uS=g_max),
-                 _state(g, memory, step=step), jnp.array([0.0, 1.0, n]), 1.0)
+                 _state(g, memory, step=step), jnp.array([0.0, 1.0, n]))
   for i, count in enumerate([0, 1, n]):
     path, memories = oracle.set_train(
         g, memory, np.zeros(count), step=step, g_max=g_max)
@@ -212,7 +211,7 @@ def test_a_noisy_train_is_the_oracle_with_the_same_draws(
   params = pcm.PCMParams(noise_scale=noise)
   one = lambda i, params, state: _pulse(
       jax.random.fold_in(jax.random.key(seed), i), params, state, jnp.ones(3),
-      1.0, max_pulses=1)
+      max_pulses=1)
   state, draws, path = _state(g, memory, step=step), [], []
   for i in range(6):
     draws.append((one(i, FREE, _state(0.0)).g_uS - oracle.C1) / oracle.C2)
@@ -226,10 +225,10 @@ def test_a_noisy_train_is_the_oracle_with_the_same_draws(
 
 
 def test_a_train_in_one_call_is_its_pulses_one_by_one():
-  together = _pulse(jax.random.key(0), QUIET, _fresh(3), jnp.full(3, 5.0), 2.0)
+  together = _pulse(jax.random.key(0), QUIET, _fresh(3), jnp.full(3, 5.0))
   apart = _fresh(3)
   for i in range(5):
-    apart = _pulse(jax.random.key(i), QUIET, apart, jnp.ones(3), 2.0)
+    apart = _pulse(jax.random.key(i), QUIET, apart, jnp.ones(3))
   for x, y in zip(together, apart, strict=True):
     np.testing.assert_allclose(x, y, rtol=1e-6)
 
@@ -245,7 +244,7 @@ def test_permuting_noise_free_devices_permutes_the_result(seed):
   count = jnp.float32(draw.integers(0, 6, 3))
   order = jnp.array(draw.permutation(3))
   run = lambda state, count: _pulse(
-      jax.random.key(0), QUIET, state, count, 5.0)
+      jax.random.key(0), QUIET, state, count)
   pick = lambda tree: jax.tree.map(lambda x: x[order], tree)
   _assert_same(pick(run(state, count)), run(pick(state), count[order]))
   read = lambda state: _read(jax.random.key(1), QUIET, state, 99.0)
@@ -263,7 +262,7 @@ def _paths(key, params, state, num_pulses):
   device = pcm.make(params, max_pulses=1)
 
   def body(state, key):
-    state = device.pulse(key, state, jnp.ones_like(state.g_uS), 1.0)
+    state = device.pulse(key, state, jnp.ones_like(state.g_uS))
     return state, state.g_uS
 
   return jax.lax.scan(body, state, jax.random.split(key, num_pulses))[1]
@@ -271,7 +270,7 @@ def _paths(key, params, state, num_pulses):
 
 def test_the_first_pulse_after_reset_has_its_exact_moments():
   g_uS = _pulse(jax.random.key(1), pcm.PCMParams(), _fresh(SIZE),
-                jnp.ones(SIZE), 1.0, max_pulses=1).g_uS
+                jnp.ones(SIZE), max_pulses=1).g_uS
   oracle.assert_moments(g_uS, 2.05494, 1.51936)
   share = 0.14615  # of devices end at the lower bound
   error = np.sqrt(share * (1 - share) / SIZE)
@@ -290,8 +289,7 @@ def test_twenty_pulses_from_reset_have_the_exact_clipped_moments(g_max):
 
 def test_a_long_train_in_one_call_has_the_exact_clipped_moments():
   count = jnp.full(SIZE, 7.0)
-  g_uS = _pulse(jax.random.key(3), pcm.PCMParams(), _fresh(SIZE), count,
-                1.0).g_uS
+  g_uS = _pulse(jax.random.key(3), pcm.PCMParams(), _fresh(SIZE), count).g_uS
   oracle.assert_moments(g_uS, *oracle.clipped_moments(7, 12.0)[-1])
 
 
@@ -339,7 +337,7 @@ def test_the_oracle_agrees_with_the_tabulated_moments():
 def test_memory_decays_before_the_step_and_not_after():
   state = _fresh(SIZE)
   g_uS = _pulse(jax.random.key(6), pcm.PCMParams(), state, jnp.ones(SIZE),
-                1.0, max_pulses=1).g_uS
+                max_pulses=1).g_uS
   right = oracle.clipped_moments(1, 12.0)[0]
   wrong = oracle.clipped_moments(1, 12.0, decay_first=False)[0]
   np.testing.assert_allclose(wrong, [2.599, 2.069], atol=0.04)  # column D
@@ -351,7 +349,7 @@ def test_memory_decays_before_the_step_and_not_after():
 def test_memory_is_the_exponential_of_the_pulses_since_reset():
   count = jnp.arange(MAX_PULSES + 1, dtype=jnp.float32)
   state = _pulse(jax.random.key(7), pcm.PCMParams(), _fresh(MAX_PULSES + 1),
-                 count, 1.0)
+                 count)
   np.testing.assert_allclose(state.pulse_memory, np.exp(-count / 2.6),
                              rtol=1e-5)
   np.testing.assert_array_equal(state.num_pulses, count)
@@ -362,7 +360,7 @@ def test_memory_is_the_exponential_of_the_pulses_since_reset():
 def test_one_step_has_the_stated_mean_and_deviation(g, memory):
   # 65536 devices: 6 errors are 1.7 % of the deviation.
   g_uS = _pulse(jax.random.key(8), FREE, _state(g, memory, size=SIZE),
-                jnp.ones(SIZE), 1.0, max_pulses=1).g_uS
+                jnp.ones(SIZE), max_pulses=1).g_uS
   decayed = memory * np.exp(-1 / 2.6)
   oracle.assert_moments(
       g_uS - g, -0.084 * g + 0.880 + 1.40 * decayed,
@@ -372,7 +370,7 @@ def test_one_step_has_the_stated_mean_and_deviation(g, memory):
 def test_step_spread_changes_the_mean_step_and_not_its_noise():
   moved = [
       _pulse(jax.random.key(9), FREE, _state(2.0, 0.5, step=step), jnp.ones(3),
-             1.0, max_pulses=1).g_uS for step in (0.0, 1.0, 2.0)]
+             max_pulses=1).g_uS for step in (0.0, 1.0, 2.0)]
   mean = -0.084 * 2 + 0.880 + 1.40 * 0.5 * np.exp(-1 / 2.6)
   np.testing.assert_allclose(moved[1] - moved[0], np.full(3, mean), rtol=1e-4)
   np.testing.assert_allclose(moved[2] - moved[0], np.full(3, 2 * mean),
@@ -387,7 +385,7 @@ def test_step_spread_changes_the_mean_step_and_not_its_noise():
 def test_set_keeps_the_state_between_its_bounds(seed, g, memory, scale, g_max):
   params = pcm.PCMParams(noise_scale=scale, g_max_uS=g_max)
   state = _pulse(jax.random.key(seed), params, _state(min(g, g_max), memory),
-                 jnp.array([1.0, 3.0, 20.0]), 1.0)
+                 jnp.array([1.0, 3.0, 20.0]))
   assert np.all(state.g_uS >= np.float32(0.1))
   assert np.all(state.g_uS <= np.float32(g_max))
   assert np.all((state.pulse_memory >= 0) & (state.pulse_memory <= 1))
@@ -396,18 +394,17 @@ def test_set_keeps_the_state_between_its_bounds(seed, g, memory, scale, g_max):
 @hypothesis.given(seed=SEED, scale=st.floats(0, 50, width=32))
 def test_reset_keeps_the_state_between_its_bounds(seed, scale):
   params = pcm.PCMParams(noise_scale=scale, reset_std=1.0)
-  state = _reset(jax.random.key(seed), params, _state(5.0), jnp.ones(3, bool),
-                 1.0)
+  state = _reset(jax.random.key(seed), params, _state(5.0), jnp.ones(3, bool))
   assert np.all((state.g_uS >= np.float32(0.01)) & (state.g_uS <= 12.0))
 
 
 def test_strong_noise_reaches_each_stated_bound():
   wild = pcm.PCMParams(noise_scale=50.0)
   after_set = _pulse(jax.random.key(0), wild, _fresh(16384), jnp.ones(16384),
-                     1.0, max_pulses=1).g_uS
+                     max_pulses=1).g_uS
   after_reset = _reset(jax.random.key(1), wild._replace(reset_std=10.0),
-                       _fresh(16384), jnp.ones(16384, bool), 1.0).g_uS
-  programmed = _program(jax.random.key(2), wild, jnp.full(16384, 5.0), 0.0).g_uS
+                       _fresh(16384), jnp.ones(16384, bool)).g_uS
+  programmed = _program(jax.random.key(2), wild, jnp.full(16384, 5.0)).g_uS
   for g_uS, low in ((after_set, 0.1), (after_reset, 0.01), (programmed, 0.1)):
     assert (np.min(g_uS), np.max(g_uS)) == (np.float32(low), np.float32(12.0))
 
@@ -420,44 +417,43 @@ def test_reset_has_its_mean_and_spread():
 
 
 def test_reset_starts_memory_drift_and_count_afresh_where_masked():
-  before = _state(5.0, 0.2, nu=0.03, step=1.2, time_s=4.0)._replace(
+  before = _state(5.0, 0.2, nu=0.03, step=1.2, age_s=4.0)._replace(
       num_pulses=jnp.full(3, 6.0))
   mask = jnp.array([True, False, True])
-  after = _reset(jax.random.key(0), pcm.PCMParams(), before, mask, 9.0)
+  after = _reset(jax.random.key(0), pcm.PCMParams(), before, mask)
   np.testing.assert_array_equal(after.pulse_memory, jnp.array([1, 0.2, 1]))
-  np.testing.assert_array_equal(after.time_s, [9, 4, 9])
+  np.testing.assert_array_equal(after.age_s, [0, 4, 0])
   np.testing.assert_array_equal(after.num_pulses, [0, 6, 0])
   assert after.g_uS[1] == 5.0 and after.g_uS[0] < 1 and after.g_uS[2] < 1
   _assert_same((after.nu, after.step), (before.nu, before.step))
 
 
-@hypothesis.given(seed=SEED, g=G, memory=P, time=st.floats(0, 1e6, width=32))
-def test_no_pulses_change_nothing_bit_for_bit(seed, g, memory, time):
-  state = _state(g, memory, time_s=3.0)
+@hypothesis.given(seed=SEED, g=G, memory=P, age=st.floats(0, 1e6, width=32))
+def test_no_pulses_change_nothing_bit_for_bit(seed, g, memory, age):
+  state = _state(g, memory, age_s=age)
   for count in (0.0, -2.0):
     after = _pulse(jax.random.key(seed), pcm.PCMParams(), state,
-                   jnp.full(3, count), time)
+                   jnp.full(3, count))
     _assert_same(state, after)
   after = _reset(jax.random.key(seed), pcm.PCMParams(), state,
-                 jnp.zeros(3, bool), time)
+                 jnp.zeros(3, bool))
   _assert_same(state, after)
 
 
 def test_drift_restarts_on_pulsed_devices_only():
-  state = _state(4.0, time_s=10.0)
-  after = _pulse(jax.random.key(0), QUIET, state, jnp.array([0.0, 1.0, 3.0]),
-                 100.0)
-  np.testing.assert_array_equal(after.time_s, [10.0, 100.0, 100.0])
-  g_uS = _read(jax.random.key(1), QUIET, after, 200.0)
-  for i, age in enumerate([190.0, 100.0, 100.0]):
+  state = _state(4.0, age_s=10.0)
+  after = _pulse(jax.random.key(0), QUIET, state, jnp.array([0.0, 1.0, 3.0]))
+  np.testing.assert_array_equal(after.age_s, [10.0, 0.0, 0.0])
+  g_uS = _read(jax.random.key(1), QUIET, after, 100.0)
+  for i, age in enumerate([110.0, 100.0, 100.0]):
     wanted = oracle.drift(float(after.g_uS[i]), 0.04, age)
     np.testing.assert_allclose(g_uS[i], wanted, rtol=1e-5)
 
 
 def test_a_pulse_erases_the_drift_of_its_device():
   # The step is added to the conductance at T0, not to the drifted one.
-  state = _pulse(jax.random.key(0), QUIET, _state(4.0), jnp.ones(3), 1e6)
-  mean = _read_stats(QUIET, state, 1e6 + oracle.T0_S)[0]
+  state = _pulse(jax.random.key(0), QUIET, _state(4.0, age_s=1e6), jnp.ones(3))
+  mean = _read_stats(QUIET, state, oracle.T0_S)[0]
   np.testing.assert_allclose(mean, np.full(3, 4.0 - 0.084 * 4 + 0.88),
                              rtol=1e-4)
 
@@ -543,14 +539,14 @@ def test_reads_are_not_clipped_at_either_bound():
 
 def test_the_drift_exponent_spreads_over_devices():
   # 65536 devices: 6 errors are 0.6 % of the mean, 1.7 % of the spread.
-  state = _program(jax.random.key(0), pcm.PCMParams(), jnp.full(SIZE, 5.0), 0.0)
+  state = _program(jax.random.key(0), pcm.PCMParams(), jnp.full(SIZE, 5.0))
   oracle.assert_moments(state.nu, 0.04, 0.01)
   assert np.unique(state.step).size == 1  # no spread of the step by default
 
 
 def test_negative_exponents_and_steps_are_cut_at_zero():
   params = pcm.PCMParams(nu_mean=0.0, step_std=2.0)
-  state = _program(jax.random.key(0), params, jnp.full(16384, 5.0), 0.0)
+  state = _program(jax.random.key(0), params, jnp.full(16384, 5.0))
   for field, share in ((state.nu, 0.5), (state.step, 0.308538)):
     assert np.min(field) == 0
     error = np.sqrt(share * (1 - share) / 16384)
@@ -559,14 +555,14 @@ def test_negative_exponents_and_steps_are_cut_at_zero():
 
 def test_the_step_spreads_over_devices():
   params = pcm.PCMParams(step_std=0.1)
-  state = _program(jax.random.key(0), params, jnp.full(SIZE, 5.0), 0.0)
+  state = _program(jax.random.key(0), params, jnp.full(SIZE, 5.0))
   oracle.assert_moments(state.step, 1.0, 0.1)
 
 
 @pytest.mark.parametrize('target', [0.1, 2.0, 6.0, 12.0])
 def test_programming_error_has_its_published_deviation(target):
   # 65536 devices: 6 errors are 1.7 % of the deviation.
-  state = _program(jax.random.key(0), FREE, jnp.full(SIZE, target), 0.0)
+  state = _program(jax.random.key(0), FREE, jnp.full(SIZE, target))
   sigma = 0.26348 + 0.0786 * target - 0.001877 * target**2
   oracle.assert_moments(state.g_uS, target, sigma)
 
@@ -576,7 +572,7 @@ def test_programming_error_has_its_published_deviation(target):
 
 def test_noise_is_uncorrelated_between_devices_keys_and_quantities():
   params = FREE._replace(step_std=0.1)
-  state = _program(jax.random.key(0), params, jnp.full(SIZE, 5.0), 0.0)
+  state = _program(jax.random.key(0), params, jnp.full(SIZE, 5.0))
   reads = [_read(jax.random.key(i), params, _state(5.0, size=SIZE), 1.0)
            for i in range(2)]
   for sample in (state.g_uS, state.nu, state.step, reads[0]):
@@ -588,8 +584,7 @@ def test_noise_is_uncorrelated_between_devices_keys_and_quantities():
 
 def test_noise_is_uncorrelated_between_the_pulses_of_a_train():
   train = lambda n: _pulse(
-      jax.random.key(0), FREE, _state(5.0, size=SIZE), jnp.full(SIZE, n),
-      1.0).g_uS
+      jax.random.key(0), FREE, _state(5.0, size=SIZE), jnp.full(SIZE, n)).g_uS
   g1, g2, g3 = train(1.0), train(2.0), train(3.0)
   draw = lambda new, old: (new - old - 0.88 + 0.084 * old) / (
       0.26 + 0.091 * old)
@@ -602,7 +597,7 @@ def test_noise_is_uncorrelated_between_the_pulses_of_a_train():
 
 def test_two_keys_give_two_devices_and_one_key_one():
   program = lambda seed: _program(
-      jax.random.key(seed), pcm.PCMParams(), jnp.full(3, 5.0), 0.0).g_uS
+      jax.random.key(seed), pcm.PCMParams(), jnp.full(3, 5.0)).g_uS
   _assert_same(program(0), program(0))
   assert np.all(program(0) != program(1))
 
@@ -615,7 +610,7 @@ def test_two_keys_give_two_devices_and_one_key_one():
 @pytest.mark.parametrize('n', [0, 1, 2, 3, 5])
 def test_gradient_to_the_pulse_count_is_the_central_difference(g, memory, n):
   total = lambda count: jnp.sum(_pulse(
-      jax.random.key(0), QUIET, _state(g, memory), count, 1.0,
+      jax.random.key(0), QUIET, _state(g, memory), count,
       max_pulses=5).g_uS)
   slope = jax.grad(total)(jnp.full(3, float(n)))
   path = [g] + oracle.set_train(g, memory, np.zeros(5))[0]
@@ -626,7 +621,7 @@ def test_gradient_to_the_pulse_count_is_the_central_difference(g, memory, n):
 
 def test_pulse_count_gradient_leaves_the_value_and_the_noise_alone():
   run = lambda count: _pulse(
-      jax.random.key(0), pcm.PCMParams(), _state(5.0), count, 1.0).g_uS
+      jax.random.key(0), pcm.PCMParams(), _state(5.0), count).g_uS
   count = jnp.array([0.0, 1.0, 4.0])
   value, pullback = jax.vjp(run, count)
   _assert_same(value, run(count))
@@ -640,7 +635,7 @@ def test_gradient_of_a_train_to_the_state_is_a_finite_difference(seed, g):
   # With the draws held, the train is affine in the conductance.
   run = lambda g_uS: jnp.sum(_pulse(
       jax.random.key(seed), FREE, _state(1.0)._replace(g_uS=g_uS),
-      jnp.full(3, 3.0), 1.0, max_pulses=3).g_uS)
+      jnp.full(3, 3.0), max_pulses=3).g_uS)
   start = jnp.full(3, g)
   slope = jax.grad(run)(start)
   assert np.all(np.isfinite(slope))
@@ -648,7 +643,7 @@ def test_gradient_of_a_train_to_the_state_is_a_finite_difference(seed, g):
   np.testing.assert_allclose(np.sum(slope), difference, rtol=1e-3, atol=1e-3)
   quiet = jax.grad(lambda g_uS: jnp.sum(_pulse(
       jax.random.key(seed), QUIET, _state(1.0)._replace(g_uS=g_uS),
-      jnp.full(3, 3.0), 1.0, max_pulses=3).g_uS))(start)
+      jnp.full(3, 3.0), max_pulses=3).g_uS))(start)
   np.testing.assert_allclose(quiet, np.full(3, 0.916**3), rtol=1e-5)
 
 
@@ -657,17 +652,17 @@ def test_a_state_clipped_by_the_last_pulse_passes_no_gradient():
   start = jnp.array([5.9, 5.0, 2.0])
   slope = jax.grad(lambda g_uS: jnp.sum(_pulse(
       jax.random.key(0), params, _state(1.0, 1.0)._replace(g_uS=g_uS),
-      jnp.ones(3), 1.0).g_uS))(start)
+      jnp.ones(3)).g_uS))(start)
   np.testing.assert_allclose(slope, [0.0, 0.0, 0.916], rtol=1e-5)
 
 
 def test_programming_differentiates_to_its_target():
   target = jnp.array([1.0, 6.0, 11.0])
   quiet = jax.grad(lambda target: jnp.sum(_program(
-      jax.random.key(0), QUIET, target, 0.0).g_uS))(target)
+      jax.random.key(0), QUIET, target).g_uS))(target)
   np.testing.assert_allclose(quiet, np.ones(3))
   run = lambda target: jnp.sum(_program(
-      jax.random.key(0), FREE, target, 0.0).g_uS)
+      jax.random.key(0), FREE, target).g_uS)
   difference = (run(target + 0.05) - run(target - 0.05)) / 0.1
   np.testing.assert_allclose(
       np.sum(jax.grad(run)(target)), difference, rtol=1e-3)
@@ -691,5 +686,5 @@ def test_reset_passes_no_gradient_to_the_erased_state():
   mask = jnp.array([True, False, True])
   slope = jax.grad(lambda g_uS: jnp.sum(_reset(
       jax.random.key(0), pcm.PCMParams(), _state(1.0)._replace(g_uS=g_uS),
-      mask, 1.0).g_uS))(jnp.full(3, 5.0))
+      mask).g_uS))(jnp.full(3, 5.0))
   np.testing.assert_array_equal(slope, [0, 1, 0])

@@ -29,38 +29,38 @@ TIMES_S = {'1s': 1.0, '1h': 3600.0, '1d': 86400.0, '30d': 2592000.0,
 
 
 @jax.jit
-def _program(key, params, target_uS, time_s):
-  return pcm_like.make(params).program(key, target_uS, time_s)
+def _program(key, params, target_uS):
+  return pcm_like.make(params).program(key, target_uS)
 
 
 @functools.partial(jax.jit, static_argnames='max_pulses')
-def _pulse(key, params, state, num_pulses, time_s, max_pulses=5):
+def _pulse(key, params, state, num_pulses, max_pulses=5):
   device = pcm_like.make(params, max_pulses=max_pulses)
-  return device.pulse(key, state, num_pulses, time_s)
+  return device.pulse(key, state, num_pulses)
 
 
 @jax.jit
-def _reset(key, params, state, mask, time_s):
-  return pcm_like.make(params).reset(key, state, mask, time_s)
+def _reset(key, params, state, mask):
+  return pcm_like.make(params).reset(key, state, mask)
 
 
 @jax.jit
-def _read(key, params, state, time_s):
-  return pcm_like.make(params).read(key, state, time_s)
+def _read(key, params, state, elapsed_s):
+  return pcm_like.make(params).read(key, state, elapsed_s)
 
 
 @jax.jit
-def _read_stats(params, state, time_s):
-  return pcm_like.make(params).read_stats(state, time_s)
+def _read_stats(params, state, elapsed_s):
+  return pcm_like.make(params).read_stats(state, elapsed_s)
 
 
-def _state(g_uS, *, nu=0.06, q=0.01, normal=0.0, memory=0.0, time_s=0.0,
+def _state(g_uS, *, nu=0.06, q=0.01, normal=0.0, memory=0.0, age_s=0.0,
            size=3):
   """Returns a state made by hand, every field an array [size]."""
   full = lambda x: jnp.broadcast_to(jnp.float32(x), (size,))
   return ibm_statistical.State(
       g_uS=full(g_uS), nu=full(nu), nu_normal=full(normal), read_q=full(q),
-      pulse_memory=full(memory), time_s=full(time_s), num_pulses=full(0.0))
+      pulse_memory=full(memory), age_s=full(age_s), num_pulses=full(0.0))
 
 
 def _assert_same(a, b):
@@ -73,13 +73,13 @@ def _assert_same(a, b):
 
 def test_zero_noise_programs_the_target_and_drifts_by_the_mean_exponent():
   target = jnp.array([0.0, 2.0, 25.0])
-  state = _program(jax.random.key(0), QUIET, target, 7.0)
+  state = _program(jax.random.key(0), QUIET, target)
   np.testing.assert_array_equal(state.g_uS, target)
   nu = [ibm.pcm_like_nu(g / 25)[0] for g in (0.0, 2.0, 25.0)]
   np.testing.assert_allclose(state.nu, nu, rtol=1e-6)
-  np.testing.assert_array_equal(state.time_s, np.full(3, 7.0))
+  np.testing.assert_array_equal(state.age_s, np.zeros(3))
   np.testing.assert_array_equal(state.pulse_memory, np.zeros(3))
-  g_uS = _read(jax.random.key(1), QUIET, state, 7.0 + 86400.0)
+  g_uS = _read(jax.random.key(1), QUIET, state, 86400.0)
   wanted = [ibm.drift(g, n, 86400.0, 20.0) for g, n in zip(target, nu)]
   np.testing.assert_allclose(g_uS, wanted, rtol=1e-5)
 
@@ -89,7 +89,7 @@ def test_zero_noise_programs_the_target_and_drifts_by_the_mean_exponent():
 def test_the_scale_multiplies_each_deviation_for_one_key(seed, g, scale):
   run = lambda scale: _program(
       jax.random.key(seed), pcm_like.PCMLikeParams(noise_scale=scale),
-      jnp.full(3, g), 0.0)
+      jnp.full(3, g))
   quiet, one, scaled = run(0.0), run(1.0), run(scale)
   for field in ('g_uS', 'nu_normal'):
     a, b, c = (getattr(s, field) for s in (quiet, one, scaled))
@@ -140,7 +140,7 @@ def test_programming_error_scales_with_the_range_of_the_technology():
   np.testing.assert_allclose(
       _fitted(half, np.array(GRID) / 2)[0],
       _fitted(pcm_like.PCMLikeParams(), GRID)[0] / 2, rtol=1e-5)
-  sample = _program(jax.random.key(0), half, jnp.full(SIZE, 6.0), 0.0).g_uS
+  sample = _program(jax.random.key(0), half, jnp.full(SIZE, 6.0)).g_uS
   oracle.assert_moments(sample, 6.0, ibm.pcm_like_program_sigma(6.0, 12.5))
 
 
@@ -174,7 +174,7 @@ def _deployment(key, params, target_uS):
   """
   device = pcm_like.make(params)
   keys = jax.random.split(key, 1 + len(TIMES_S))
-  state = device.program(keys[0], target_uS, 0.0)
+  state = device.program(keys[0], target_uS)
   reads = [jnp.maximum(device.read(k, state, t), 0.0)
            for k, t in zip(keys[1:], TIMES_S.values())]
   return state, reads
@@ -202,7 +202,7 @@ def test_programmed_devices_are_those_of_the_reference_table(table, row):
 def test_read_noise_is_that_of_the_reference_table(table, row, time):
   g = table[row]['target_uS']
   state = _state(g, nu=0.0, q=ibm.pcm_like_q(g / 25), size=4 * SIZE)
-  quiet = _program(jax.random.key(0), QUIET, jnp.full(3, g), 0.0)
+  quiet = _program(jax.random.key(0), QUIET, jnp.full(3, g))
   np.testing.assert_allclose(quiet.read_q, state.read_q[:3], rtol=1e-5)
   sample = _read(jax.random.key(row), PROGRAMMED, state, TIMES_S[time])
   ibm.assert_like_table(np.maximum(sample, 0), None,
@@ -225,7 +225,7 @@ def _array():
   weights = jnp.clip(jax.random.normal(keys[0], (256, 256)) / 3, -1, 1)
   inputs = jax.random.uniform(keys[1], (256, 256), minval=-1, maxval=1)
   target = 25 * jnp.maximum(jnp.stack([weights, -weights]), 0.0)
-  return weights, inputs, _program(keys[2], PROGRAMMED, target, 0.0)
+  return weights, inputs, _program(keys[2], PROGRAMMED, target)
 
 
 def _error(weights, wrong, inputs):
@@ -240,15 +240,15 @@ def test_a_programmed_array_multiplies_with_the_published_error():
   assert abs(np.std(programmed - weights) - 0.0288) < 0.0005
 
 
-@pytest.mark.parametrize('time_s', SYSTEM)
-def test_an_aged_array_multiplies_with_the_published_error(time_s):
+@pytest.mark.parametrize('age_s', SYSTEM)
+def test_an_aged_array_multiplies_with_the_published_error(age_s):
   # Ten arrays spread by at most 0.002; the ratio and alpha, by as much in
   # relative terms. Twice that is allowed to this one.
   weights, inputs, state = _array()
-  ratio, alpha, error, compensated, std = SYSTEM[time_s]
+  ratio, alpha, error, compensated, std = SYSTEM[age_s]
   programmed = (state.g_uS[0] - state.g_uS[1]) / 25
-  key = jax.random.fold_in(jax.random.key(3), int(time_s))
-  g_uS = jnp.maximum(_read(key, PROGRAMMED, state, time_s), 0.0)
+  key = jax.random.fold_in(jax.random.key(3), int(age_s))
+  g_uS = jnp.maximum(_read(key, PROGRAMMED, state, age_s), 0.0)
   aged = (g_uS[0] - g_uS[1]) / 25
   gain = np.mean(np.abs(programmed)) / np.mean(np.abs(aged))
   size = np.mean(np.abs(aged)) / np.mean(np.abs(weights))
@@ -265,7 +265,7 @@ def test_an_aged_array_multiplies_with_the_published_error(time_s):
 @pytest.mark.parametrize('target', [0.0, 0.25, 1.0, 12.5, 25.0])
 def test_programming_is_a_normal_error_cut_at_zero(target):
   # 65536 devices: 6 errors are 1.7 % of the deviation.
-  state = _program(jax.random.key(1), TARGET, jnp.full(SIZE, target), 0.0)
+  state = _program(jax.random.key(1), TARGET, jnp.full(SIZE, target))
   mean, std, zero = ibm.clipped_normal(
       target, ibm.pcm_like_program_sigma(target))
   oracle.assert_moments(state.g_uS, mean, std)
@@ -274,7 +274,7 @@ def test_programming_is_a_normal_error_cut_at_zero(target):
 
 
 def test_programming_is_not_cut_at_the_largest_target():
-  state = _program(jax.random.key(1), TARGET, jnp.full(SIZE, 25.0), 0.0)
+  state = _program(jax.random.key(1), TARGET, jnp.full(SIZE, 25.0))
   assert abs(np.mean(state.g_uS > 25) - 0.5) < 6 * 0.5 / np.sqrt(SIZE)
 
 
@@ -286,7 +286,7 @@ def test_a_programmed_state_is_finite_and_not_negative(
     seed, scale, g, g_max, source):
   params = pcm_like.PCMLikeParams(
       noise_scale=scale, g_max_uS=g_max, read_noise_from=source)
-  state = _program(jax.random.key(seed), params, jnp.full(3, g), 0.0)
+  state = _program(jax.random.key(seed), params, jnp.full(3, g))
   for field in state:
     assert np.all(np.isfinite(field))
   assert np.all(state.g_uS >= 0) and np.all(state.nu >= 0)
@@ -295,7 +295,7 @@ def test_a_programmed_state_is_finite_and_not_negative(
 
 @pytest.mark.parametrize('target', [0.0, 0.4, 2.0, 12.5])
 def test_the_exponent_is_the_size_of_a_normal_number(target):
-  state = _program(jax.random.key(2), TARGET, jnp.full(SIZE, target), 0.0)
+  state = _program(jax.random.key(2), TARGET, jnp.full(SIZE, target))
   mean, std = ibm.pcm_like_nu(target / 25)
   drawn = np.abs(mean + std * np.random.default_rng(0).normal(size=10**6))
   oracle.assert_moments(state.nu, drawn.mean(), drawn.std())
@@ -305,8 +305,8 @@ def test_the_exponent_is_the_size_of_a_normal_number(target):
 
 def test_read_noise_comes_from_the_target_or_the_programmed_state():
   target = jnp.full(SIZE, 2.0)
-  a = _program(jax.random.key(0), TARGET, target, 0.0)
-  b = _program(jax.random.key(0), PROGRAMMED, target, 0.0)
+  a = _program(jax.random.key(0), TARGET, target)
+  b = _program(jax.random.key(0), PROGRAMMED, target)
   np.testing.assert_array_equal(a.g_uS, b.g_uS)
   np.testing.assert_array_equal(a.nu, b.nu)
   np.testing.assert_allclose(
@@ -323,10 +323,10 @@ def test_a_config_says_the_source_of_read_noise_in_a_word(word, params):
   assert values['read_noise_from'] == 'target'
   values['read_noise_from'] = word
   device = device_registry.make('pcm_like', pcm_like.PCMLikeParams(**values), 4)
-  state = device.program(jax.random.key(0), jnp.full(3, 2.0), 0.0)
+  state = device.program(jax.random.key(0), jnp.full(3, 2.0))
   np.testing.assert_allclose(
       state.read_q,
-      _program(jax.random.key(0), params, jnp.full(3, 2.0), 0.0).read_q,
+      _program(jax.random.key(0), params, jnp.full(3, 2.0)).read_q,
       rtol=1e-5)
 
 
@@ -344,7 +344,7 @@ def test_a_parameter_that_does_not_exist_is_refused():
 def test_the_devices_of_a_pair_keep_noise_of_their_own():
   # Nothing is folded into one device or scaled to the largest weight.
   target = jnp.stack([jnp.full(SIZE, 20.0), jnp.zeros(SIZE)])
-  state = _program(jax.random.key(5), TARGET, target, 0.0)
+  state = _program(jax.random.key(5), TARGET, target)
   plus, minus = state.g_uS
   oracle.assert_uncorrelated(plus, minus)
   oracle.assert_uncorrelated(state.nu[0], state.nu[1])
@@ -357,7 +357,7 @@ def test_the_devices_of_a_pair_keep_noise_of_their_own():
 
 
 def test_noise_is_uncorrelated_between_devices_keys_and_quantities():
-  state = _program(jax.random.key(7), TARGET, jnp.full(SIZE, 12.0), 0.0)
+  state = _program(jax.random.key(7), TARGET, jnp.full(SIZE, 12.0))
   reads = [_read(jax.random.key(i), TARGET, _state(12.0, size=SIZE), 1.0)
            for i in range(2)]
   for sample in (state.g_uS, state.nu, reads[0]):
@@ -374,7 +374,7 @@ def test_noise_is_uncorrelated_between_devices_keys_and_quantities():
     (0.1, [0.99513, 0.59461, 0.43295, 0.30813, 0.24001])])
 def test_drift_is_the_published_table(nu, ratios):
   for age_s, ratio in zip(TIMES_S.values(), ratios):
-    mean, _ = _read_stats(TARGET, _state(6.0, nu=nu, time_s=50.0), 50.0 + age_s)
+    mean, _ = _read_stats(TARGET, _state(6.0, nu=nu), age_s)
     np.testing.assert_allclose(mean / 6.0, np.full(3, ratio), atol=1e-5)
 
 
@@ -410,7 +410,7 @@ def test_a_read_before_one_millisecond_is_the_read_at_one_millisecond(age):
 @pytest.mark.parametrize('g', [0.25, 6.0, 25.0])
 def test_read_noise_is_the_integral_of_its_spectrum(g, age):
   q = ibm.pcm_like_q(g / 25)
-  state = _program(jax.random.key(0), QUIET, jnp.full(3, g), 0.0)
+  state = _program(jax.random.key(0), QUIET, jnp.full(3, g))
   mean, sigma = _read_stats(pcm_like.PCMLikeParams(), state, age)
   drifted = ibm.drift(g, ibm.pcm_like_nu(g / 25)[0], age, 20.0)
   np.testing.assert_allclose(mean, np.full(3, drifted), rtol=1e-5)
@@ -442,8 +442,7 @@ def test_reads_are_not_clipped_at_zero():
 def test_a_train_is_the_scaled_set_law(g_max, memory):
   params = QUIET._replace(g_max_uS=g_max)
   counts = jnp.array([0.0, 1.0, 5.0])
-  state = _pulse(jax.random.key(0), params, _state(2.0, memory=memory), counts,
-                 9.0)
+  state = _pulse(jax.random.key(0), params, _state(2.0, memory=memory), counts)
   path, memories = ibm.set_train(2.0, memory, 5, g_max)
   np.testing.assert_allclose(state.g_uS, [2.0, path[0], path[4]], rtol=1e-5)
   np.testing.assert_allclose(
@@ -455,7 +454,7 @@ def test_a_train_is_the_scaled_set_law(g_max, memory):
 def test_one_step_has_the_scaled_mean_and_deviation(g, memory):
   params = TARGET._replace(g_min_uS=-1e4)
   g_uS = _pulse(jax.random.key(8), params, _state(g, memory=memory, size=SIZE),
-                jnp.ones(SIZE), 1.0, max_pulses=1).g_uS
+                jnp.ones(SIZE), max_pulses=1).g_uS
   mean, sigma = ibm.set_step(g, memory * np.exp(-1 / 2.6), 25.0)
   # The top cuts what lies above 25 uS: as a normal number cut at zero.
   top, std, _ = ibm.clipped_normal(25.0 - g - mean, sigma)
@@ -463,10 +462,9 @@ def test_one_step_has_the_scaled_mean_and_deviation(g, memory):
 
 
 def test_a_pulse_starts_drift_exponent_and_noise_afresh():
-  state = _state(4.0, nu=0.2, q=0.15, normal=1.5, time_s=10.0)
-  after = _pulse(jax.random.key(0), QUIET, state, jnp.array([0.0, 1.0, 3.0]),
-                 1e5)
-  np.testing.assert_array_equal(after.time_s, [10.0, 1e5, 1e5])
+  state = _state(4.0, nu=0.2, q=0.15, normal=1.5, age_s=10.0)
+  after = _pulse(jax.random.key(0), QUIET, state, jnp.array([0.0, 1.0, 3.0]))
+  np.testing.assert_array_equal(after.age_s, [10.0, 0.0, 0.0])
   assert after.nu[0] == np.float32(0.2) and after.read_q[0] == np.float32(0.15)
   for i in (1, 2):
     mean, std = ibm.pcm_like_nu(float(after.g_uS[i]) / 25)
@@ -483,13 +481,13 @@ def test_a_pulse_starts_drift_exponent_and_noise_afresh():
 def test_set_keeps_the_state_between_its_bounds(seed, g, scale):
   params = pcm_like.PCMLikeParams(noise_scale=scale)
   state = _pulse(jax.random.key(seed), params, _state(g, memory=1.0),
-                 jnp.array([1.0, 3.0, 5.0]), 1.0)
+                 jnp.array([1.0, 3.0, 5.0]))
   assert np.all((state.g_uS >= 0) & (state.g_uS <= 25.0))
 
 
 def test_a_pulse_does_not_lower_to_the_top_what_lies_above_it():
   params = QUIET._replace(m1=0.0)
-  after = _pulse(jax.random.key(0), params, _state(26.5), jnp.ones(3), 1.0)
+  after = _pulse(jax.random.key(0), params, _state(26.5), jnp.ones(3))
   np.testing.assert_array_equal(after.g_uS, np.full(3, 26.5))
 
 
@@ -497,22 +495,22 @@ def test_reset_leaves_the_scaled_low_state():
   # 65536 devices: 6 errors are 1.7 % of the spread.
   everywhere = jnp.ones(SIZE, bool)
   state = _reset(jax.random.key(0), pcm_like.PCMLikeParams(),
-                 _state(9.0, normal=-0.5, size=SIZE), everywhere, 5.0)
+                 _state(9.0, normal=-0.5, age_s=5.0, size=SIZE), everywhere)
   low = 0.1 * 25 / 12
   oracle.assert_moments(state.g_uS, low, 0.1 * low)
   np.testing.assert_array_equal(state.pulse_memory, np.ones(SIZE))
-  np.testing.assert_array_equal(state.time_s, np.full(SIZE, 5.0))
+  np.testing.assert_array_equal(state.age_s, np.zeros(SIZE))
   mean, std = ibm.pcm_like_nu(float(state.g_uS[0]) / 25)
   np.testing.assert_allclose(state.nu[0], mean - 0.5 * std, rtol=1e-4)
   wild = pcm_like.PCMLikeParams(noise_scale=50.0)
-  state = _reset(jax.random.key(0), wild, state, everywhere, 5.0)
+  state = _reset(jax.random.key(0), wild, state, everywhere)
   assert np.min(state.g_uS) == 0
 
 
 def test_reset_leaves_the_devices_outside_the_mask():
   state = _state(9.0, nu=0.03, q=0.02, memory=0.2)
   mask = jnp.array([True, False, True])
-  after = _reset(jax.random.key(0), TARGET, state, mask, 5.0)
+  after = _reset(jax.random.key(0), TARGET, state, mask)
   for new, old in zip(after, state):
     assert new[1] == old[1]
   assert np.all(after.g_uS[mask] < 1)
@@ -527,7 +525,7 @@ def test_gradients_to_the_target_are_finite_everywhere(source):
   target = jnp.array([-1.0, 0.0, 1e-6, 0.1903, 0.2, 5.115, 8.2225, 25.0, 30.0])
 
   def run(target_uS):
-    state = _program(jax.random.key(0), params, target_uS, 0.0)
+    state = _program(jax.random.key(0), params, target_uS)
     return jnp.sum(_read(jax.random.key(1), params, state, 1e4))
 
   slope = jax.grad(run)(target)
@@ -540,7 +538,7 @@ def test_the_gradient_to_the_target_is_a_finite_difference(source):
   params = pcm_like.PCMLikeParams(read_noise_from=source)
 
   def run(target_uS):
-    state = _program(jax.random.key(0), params, target_uS, 0.0)
+    state = _program(jax.random.key(0), params, target_uS)
     return jnp.sum(_read(jax.random.key(1), params, state, 1e4))
 
   target = jnp.array([2.0, 7.0, 15.0])
@@ -550,7 +548,7 @@ def test_the_gradient_to_the_target_is_a_finite_difference(source):
 
 
 def test_a_device_cut_at_zero_passes_no_gradient():
-  run = lambda target: _program(jax.random.key(3), TARGET, target, 0.0).g_uS
+  run = lambda target: _program(jax.random.key(3), TARGET, target).g_uS
   target = jnp.zeros(64)
   g_uS, pullback = jax.vjp(run, target)
   slope = pullback(jnp.ones(64))[0]
@@ -560,7 +558,7 @@ def test_a_device_cut_at_zero_passes_no_gradient():
 
 def test_the_pulse_count_is_differentiated_as_the_mean_step():
   run = lambda count: jnp.sum(_pulse(
-      jax.random.key(0), QUIET, _state(4.0), count, 1.0).g_uS)
+      jax.random.key(0), QUIET, _state(4.0), count).g_uS)
   slope = jax.grad(run)(jnp.array([0.0, 1.0, 5.0]))
   path = [4.0, *ibm.set_train(4.0, 0.0, 5, 25.0)[0]]
   wanted = [path[1] - path[0], (path[2] - path[0]) / 2, path[5] - path[4]]

@@ -29,39 +29,39 @@ AGE = st.floats(2.0**-10, 1e8, width=32)
 
 
 @jax.jit
-def _program(key, params, target_uS, time_s):
-  return reram.make(params).program(key, target_uS, time_s)
+def _program(key, params, target_uS):
+  return reram.make(params).program(key, target_uS)
 
 
 @functools.partial(jax.jit, static_argnames='max_pulses')
-def _pulse(key, params, state, num_pulses, time_s, max_pulses=MAX_PULSES):
+def _pulse(key, params, state, num_pulses, max_pulses=MAX_PULSES):
   device = reram.make(params, max_pulses=max_pulses)
-  return device.pulse(key, state, num_pulses, time_s)
+  return device.pulse(key, state, num_pulses)
 
 
 @jax.jit
-def _reset(key, params, state, mask, time_s):
-  return reram.make(params).reset(key, state, mask, time_s)
+def _reset(key, params, state, mask):
+  return reram.make(params).reset(key, state, mask)
 
 
 @jax.jit
-def _read(key, params, state, time_s):
-  return reram.make(params).read(key, state, time_s)
+def _read(key, params, state, elapsed_s):
+  return reram.make(params).read(key, state, elapsed_s)
 
 
 @jax.jit
-def _mean(params, state, time_s):
-  return reram.make(params).read_stats(state, time_s)[0]
+def _mean(params, state, elapsed_s):
+  return reram.make(params).read_stats(state, elapsed_s)[0]
 
 
 def _state(g_uS, *, low=0.0, high=40.0, up=0.04, down=0.04, write=0.0,
-           relaxation=0.0, time_s=0.0, size=3):
+           relaxation=0.0, age_s=0.0, size=3):
   """Returns a state made by hand, every field an array [size]."""
   full = lambda x: jnp.broadcast_to(jnp.float32(x), (size,))
   return reram.ReRamState(
       g_uS=full(g_uS), low_uS=full(low), high_uS=full(high), up_uS=full(up),
       down_uS=full(down), write_uS=full(write), relaxation=full(relaxation),
-      time_s=full(time_s), num_pulses=full(0.0))
+      age_s=full(age_s), num_pulses=full(0.0))
 
 
 def _assert_same(a, b):
@@ -74,18 +74,18 @@ def _assert_same(a, b):
 
 def test_zero_noise_programs_the_target_and_the_mean_device():
   target = jnp.array([0.0, 12.0, 40.0])
-  state = _program(jax.random.key(0), QUIET, target, 7.0)
+  state = _program(jax.random.key(0), QUIET, target)
   np.testing.assert_array_equal(state.g_uS, target)
   for field, value in (
       (state.low_uS, 0.0), (state.high_uS, 40.0), (state.up_uS, 0.04),
       (state.down_uS, 0.04), (state.write_uS, 0.0), (state.relaxation, 0.0),
-      (state.time_s, 7.0), (state.num_pulses, 0.0)):
+      (state.age_s, 0.0), (state.num_pulses, 0.0)):
     np.testing.assert_allclose(field, np.full(3, value), rtol=1e-6)
   _assert_same([_mean(QUIET, state, 1e6)], [target])
 
 
 def test_zero_spreads_leave_one_device_repeated():
-  state = _program(jax.random.key(0), ALIKE, jnp.full(64, 15.0), 0.0)
+  state = _program(jax.random.key(0), ALIKE, jnp.full(64, 15.0))
   for field in (state.low_uS, state.high_uS, state.up_uS, state.down_uS):
     assert np.unique(field).size == 1
   assert np.unique(state.g_uS).size > 60
@@ -95,7 +95,7 @@ def test_zero_spreads_leave_one_device_repeated():
 @pytest.mark.parametrize('num_pulses', [1, 3, 100])
 def test_mean_pulses_approach_their_bound_geometrically(g, num_pulses):
   run = lambda sign: float(_pulse(
-      jax.random.key(0), QUIET, _state(g), jnp.full(3, sign * num_pulses), 1.0,
+      jax.random.key(0), QUIET, _state(g), jnp.full(3, sign * num_pulses),
       max_pulses=100).g_uS[0])
   np.testing.assert_allclose(
       run(1.0), 40 - (40 - g) * (1 - 0.04 / 25) ** num_pulses, rtol=1e-5)
@@ -111,7 +111,7 @@ def test_pulses_up_and_down_in_turn_end_at_the_symmetry_point():
   def turn(state, _):
     for sign in (1.0, -1.0):
       state = reram.make(QUIET, max_pulses=1).pulse(
-          jax.random.key(0), state, jnp.full(3, sign), 0.0)
+          jax.random.key(0), state, jnp.full(3, sign))
     return state, None
 
   end = jax.lax.scan(turn, state, None, length=100)[0].g_uS[0]
@@ -124,8 +124,7 @@ def test_pulses_up_and_down_in_turn_end_at_the_symmetry_point():
 
 def test_steps_up_and_down_are_equal_at_the_reference():
   step = lambda sign: float(_pulse(
-      jax.random.key(0), QUIET, _state(15.0), jnp.full(3, sign), 1.0
-      ).g_uS[0]) - 15
+      jax.random.key(0), QUIET, _state(15.0), jnp.full(3, sign)).g_uS[0]) - 15
   np.testing.assert_allclose((step(1.0), step(-1.0)), (0.04, -0.04), rtol=1e-3)
 
 
@@ -138,9 +137,9 @@ def test_states_stay_within_the_bounds_of_their_device(
     seed, target, scale, g_max):
   params = DEFAULT._replace(noise_scale=scale, g_max_uS=g_max, step_uS=0.5)
   keys = jax.random.split(jax.random.key(seed), 3)
-  state = _program(keys[0], params, jnp.full(3, target), 0.0)
-  pulsed = _pulse(keys[1], params, state, jnp.array([-5.0, 1.0, 5.0]), 1.0)
-  erased = _reset(keys[2], params, pulsed, jnp.ones(3, bool), 2.0)
+  state = _program(keys[0], params, jnp.full(3, target))
+  pulsed = _pulse(keys[1], params, state, jnp.array([-5.0, 1.0, 5.0]))
+  erased = _reset(keys[2], params, pulsed, jnp.ones(3, bool))
   for now in (state, pulsed, erased):
     assert np.all((now.low_uS >= 0) & (now.low_uS <= now.g_uS))
     assert np.all(now.g_uS <= now.high_uS)
@@ -154,7 +153,7 @@ def test_states_stay_within_the_bounds_of_their_device(
 def test_a_step_shrinks_towards_its_bound_and_keeps_the_order(a, gap):
   step = lambda sign: np.asarray(_pulse(
       jax.random.key(0), QUIET, _state(1.0, up=1.0, down=1.0)._replace(
-          g_uS=jnp.array([a, a + gap, 20.0])), jnp.full(3, sign), 1.0).g_uS)
+          g_uS=jnp.array([a, a + gap, 20.0])), jnp.full(3, sign)).g_uS)
   up, down = step(1.0), step(-1.0)
   assert down[0] <= a < up[0] <= 40 and up[0] < up[1] and down[0] < down[1]
   tiny = 1e-5
@@ -175,7 +174,7 @@ def test_read_noise_scales_with_noise_scale(seed, g, scale, age):
 def test_noise_of_a_train_scales_where_no_bound_is_near(seed, g, scale):
   wide = _state(g, low=-1e4, high=1e4)
   run = lambda s: _pulse(jax.random.key(seed), DEFAULT._replace(noise_scale=s),
-                         wide, jnp.array([-3.0, 1.0, 5.0]), 1.0)
+                         wide, jnp.array([-3.0, 1.0, 5.0]))
   quiet, one, scaled = run(0.0), run(1.0), run(scale)
   for field in ('g_uS', 'write_uS', 'relaxation'):
     difference = lambda a: getattr(a, field) - getattr(quiet, field)
@@ -192,13 +191,13 @@ def test_relaxation_never_goes_back(g, age, factor):
       at(age), oracle.relaxation(g, age), rtol=1e-3, atol=1e-3)
 
 
-@hypothesis.given(seed=SEED, g=G, time=st.floats(0, 1e6, width=32))
-def test_no_pulses_change_nothing_bit_for_bit(seed, g, time):
-  state = _state(g, write=0.3, relaxation=0.7, time_s=3.0)
+@hypothesis.given(seed=SEED, g=G, age=st.floats(0, 1e6, width=32))
+def test_no_pulses_change_nothing_bit_for_bit(seed, g, age):
+  state = _state(g, write=0.3, relaxation=0.7, age_s=age)
   _assert_same(state, _pulse(jax.random.key(seed), DEFAULT, state,
-                             jnp.zeros(3), time))
+                             jnp.zeros(3)))
   _assert_same(state, _reset(jax.random.key(seed), DEFAULT, state,
-                             jnp.zeros(3, bool), time))
+                             jnp.zeros(3, bool)))
 
 
 # Pulses
@@ -210,7 +209,7 @@ def test_a_train_is_the_oracle_with_the_same_draws():
     free = {**sizes, 'low': -1e4, 'high': 1e4}
     # Trains of 0 to 5 pulses share their draws; without bounds these show.
     paths = [float(_pulse(jax.random.key(4), DEFAULT, _state(start, **free),
-                          jnp.full(3, float(sign * n)), 1.0).g_uS[1])
+                          jnp.full(3, float(sign * n))).g_uS[1])
              for n in range(MAX_PULSES + 1)]
     draws = []
     for before, after in zip(paths[:-1], paths[1:]):
@@ -220,7 +219,7 @@ def test_a_train_is_the_oracle_with_the_same_draws():
     wanted = oracle.train(start, **sizes, signs=[sign] * 5, normals=draws)
     for n in range(1, MAX_PULSES + 1):
       state = _pulse(jax.random.key(4), DEFAULT, _state(start, **sizes),
-                     jnp.full(3, float(sign * n)), 1.0)
+                     jnp.full(3, float(sign * n)))
       np.testing.assert_allclose(state.g_uS[1], wanted[n - 1], atol=2e-3)
       np.testing.assert_array_equal(state.num_pulses, np.full(3, n))
 
@@ -230,14 +229,14 @@ def test_a_train_is_the_oracle_with_the_same_draws():
 def test_one_pulse_has_its_mean_and_its_spread_from_cycle_to_cycle(
     sign, mean, std):
   g_uS = _pulse(jax.random.key(1), DEFAULT, _state(20.0, down=0.08, size=SIZE),
-                jnp.full(SIZE, sign), 1.0).g_uS
+                jnp.full(SIZE, sign)).g_uS
   oracles_device.assert_moments(g_uS - 20.0, mean, std)
 
 
 def test_pulses_of_a_train_and_devices_are_independent():
   train = lambda n: np.asarray(_pulse(
-      jax.random.key(2), DEFAULT, _state(20.0, size=SIZE), jnp.full(SIZE, n),
-      1.0).g_uS)
+      jax.random.key(2), DEFAULT, _state(20.0, size=SIZE),
+      jnp.full(SIZE, n)).g_uS)
   first, second = train(1.0) - 20, train(2.0) - train(1.0)
   oracles_device.assert_uncorrelated(first, second)
   oracles_device.assert_uncorrelated(first[:-1], first[1:])
@@ -248,14 +247,14 @@ def test_pulses_of_a_train_and_devices_are_independent():
 
 
 def test_a_train_draws_offset_and_relaxation_anew_where_it_touches():
-  before = _state(20.0, write=9.0, relaxation=9.0, time_s=4.0, size=SIZE)
+  before = _state(20.0, write=9.0, relaxation=9.0, age_s=4.0, size=SIZE)
   count = jnp.tile(jnp.array([0.0, 1.0, -2.0, 5.0]), SIZE // 4)
-  after = _pulse(jax.random.key(3), DEFAULT, before, count, 50.0)
+  after = _pulse(jax.random.key(3), DEFAULT, before, count)
   touched = np.asarray(count != 0)
   for field, std in ((after.write_uS, 2.24), (after.relaxation, 1.0)):
     np.testing.assert_array_equal(field[~touched], np.full(SIZE // 4, 9.0))
     oracles_device.assert_moments(field[touched], 0.0, std)
-  np.testing.assert_array_equal(after.time_s, np.where(touched, 50.0, 4.0))
+  np.testing.assert_array_equal(after.age_s, np.where(touched, 0.0, 4.0))
   oracles_device.assert_uncorrelated(
       after.write_uS[touched], after.relaxation[touched])
   oracles_device.assert_uncorrelated(
@@ -266,7 +265,7 @@ def test_a_train_draws_offset_and_relaxation_anew_where_it_touches():
 
 
 def test_steps_spread_over_devices_and_little_between_up_and_down():
-  state = _program(jax.random.key(0), DEFAULT, jnp.full(SIZE, 15.0), 0.0)
+  state = _program(jax.random.key(0), DEFAULT, jnp.full(SIZE, 15.0))
   gain = (state.up_uS + state.down_uS) / 0.08
   gap = (state.up_uS - state.down_uS) / 0.08
   oracles_device.assert_moments(gain, 1.0, 0.3)
@@ -276,7 +275,7 @@ def test_steps_spread_over_devices_and_little_between_up_and_down():
 
 def test_bounds_spread_over_devices():
   params = DEFAULT._replace(program_scale=0.0)
-  state = _program(jax.random.key(0), params, jnp.full(SIZE, 15.0), 0.0)
+  state = _program(jax.random.key(0), params, jnp.full(SIZE, 15.0))
   oracles_device.assert_moments(state.high_uS, 40.0, 6.0)
   # low = 15 clip(-0.4 N, 0, 0.9): never below 0, nor nearer to ref than 1.5.
   z = np.clip(0.4 * stats.norm.ppf((np.arange(10**5) + 0.5) / 10**5), 0, 0.9)
@@ -293,7 +292,7 @@ def test_bounds_spread_over_devices():
 def test_a_device_reaches_every_target_and_its_bounds_make_room():
   for target in (0.5, 39.5):
     params = DEFAULT._replace(program_scale=0.0)
-    state = _program(jax.random.key(0), params, jnp.full(SIZE, target), 0.0)
+    state = _program(jax.random.key(0), params, jnp.full(SIZE, target))
     np.testing.assert_array_equal(state.g_uS, np.full(SIZE, target, 'f4'))
     edge = state.low_uS if target < 15 else state.high_uS
     assert 0.3 < np.mean(edge == np.float32(target)) < 0.7
@@ -311,7 +310,7 @@ def test_deviation_is_the_fit_scaled_with_the_range(r, g_max, when, age):
 
 @pytest.mark.parametrize('target', [15.0, 20.0, 32.0])
 def test_programming_and_time_give_the_published_deviations(target):
-  state = _program(jax.random.key(0), DEFAULT, jnp.full(SIZE, target), 0.0)
+  state = _program(jax.random.key(0), DEFAULT, jnp.full(SIZE, target))
   oracles_device.assert_moments(
       state.g_uS, target, oracle.deviation(target, 1.0))
   for age in oracle.POLYNOMIALS:
@@ -336,7 +335,7 @@ def test_relaxation_is_the_oracle_at_every_age(age):
 def test_the_scales_of_programming_and_relaxation_are_factors():
   full, half = (_program(
       jax.random.key(0), DEFAULT._replace(program_scale=scale),
-      jnp.full(3, 20.0), 0.0).g_uS - 20 for scale in (1.0, 0.5))
+      jnp.full(3, 20.0)).g_uS - 20 for scale in (1.0, 0.5))
   np.testing.assert_allclose(half, 0.5 * full, rtol=1e-5)
 
 
@@ -356,10 +355,11 @@ def test_what_is_read_is_the_state_its_offset_and_its_relaxation():
 
 
 def test_reset_ends_just_above_the_lower_bound():
-  before = _state(20.0, low=3.0, write=9.0, relaxation=9.0, size=SIZE)
+  before = _state(
+      20.0, low=3.0, write=9.0, relaxation=9.0, age_s=4.0, size=SIZE)
   before = before._replace(num_pulses=jnp.full(SIZE, 4.0))
   mask = jnp.arange(SIZE) % 2 == 0
-  after = _reset(jax.random.key(0), DEFAULT, before, mask, 8.0)
+  after = _reset(jax.random.key(0), DEFAULT, before, mask)
   done = after._replace(**{f: getattr(after, f)[::2] for f in after._fields})
   assert np.min(done.g_uS) >= 3
   half = np.sqrt(2 / np.pi)
@@ -367,7 +367,7 @@ def test_reset_ends_just_above_the_lower_bound():
       done.g_uS, 3 + 0.2 * half, 0.2 * np.sqrt(1 - half**2))
   oracles_device.assert_moments(done.write_uS, 0.0, 2.24)
   oracles_device.assert_moments(done.relaxation, 0.0, 1.0)
-  assert np.all(done.time_s == 8) and np.all(done.num_pulses == 0)
+  assert np.all(done.age_s == 0) and np.all(done.num_pulses == 0)
   for field in after._fields:
     np.testing.assert_array_equal(
         getattr(after, field)[1::2], getattr(before, field)[1::2])
@@ -380,7 +380,7 @@ def test_reset_ends_just_above_the_lower_bound():
 @pytest.mark.parametrize('n', [-5, -4, -1, 0, 1, 2, 5])
 def test_gradient_to_the_pulse_count_is_the_central_difference(g, n):
   total = lambda count: jnp.sum(_pulse(
-      jax.random.key(0), QUIET, _state(g, up=2.0, down=1.0), count, 1.0).g_uS)
+      jax.random.key(0), QUIET, _state(g, up=2.0, down=1.0), count).g_uS)
   slope = jax.grad(total)(jnp.full(3, float(n)))
   path = lambda sign: oracle.train(g, 0, 40, 2.0, 1.0, [sign] * 5, [0.0] * 5)
   at = {0: g} | {k + 1: x for k, x in enumerate(path(1))} | {
@@ -394,7 +394,7 @@ def test_the_count_gradient_stops_at_the_bound():
   # The next step would pass the bound: only the room counts.
   state = _state(39.0, up=60.0, high=40.0)
   slope = jax.grad(lambda n: jnp.sum(_pulse(
-      jax.random.key(0), QUIET, state, n, 1.0).g_uS))(jnp.zeros(3))
+      jax.random.key(0), QUIET, state, n).g_uS))(jnp.zeros(3))
   wanted = 0.5 * (1.0 + 0.04 * 39 / 15)
   np.testing.assert_allclose(slope, np.full(3, wanted), rtol=1e-4)
 
@@ -403,7 +403,7 @@ def test_the_count_gradient_stops_at_the_bound():
 def test_gradient_of_a_train_to_the_state_is_the_shrinking_of_steps(seed, g):
   run = lambda g_uS: jnp.sum(_pulse(
       jax.random.key(seed), DEFAULT, _state(1.0)._replace(g_uS=g_uS),
-      jnp.array([5.0, -5.0, 1.0]), 1.0).g_uS)
+      jnp.array([5.0, -5.0, 1.0])).g_uS)
   slope = jax.grad(run)(jnp.full(3, g))
   up, down = 1 - 0.04 / 25, 1 - 0.04 / 15
   np.testing.assert_allclose(slope, [up**5, down**5, up], rtol=1e-5)
@@ -423,7 +423,7 @@ def test_a_read_is_differentiable_at_every_age(age):
 
 def test_programming_differentiates_to_its_target():
   run = lambda target: jnp.sum(_program(
-      jax.random.key(0), DEFAULT, target, 0.0).g_uS)
+      jax.random.key(0), DEFAULT, target).g_uS)
   target = jnp.array([10.0, 20.0, 30.0])
   difference = (run(target + 0.05) - run(target - 0.05)) / 0.1
   np.testing.assert_allclose(
@@ -432,7 +432,7 @@ def test_programming_differentiates_to_its_target():
 
 def test_two_keys_give_two_devices_and_one_key_one():
   run = lambda seed: _program(
-      jax.random.key(seed), DEFAULT, jnp.full(3, 20.0), 0.0)
+      jax.random.key(seed), DEFAULT, jnp.full(3, 20.0))
   _assert_same(run(0), run(0))
   for field in ('g_uS', 'high_uS', 'up_uS', 'relaxation'):
     assert np.all(getattr(run(0), field) != getattr(run(1), field))

@@ -17,7 +17,7 @@ def make(fraction, high_share=0.25):
 
 
 def program(device, seed=0, shape=(4096,)):
-  return device.program(jax.random.key(seed), jnp.full(shape, 5.0), 0.0)
+  return device.program(jax.random.key(seed), jnp.full(shape, 5.0))
 
 
 def test_the_share_of_stuck_and_of_shorted_devices_is_that_asked_for():
@@ -48,8 +48,8 @@ def test_other_devices_are_those_of_the_technology():
 def test_a_stuck_device_reads_the_same_whatever_is_done_to_it(time_s):
   device = make(1.0)
   state = program(device, shape=(64,))
-  state = device.pulse(jax.random.key(1), state, jnp.full(64, 3.0), 1.0)
-  state = device.reset(jax.random.key(2), state, jnp.ones(64, bool), 2.0)
+  state = device.pulse(jax.random.key(1), state, jnp.full(64, 3.0))
+  state = device.reset(jax.random.key(2), state, jnp.ones(64, bool))
   g_uS = device.read(jax.random.key(3), state, time_s)
   np.testing.assert_array_equal(g_uS, state.stuck_uS)
   np.testing.assert_array_equal(state.g_uS, state.stuck_uS)

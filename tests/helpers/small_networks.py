@@ -23,7 +23,7 @@ DECAY = 0.9
 READOUT_DECAY = 0.8
 TIMES = learner.Times(
     calibrate_s=40.0, write_delay_s=1.0, write_duration_s=0.0,
-    settle_s=5.0, reference_s=151.0)
+    settle_s=5.0, reference=151.0)
 SCHEDULE = maml.Schedule(support_s=100.0, interval_s=10.0, query_s=151.0)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from configs import pcm
 from meta_analog.config import build
+from meta_analog.core import clock
 from meta_analog.core import types
 from meta_analog.crossbar import array
 from meta_analog.crossbar import mapping
@@ -21,32 +22,39 @@ DATES_S = (151.0, 251.0, 1e5, 3e7)
 NUM_LEVELS, NUM_DEVICES, NUM_TASKS = 15, 1, 6
 
 
-def linear(reference_s=151.0):
+def linear(reference=151.0):
   """Returns a learner of one linear layer on PCM that drifts without noise."""
   device, _ = small.pcm_pair(
       small.pcm.PCMParams(noise_scale=0.0), NUM_LEVELS)
 
-  def weights(crossbar, time_s):
-    return array.read(jax.random.key(0), device, crossbar, time_s, 0).weights
+  def weights(chip, time):
+    crossbar, since = chip
+    elapsed_s = clock.elapsed_s(time, since)
+    return array.read(jax.random.key(0), device, crossbar, elapsed_s, 0).weights
 
   def init(key, theta):
     targets_uS = mapping.targets_from_parameters(
         theta, 10.0, 0.1, NUM_DEVICES)
-    return array.program(key, device, device, targets_uS, jnp.float32(1.0),
-                         jnp.float32(0.0))
+    crossbar = array.program(
+        key, device, device, targets_uS, jnp.float32(1.0))
+    return crossbar, clock.exact(jnp.float32(0.0))
 
-  def predict(key, chip, inputs, time_s):
-    return _with_one(inputs) @ weights(chip, time_s), {}
+  def predict(key, chip, inputs, time):
+    return _with_one(inputs) @ weights(chip, time), {}
 
-  def update(key, chip, support, time_s):
-    features = _with_one(support.x)
-    error = support.y - features @ weights(chip, time_s)
+  def update(key, chip, support, time):
+    features, write_time = _with_one(support.x), clock.later(time, 1.0)
+    error = support.y - features @ weights(chip, time)
+    crossbar = array.advance(
+        device, device, chip[0], clock.elapsed_s(write_time, chip[1]))
     stairs = pulse_response.table(
-        device, chip, NUM_LEVELS, time_s + 1.0, reference_s)
+        device, crossbar, NUM_LEVELS, clock.elapsed_s(reference, write_time))
     num_pulses = pulse_response.pulses_from_table(
         plasticity.ridge(features, error, 1e-6), stairs, 0.5)
-    chip = array.pulse(key, device, device, chip, num_pulses, time_s + 1.0)
-    return chip, {'pulses': jnp.sum(jnp.abs(num_pulses)), 'time_s': time_s}
+    crossbar = array.pulse(key, device, device, crossbar, num_pulses)
+    return (crossbar, write_time), {
+        'pulses': jnp.sum(jnp.abs(num_pulses)),
+        'time_s': clock.elapsed_s(time, clock.START)}
 
   return types.Learner(init, predict, update)
 
@@ -69,11 +77,10 @@ def tested():
   def evaluate(anew_fn):
     return jax.jit(lambda: maml.evaluate(
         linear(), jax.random.key(1), jnp.zeros((2, 1)), episodes(),
-        small.SCHEDULE, jnp.float32(151.0), jnp.array(DATES_S),
+        small.SCHEDULE, clock.exact(151.0), clock.exact(np.array(DATES_S)),
         anew_fn=anew_fn))()
 
-  return {'never': evaluate(None), 'anew': evaluate(
-      lambda later_s: linear(151.0 + later_s))}
+  return {'never': evaluate(None), 'anew': evaluate(linear)}
 
 
 def errors(result):
@@ -109,15 +116,16 @@ def test_a_config_asks_for_it_and_every_date_has_its_pulses():
   config, seen = pcm.get_config('tiny'), []
 
   def learner_fn(hardware, rule, times, **kwargs):
-    seen.append(times.reference_s)
+    seen.append(times.reference)
     return learner.make(hardware, rule, times, **kwargs)
 
   with config.unlocked():
     config.network.hidden_sizes = (4,)
     config.evaluation.adapt_anew = 'before_each_test'
   setup = build.build(config, learner_fn)
-  setup.make_learner(1.0, testing=True, later_s=100.0)
-  assert seen == [config.training.t_query_s + 100.0]
+  setup.make_learner(1.0)
+  setup.make_learner(1.0, testing=True, reference=clock.exact(1e9))
+  assert seen == [config.training.t_query_s, clock.exact(1e9)]
   params = jax.eval_shape(setup.transforms.theta.init, jax.random.key(0))
   results, _ = jax.eval_shape(
       meta_testing.make_test(config, setup), params, jax.random.key(1))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from meta_analog.core import clock
 from meta_analog.core import types
 from meta_analog.crossbar import array
 from meta_analog.learning import losses
@@ -24,13 +25,14 @@ def recorder():
   def init(key, theta):
     return {'made': random_bits(key), 'events': jnp.int32(0), 'theta': theta}
 
-  def predict(key, chip, inputs, time_s):
+  def predict(key, chip, inputs, time):
     outputs = jnp.zeros_like(inputs) + chip['events']
-    return outputs, {'key': random_bits(key), 'time_s': jnp.float32(time_s),
-                     'made': chip['made']}
+    return outputs, {'key': random_bits(key), 'made': chip['made'],
+                     'time_s': clock.elapsed_s(time, clock.START)}
 
-  def update(key, chip, support, time_s):
-    info = {'key': random_bits(key), 'time_s': jnp.float32(time_s),
+  def update(key, chip, support, time):
+    info = {'key': random_bits(key),
+            'time_s': clock.elapsed_s(time, clock.START),
             'events': chip['events'], 'x': support.x}
     return {**chip, 'events': chip['events'] + 1}, info
 
@@ -98,16 +100,16 @@ def test_each_key_makes_another_chip():
 
 
 def test_evaluation_tests_before_adapting_and_at_every_date():
-  after_s = jnp.array([151.0, 251.0, 3600.0])
+  after_s = np.array([151.0, 251.0, 3600.0])
   result = maml.evaluate(
       recorder(), jax.random.key(0), 0.0, episodes(2), SCHEDULE,
-      jnp.float32(251.0), after_s, num_events=2)
+      clock.exact(251.0), clock.exact(after_s), num_events=2)
   assert result['before'].shape == (2, 4, 1)
   assert result['after'].shape == (2, 3, 4, 1)
   assert np.all(result['before'] == 0.0) and np.all(result['after'] == 2.0)
   np.testing.assert_array_equal(result['before_info']['time_s'], 251.0)
   np.testing.assert_array_equal(
-      result['after_info']['time_s'], np.tile(after_s, (2, 1)))
+      result['after_info']['time_s'], np.tile(np.float32(after_s), (2, 1)))
   bits = np.concatenate([
       np.asarray(result[name]['key']).reshape(-1, 2)
       for name in ('before_info', 'after_info', 'support_info')])
@@ -117,21 +119,22 @@ def test_evaluation_tests_before_adapting_and_at_every_date():
 def one_array_learner(shape=(32, 32)):
   """Returns a learner whose predictions are the frozen read noise itself."""
   device, model = small.pcm_pair()
-  exact = lambda chip, time_s: array.read(
-      jax.random.key(0), device, chip, time_s, 1.0).weights
+  exact = lambda chip, elapsed_s: array.read(
+      jax.random.key(0), device, chip, elapsed_s, 1.0).weights
 
   def init(key, theta):
     return array.program(key, device, model, jnp.full((2, 1) + shape, theta),
-                         1.0, jnp.float32(0.0))
+                         1.0)
 
-  def predict(key, chip, inputs, time_s):
+  def predict(key, chip, inputs, time):
     del inputs
-    weights = array.read(key, device, chip, time_s, 0.0).weights
+    elapsed_s = clock.elapsed_s(time, clock.START)
+    weights = array.read(key, device, chip, elapsed_s, 0.0).weights
     info = {'error': chip.devices.g_uS - chip.model.g_uS}
-    return weights - exact(chip, time_s), info
+    return weights - exact(chip, elapsed_s), info
 
-  def update(key, chip, support, time_s):
-    outputs, _ = predict(key, chip, support.x, time_s)
+  def update(key, chip, support, time):
+    outputs, _ = predict(key, chip, support.x, time)
     return chip, {'noise': outputs}
 
   return types.Learner(init, predict, update)

@@ -33,14 +33,14 @@ def program():
   targets_uS = mapping.targets_from_parameters(
       jax.random.normal(jax.random.key(0), SHAPE), 10.0, 0.1, NUM_DEVICES)
   return array.program(
-      jax.random.key(1), *PAIR, targets_uS, GAIN, jnp.float32(0.0))
+      jax.random.key(1), *PAIR, targets_uS, GAIN)
 
 
 def write(delta_w):
   """Returns the weights after a write, the crossbar and the counts."""
   request = protocols.Request(
-      delta_w, lambda crossbar, delta_w: 1 / 0, T_READ_S, T_READ_S)
-  crossbar, counts = WRITE(jax.random.key(2), *PAIR, program(), request)
+      delta_w, lambda crossbar, delta_w: 1 / 0, T_READ_S)
+  crossbar, counts, _ = WRITE(jax.random.key(2), *PAIR, program(), request)
   reading = array.read(jax.random.key(3), PAIR[0], crossbar, T_READ_S, 0)
   return reading.weights, crossbar, counts
 

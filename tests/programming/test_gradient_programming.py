@@ -25,14 +25,14 @@ def targets_uS():
 
 def test_products_through_an_exact_periphery_are_those_of_the_bare_array():
   model = PAIR[1]
-  crossbar = array.program(
-      jax.random.key(0), model, model, targets_uS(), GAIN, jnp.float32(0.0))
+  crossbar = array.advance(model, model, array.program(
+      jax.random.key(0), model, model, targets_uS(), GAIN), 100.0)
   inputs = jax.random.normal(jax.random.key(1), (32, SHAPE[0]))
   found = gradient_programming.periphery_products(
       model, periphery.Periphery(adc_range=100.0), SPAN_uS, 0.65)(
-          jax.random.key(2), crossbar, inputs, jnp.float32(100.0))
+          jax.random.key(2), crossbar, inputs)
   expected = gradient_programming.bare_products(model)(
-      jax.random.key(3), crossbar, inputs, jnp.float32(100.0))
+      jax.random.key(3), crossbar, inputs)
   np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -46,7 +46,9 @@ def test_descent_on_measured_products_beats_the_open_loop():
         key, *PAIR, targets_uS(), GAIN))(jax.random.key(1))
     assert counts.pulses == np.sum(crossbar.wear.num_pulses)
     assert np.all(crossbar.wear.num_resets == 1)
-    assert np.all(crossbar.devices.time_s <= 0)
+    # Programmed at time 0: the last pulse two intervals ago, RESET before all.
+    assert np.min(crossbar.devices.age_s) == 0.5
+    assert np.max(crossbar.devices.age_s) <= 0.25 * (num_iterations + 2)
     found = controller.difference(
         PAIR[0].read_stats(crossbar.devices, REFERENCE_S)[0])
     wanted = controller.difference(targets_uS())

@@ -18,7 +18,7 @@ from meta_analog.programming import program_verify
 from meta_analog.programming import verify_options
 
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
-START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)
+HORIZON_S = jnp.float32(200.0)  # from the start to the time of predictions
 BUDGET = verify_options.VerifyOptions(tolerance_uS=0.3)
 # No noise of reads, no spread of exponents: what is read is what is.
 EXACT = pcm.PCMParams(m3=0.0, c3_uS=0.0, nu_std=0.0)
@@ -32,7 +32,7 @@ def pair_of(params, max_pulses=1):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def blank(device, model, key):
-  return initial_programming.blank(key, device, model, SHAPE, 0.3, START_S)
+  return initial_programming.blank(key, device, model, SHAPE, 0.3)
 
 
 @jax.jit
@@ -40,17 +40,17 @@ def _verify(key, params, budget):
   """Compiled once: the parameters of the device are traced too."""
   pair = pair_of(params)
   keys = jax.random.split(key)
-  crossbar = initial_programming.blank(keys[0], *pair, SHAPE, 0.3, START_S)
+  crossbar = initial_programming.blank(keys[0], *pair, SHAPE, 0.3)
   target = program_verify.pairs(WANTED_uS, bidirectional=False)
   new, info = program_verify.program_and_verify(
-      keys[1], *pair, crossbar, target, budget, START_S, REFERENCE_S)
-  return new, info, _true_error(params, new)
+      keys[1], *pair, crossbar, target, budget, HORIZON_S)
+  return new, info, _true_error(params, new, info['elapsed_s'])
 
 
-def _true_error(params, crossbar):
+def _true_error(params, crossbar, elapsed_s):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
-  mean_uS = device.read_stats(crossbar.devices, REFERENCE_S)[0]
+  mean_uS = device.read_stats(crossbar.devices, HORIZON_S - elapsed_s)[0]
   return WANTED_uS - controller.difference(mean_uS)
 
 
@@ -128,7 +128,7 @@ def test_pulses_resets_and_reads_are_counted():
   assert info['num_reads'] == 2 * BUDGET.num_reads * np.sum(1 + acts)
   assert info['num_rounds'] == np.max(acts)
   np.testing.assert_allclose(
-      info['end_s'], (BUDGET.delay_s + BUDGET.read_span_s) * (
+      info['elapsed_s'], (BUDGET.delay_s + BUDGET.read_span_s) * (
           1 + info['num_rounds']), rtol=1e-5)
 
 
@@ -151,12 +151,11 @@ def test_without_room_a_pair_begins_again():
 
 def test_drift_starts_at_the_last_act_of_a_pair():
   new, info, _ = verified()
-  assert np.all(new.devices.time_s <= info['end_s'])
-  np.testing.assert_array_equal(new.devices.time_s, new.model.time_s)
+  assert np.all(new.devices.age_s <= info['elapsed_s'] + 1e-4)
+  np.testing.assert_array_equal(new.devices.age_s, new.model.age_s)
   # At the end of the latest pair's last act only one delay has passed.
   np.testing.assert_allclose(
-      np.max(new.devices.time_s),
-      info['end_s'] - BUDGET.delay_s - BUDGET.read_span_s, rtol=1e-5)
+      np.min(new.devices.age_s), BUDGET.delay_s + BUDGET.read_span_s, rtol=1e-6)
 
 
 def test_the_controller_believes_its_reads():
@@ -184,18 +183,19 @@ def _rounds(key, keeps):
       WANTED_uS, bidirectional=False)
   args = target, budget
   crossbar = initial_programming.blank(
-      jax.random.fold_in(key, 0), *pair, SHAPE, 0.3, START_S)
+      jax.random.fold_in(key, 0), *pair, SHAPE, 0.3)
   begun = program_verify.start(
-      jax.random.fold_in(key, 1), *pair, crossbar, *args, START_S, REFERENCE_S)
+      jax.random.fold_in(key, 1), *pair, crossbar, *args, HORIZON_S)
 
   def body(i, progress):
     acted = program_verify.pulse_or_reset(
         jax.random.fold_in(key, 2 * i), *pair, progress, *args)
     acted = acted._replace(closed=acted.closed & keeps)
     return program_verify.read_and_latch(
-        jax.random.fold_in(key, 2 * i + 1), *pair, acted, *args, REFERENCE_S)
+        jax.random.fold_in(key, 2 * i + 1), *pair, acted, *args, HORIZON_S)
 
-  return _true_error(params, jax.lax.fori_loop(1, 41, body, begun).crossbar)
+  done = jax.lax.fori_loop(1, 41, body, begun)
+  return _true_error(params, done.crossbar, done.elapsed_s)
 
 
 def test_without_the_latch_the_residual_grows():
@@ -212,25 +212,27 @@ class _Script(NamedTuple):
 
   g_uS: jax.Array
   num_pulses: jax.Array
+  age_s: jax.Array
 
 
 def _scripted():
-  def program(key, target_uS, time_s):
-    del time_s
+  def program(key, target_uS):
     return _Script(100.0 * jax.random.normal(key, target_uS.shape),
-                   jnp.zeros_like(target_uS))
+                   jnp.zeros_like(target_uS), jnp.zeros_like(target_uS))
 
-  def read_stats(state, time_s):
+  def read_stats(state, elapsed_s):
     place = jnp.arange(state.g_uS.size).reshape(state.g_uS.shape)
-    read_uS = 3.0 + 4.0 * jnp.sin(1.7 * place + time_s)
+    read_uS = 3.0 + 4.0 * jnp.sin(1.7 * place + state.age_s + elapsed_s)
     return read_uS, jnp.zeros_like(read_uS)
 
   return types.Device(
       program=program,
-      pulse=lambda key, state, n, time_s: state._replace(
+      pulse=lambda key, state, n: state._replace(
           num_pulses=state.num_pulses + jnp.abs(n)),
-      reset=lambda key, state, mask, time_s: state,
-      read=lambda key, state, time_s: read_stats(state, time_s)[0],
+      reset=lambda key, state, mask: state,
+      advance=lambda state, elapsed_s: state._replace(
+          age_s=state.age_s + elapsed_s),
+      read=lambda key, state, elapsed_s: read_stats(state, elapsed_s)[0],
       read_stats=read_stats)
 
 
@@ -240,12 +242,12 @@ def test_verification_does_not_see_the_true_state():
   found = []
   for seed in (0, 1):
     crossbar = array.program(jax.random.key(seed), device, model,
-                             jnp.zeros((2, 2, 2, 2)), 0.3, START_S)
+                             jnp.zeros((2, 2, 2, 2)), 0.3)
     new, info = program_verify.program_and_verify(
         jax.random.key(2), device, model, crossbar,
         program_verify.pairs(wanted_uS, bidirectional=False),
-        BUDGET._replace(max_rounds=12, num_reads=1, max_pulses=11), START_S,
-        REFERENCE_S)
+        BUDGET._replace(max_rounds=12, num_reads=1, max_pulses=11),
+        HORIZON_S)
     found.append((new.wear, new.counter, new.model, info))
     assert np.sum(new.wear.num_pulses) > 10
     assert np.max(info['num_pulses']) <= 11.0
@@ -264,9 +266,10 @@ def test_single_devices_reach_targets_of_their_own():
           key, *pair, crossbar,
           program_verify.devices(targets_uS, bidirectional=False),
           BUDGET._replace(max_rounds=150, max_resets=50, max_pulses=150),
-          START_S, REFERENCE_S))(
+          HORIZON_S))(
               jax.random.key(1), blank(*pair, jax.random.key(0)))
-  error_uS = targets_uS - pair[0].read_stats(new.devices, REFERENCE_S)[0]
+  left_s = HORIZON_S - info['elapsed_s']
+  error_uS = targets_uS - pair[0].read_stats(new.devices, left_s)[0]
   assert info['converged'] > 0.95
   assert np.all(np.abs(error_uS)[info['finished']] <= 0.3 + 1e-3)
   assert np.sum(info['num_resets']) > 0
@@ -278,12 +281,12 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
   crossbar = array.program(
       jax.random.key(0), device, device,
       jnp.zeros(SHAPE).at[:, 0].set(jnp.stack([wanted_uS > 4.0] * 2) * 10.0),
-      0.3, START_S)
+      0.3)
   high = np.asarray(wanted_uS) > 4.0
   new, info = program_verify.program_and_verify(
       jax.random.key(1), device, device, crossbar,
-      program_verify.pairs(wanted_uS, bidirectional=True), BUDGET, START_S,
-      REFERENCE_S)
+      program_verify.pairs(wanted_uS, bidirectional=True), BUDGET,
+      HORIZON_S)
   reached_uS = controller.difference(new.devices.g_uS)
   assert info['converged'] == 1.0
   assert np.all(np.abs(reached_uS - wanted_uS) <= 0.3)
@@ -340,7 +343,7 @@ def test_what_is_not_touched_is_neither_read_nor_believed():
   before = blank(*pair, jax.random.key(0))
   new, info = jax.jit(lambda key: program_verify.program_and_verify(
       key, *pair, before, program_verify.pairs(WANTED_uS, bidirectional=False),
-      BUDGET._replace(max_rounds=3), START_S, REFERENCE_S,
+      BUDGET._replace(max_rounds=3), HORIZON_S,
       jnp.asarray(touched)))(jax.random.key(1))
   for a, b in ((before.model.g_uS, new.model.g_uS),
                (before.devices.g_uS, new.devices.g_uS)):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from meta_analog.crossbar import array
 from meta_analog.devices import pcm
 from meta_analog.programming import controller
 from meta_analog.programming import gradient_programming
@@ -16,7 +17,7 @@ from meta_analog.programming import verify_options
 
 SHAPE = (2, 1, 24, 24)  # P, D, I, O
 GAIN = 0.3
-START_S, REFERENCE_S = jnp.float32(0.0), jnp.float32(200.0)
+HORIZON_S = jnp.float32(200.0)  # from the start to the time of predictions
 DESCENT = gradient_programming.Descent()
 WANTED_uS = np.random.default_rng(0).uniform(-9, 9, SHAPE[2:]).astype('f')
 
@@ -30,10 +31,10 @@ def rms(x):
   return float(np.sqrt(np.mean(np.square(x))))
 
 
-def true_error(params, crossbar):
+def true_error(params, crossbar, elapsed_s=0.0):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
-  mean_uS = device.read_stats(crossbar.devices, REFERENCE_S)[0]
+  mean_uS = device.read_stats(crossbar.devices, HORIZON_S - elapsed_s)[0]
   return WANTED_uS - controller.difference(mean_uS)
 
 
@@ -41,9 +42,9 @@ def true_error(params, crossbar):
 def _open_loop(key, params):
   pair = pair_of(params, max_pulses=20)
   keys = jax.random.split(key)
-  crossbar = initial_programming.blank(keys[0], *pair, SHAPE, GAIN, START_S)
+  crossbar = initial_programming.blank(keys[0], *pair, SHAPE, GAIN)
   return crossbar, initial_programming.open_loop(
-      keys[1], *pair, crossbar, jnp.asarray(WANTED_uS), START_S, REFERENCE_S,
+      keys[1], *pair, crossbar, jnp.asarray(WANTED_uS), HORIZON_S,
       num_levels=20)
 
 
@@ -58,6 +59,7 @@ def opened(noise_scale=1.0):
 @functools.partial(jax.jit, static_argnames=('num_inputs',))
 def _descend(key, params, descent, crossbar, num_inputs=64):
   pair = pair_of(params)
+  crossbar = array.advance(*pair, crossbar, 1.0)
   crossbar, info = gradient_programming.gradient_descent(
       key,
       *pair,
@@ -65,11 +67,11 @@ def _descend(key, params, descent, crossbar, num_inputs=64):
       GAIN * WANTED_uS,
       gradient_programming.bare_products(pair[0]),
       descent,
-      START_S + 1.0,
-      REFERENCE_S,
+      HORIZON_S - 1.0,
       num_iterations=60,
       num_inputs=num_inputs)
-  return crossbar, info, true_error(params, crossbar)
+  elapsed_s = 1.0 + 60 * descent.interval_s
+  return crossbar, info, true_error(params, crossbar, elapsed_s)
 
 
 @functools.cache
@@ -125,12 +127,13 @@ def test_descent_lowers_the_error_of_products():
 
 def test_verification_leaves_less_than_descent_and_descent_than_open_loop():
   pair = pair_of(pcm.PCMParams())
-  crossbar, _ = program_verify.program_and_verify(
+  crossbar, info = program_verify.program_and_verify(
       jax.random.key(1), *pair, opened()[0],
       program_verify.pairs(jnp.asarray(WANTED_uS), bidirectional=False),
-      verify_options.VerifyOptions(), START_S, REFERENCE_S)
+      verify_options.VerifyOptions(), HORIZON_S)
   errors = [product_error(e) for e in (
-      true_error(pcm.PCMParams(), crossbar), descended()[2], opened()[2])]
+      true_error(pcm.PCMParams(), crossbar, info['elapsed_s']), descended()[2],
+      opened()[2])]
   assert errors[0] < 0.9 * errors[1] < 0.7 * errors[2]
 
 
@@ -163,9 +166,9 @@ def test_measured_products_have_the_law_of_reads():
   n = 4096  # catches 7 % of a deviation
   x = np.random.default_rng(1).normal(size=SHAPE[2]).astype('f')
   found = np.asarray(gradient_programming.bare_products(device)(
-      jax.random.key(0), crossbar, np.tile(x, (n, 1)), REFERENCE_S))
+      jax.random.key(0), crossbar, np.tile(x, (n, 1))))
   mean_uS, sigma_uS = (np.asarray(a)[:, 0] for a in device.read_stats(
-      crossbar.devices, REFERENCE_S))
+      crossbar.devices, 0.0))
   mean = GAIN * x @ (mean_uS[0] - mean_uS[1])
   deviation = GAIN * np.sqrt(x ** 2 @ (sigma_uS ** 2).sum(axis=0))
   assert np.all(np.abs(found.mean(axis=0) - mean)

@@ -15,8 +15,8 @@ from tests.helpers import small_networks as small
 
 SHAPE = (2, 2, 4, 3)  # P, D, I, O
 GAIN = 0.3
-T_PROG_S, T_WRITE_S, T_READ_S = (
-    jnp.float32(0.0), jnp.float32(100.0), jnp.float32(151.0))
+# From programming to the write, and from there to the time of predictions.
+AGE_S, HORIZON_S = jnp.float32(100.0), jnp.float32(51.0)
 RULE, READY = refresh.Threshold(), refresh.UpdateReady()
 
 by_threshold = jax.jit(
@@ -34,16 +34,16 @@ def some_uS(seed):
 def programmed(noise_scale=0.0, seed=0):
   """Returns (device, model) and a crossbar whose pairs are often full."""
   pair = small.pcm_pair(pcm.PCMParams(noise_scale=noise_scale))
-  return pair, array.program(
-      jax.random.key(seed), *pair, some_uS(1), GAIN, T_PROG_S)
+  crossbar = array.program(jax.random.key(seed), *pair, some_uS(1), GAIN)
+  return pair, array.advance(*pair, crossbar, AGE_S)
 
 
 def refreshed(known_uS=None, noise_scale=0.0, seed=0):
   pair, crossbar = programmed(noise_scale, seed)
   if known_uS is None:
-    known_uS = controller.estimate(pair[1], crossbar, T_WRITE_S)
+    known_uS = controller.estimate(pair[1], crossbar, 0.0)
   new, info = by_threshold(
-      jax.random.key(2), *pair, crossbar, known_uS, RULE, T_WRITE_S, T_READ_S,
+      jax.random.key(2), *pair, crossbar, known_uS, RULE, HORIZON_S,
       num_levels=14)
   return crossbar, known_uS, new, info
 
@@ -51,7 +51,7 @@ def refreshed(known_uS=None, noise_scale=0.0, seed=0):
 def weights(crossbar):
   device = small.pcm_pair(pcm.PCMParams(noise_scale=0.0))[0]
   return np.asarray(controller.difference(
-      device.read_stats(crossbar.devices, T_READ_S)[0]))
+      device.read_stats(crossbar.devices, HORIZON_S)[0]))
 
 
 def test_the_threshold_rule_equals_the_loop():
@@ -69,7 +69,7 @@ def test_drift_restarts_where_a_pair_was_refreshed():
   chosen = np.broadcast_to(info['refreshed'], SHAPE)
   for state in (new.devices, new.model):
     np.testing.assert_array_equal(
-        state.time_s, np.where(chosen, T_WRITE_S, T_PROG_S))
+        state.age_s, np.where(chosen, 0.0, AGE_S))
   np.testing.assert_array_equal(new.wear.num_resets, chosen)
   np.testing.assert_array_equal(
       np.asarray(new.devices.g_uS)[~chosen],
@@ -111,12 +111,12 @@ def test_refresh_does_not_see_the_true_state():
 def made_ready(seed=0, noise_scale=0.0, known_uS=None):
   pair, crossbar = programmed(noise_scale, seed)
   if known_uS is None:
-    known_uS = controller.estimate(pair[1], crossbar, T_WRITE_S)
+    known_uS = controller.estimate(pair[1], crossbar, 0.0)
   delta_w = GAIN * jax.random.uniform(
       jax.random.key(3), SHAPE[2:], minval=-8.0, maxval=8.0)
   new, aimed, info = by_update_ready(
-      jax.random.key(2), *pair, crossbar, known_uS, delta_w, READY, T_WRITE_S,
-      T_READ_S)
+      jax.random.key(2), *pair, crossbar, known_uS, delta_w, READY,
+      HORIZON_S)
   return crossbar, known_uS, delta_w, new, np.asarray(aimed), info
 
 
@@ -134,7 +134,7 @@ def test_the_update_ready_rule_equals_the_loop():
   mask = np.broadcast_to(chosen[:, None], SHAPE)
   np.testing.assert_array_equal(new.wear.num_resets, mask)
   np.testing.assert_array_equal(
-      new.devices.time_s, np.where(mask, T_WRITE_S, T_PROG_S))
+      new.devices.age_s, np.where(mask, 0.0, AGE_S))
 
 
 def test_what_is_aimed_at_stays_where_it_was():
@@ -160,10 +160,10 @@ def test_the_mean_of_reads_keeps_the_variance_that_is_frozen(
   device = small.pcm_pair()[0]
   crossbar = array.program(
       jax.random.key(7), *small.pcm_pair(), jnp.full((2, 1, 32, 64), 6.0),
-      GAIN, T_PROG_S)  # 4096 devices: 6 standard errors are 7 %
-  mean_uS, sigma_uS = device.read_stats(crossbar.devices, T_WRITE_S)
+      GAIN)  # 4096 devices: 6 standard errors are 7 %
+  mean_uS, sigma_uS = device.read_stats(crossbar.devices, 0.0)
   error = (controller.measure(jax.random.key(num_reads), device, crossbar,
-                              T_WRITE_S, num_reads, fresh_share)
+                              num_reads, fresh_share)
            - mean_uS) / sigma_uS
   expected = np.sqrt((1.0 - fresh_share) + fresh_share / num_reads)
   np.testing.assert_allclose(np.std(error), expected, rtol=0.07)
@@ -172,7 +172,7 @@ def test_the_mean_of_reads_keeps_the_variance_that_is_frozen(
 
 def test_known_drift_is_the_mean_law():
   pair, crossbar = programmed(1.0, 7)
-  factor = controller.known_drift(pair[1], crossbar, T_WRITE_S, T_READ_S)
+  factor = controller.known_drift(pair[1], crossbar, HORIZON_S)
   np.testing.assert_allclose(factor, 1.51 ** -0.04, rtol=1e-4)
 
 

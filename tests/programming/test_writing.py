@@ -19,7 +19,8 @@ from meta_analog.programming import writing
 from tests.helpers import small_networks as small
 
 SHAPE, NUM_DEVICES, NUM_LEVELS = (16, 4), 2, 7
-WRITE_S, REFERENCE_S = jnp.float32(101.0), jnp.float32(151.0)
+# From programming to the write, and from there to the time of predictions.
+AGE_S, HORIZON_S = jnp.float32(101.0), jnp.float32(50.0)
 GAIN = jnp.float32(0.5)
 BUDGET = verify_options.VerifyOptions(
     max_rounds=30, max_resets=0, num_reads=64, tolerance_uS=0.5, delay_s=1.0,
@@ -31,18 +32,18 @@ def program(seed=0):
   targets_uS = mapping.targets_from_parameters(
       0.3 * jax.random.normal(jax.random.key(seed), SHAPE), 10.0, 0.1,
       NUM_DEVICES)
-  return array.program(
-      jax.random.key(seed + 1), *PAIR, targets_uS, GAIN, jnp.float32(0.0))
+  crossbar = array.program(jax.random.key(seed + 1), *PAIR, targets_uS, GAIN)
+  return array.advance(*PAIR, crossbar, AGE_S)
 
 
 def request(delta_w):
   def encode_fn(crossbar, delta_w):
     stairs = pulse_response.table(
-        PAIR[1], crossbar, NUM_LEVELS, WRITE_S, REFERENCE_S)
+        PAIR[1], crossbar, NUM_LEVELS, HORIZON_S)
     return (pulse_response.nearest_level(delta_w, stairs[0], 0.5)
             - pulse_response.nearest_level(-delta_w, stairs[1], 0.5))
 
-  return protocols.Request(delta_w, encode_fn, WRITE_S, REFERENCE_S)
+  return protocols.Request(delta_w, encode_fn, HORIZON_S)
 
 
 @functools.cache
@@ -65,10 +66,15 @@ def jitted(name):
       key, *PAIR, crossbar, request(delta_w)))
 
 
-def truth_uS(crossbar):
-  """Returns the differences that a perfect reader would see, [I, O]."""
+def truth_uS(crossbar, elapsed_s=0.0):
+  """Returns the differences that a perfect reader would see, [I, O].
+
+  Args:
+    crossbar: state.
+    elapsed_s: since the start of the write.
+  """
   return np.asarray(controller.difference(
-      PAIR[0].read_stats(crossbar.devices, REFERENCE_S)[0]))
+      PAIR[0].read_stats(crossbar.devices, HORIZON_S - elapsed_s)[0]))
 
 
 def wanted_w():
@@ -83,19 +89,22 @@ def test_verification_comes_nearer_than_blind_pulses():
   goal = truth_uS(crossbar) + np.asarray(delta_w / GAIN)
   errors = {}
   for name in ('open', 'verified'):
-    new, _ = jitted(name)(jax.random.key(3), crossbar, delta_w)
-    errors[name] = np.sqrt(np.mean((truth_uS(new) - goal)[::2] ** 2))
+    new, _, elapsed_s = jitted(name)(jax.random.key(3), crossbar, delta_w)
+    error_uS = truth_uS(new, elapsed_s) - goal
+    errors[name] = np.sqrt(np.mean(error_uS[::2] ** 2))
   assert errors['verified'] < 0.7 * errors['open']
 
 
 @pytest.mark.parametrize('name', ['open', 'verified'])
 def test_what_needs_no_change_is_not_touched(name):
   crossbar = program()
-  new, counts = jitted(name)(jax.random.key(3), crossbar, wanted_w())
-  before, after = crossbar.devices, new.devices
-  same = [np.array_equal(a[:, :, 1::2], b[:, :, 1::2])
-          for a, b in zip(before, after)]
-  assert all(same)
+  new, counts, elapsed_s = jitted(name)(
+      jax.random.key(3), crossbar, wanted_w())
+  before, after = PAIR[0].advance(crossbar.devices, elapsed_s), new.devices
+  for name in before._fields:
+    np.testing.assert_allclose(
+        getattr(after, name)[:, :, 1::2], getattr(before, name)[:, :, 1::2],
+        rtol=1e-5 if name == 'age_s' else 0.0)
   assert counts.resets == 0 and counts.pulses > 0
 
 
@@ -105,7 +114,7 @@ def test_counts_are_the_wear_of_the_devices(name):
   crossbar = program()
   crossbar = crossbar._replace(wear=jax.tree.map(
       lambda x: x + 5.0, crossbar.wear))  # of an earlier life
-  new, counts = jitted(name)(jax.random.key(3), crossbar, wanted_w())
+  new, counts, _ = jitted(name)(jax.random.key(3), crossbar, wanted_w())
   pulses, resets = (np.asarray(b - a) for a, b in zip(
       crossbar.wear, new.wear))
   assert counts.pulses == pulses.sum() and counts.resets == resets.sum()
@@ -128,7 +137,7 @@ def test_counts_are_the_wear_of_the_devices(name):
 
 def test_a_change_of_zero_writes_nothing():
   for name in ('open', 'verified'):
-    new, counts = jitted(name)(
+    new, counts, _ = jitted(name)(
         jax.random.key(3), program(), jnp.zeros(SHAPE))
     assert counts.pulses == 0 and counts.devices == 0 and counts.reads == 0
     np.testing.assert_array_equal(new.model.g_uS, program().model.g_uS)
@@ -138,9 +147,9 @@ def test_a_change_of_zero_writes_nothing():
 def test_a_verified_write_mends_what_a_refresh_wrote_amiss():
   # One pulse writes a refreshed pair anew: most of its weight is gone.
   crossbar = program()
-  new, counts = jitted('verified_threshold')(
+  new, counts, elapsed_s = jitted('verified_threshold')(
       jax.random.key(3), crossbar, jnp.zeros(SHAPE))
-  before, after = truth_uS(crossbar), truth_uS(new)
+  before, after = truth_uS(crossbar), truth_uS(new, elapsed_s)
   chosen = np.asarray(new.wear.num_resets).any(axis=(0, 1))
   assert counts.resets > 0 and np.std(before[chosen]) > 2.0
   assert np.std((after - before)[chosen]) < 0.4 * np.std(before[chosen])
@@ -156,8 +165,8 @@ def test_refreshed_pairs_get_more_pulses_than_the_rule_has():
       refresh.UpdateReady(2.0), num_reads=64, fresh_share=1.0, num_levels=40)
   none = request(wanted_w())._replace(encode_fn=lambda crossbar, w: 0.0 * w)
   quiet = crossbar._replace(devices=crossbar.model)
-  new, _ = jax.jit(lambda key: writing.open_loop(refresh_fn)(
-      key, model, model, quiet, none))(jax.random.key(3))
+  new = jax.jit(lambda key: writing.open_loop(refresh_fn)(
+      key, model, model, quiet, none))(jax.random.key(3)).crossbar
   chosen = np.asarray(new.wear.num_resets).any(axis=(0, 1))
   error_uS = (truth_uS(new) - truth_uS(quiet)
               - np.asarray(wanted_w() / GAIN))[chosen]
@@ -171,9 +180,9 @@ def test_a_verified_write_is_differentiated_as_the_open_loop():
   model, crossbar = PAIR[1], program()
 
   def stored(delta_w, write_fn):
-    new, _ = write_fn(jax.random.key(3), model, model, crossbar,
-                      request(delta_w))
-    return jnp.sum(new.devices.g_uS[0])
+    written = write_fn(jax.random.key(3), model, model, crossbar,
+                       request(delta_w))
+    return jnp.sum(written.crossbar.devices.g_uS[0])
 
   slopes = [
       jax.jit(jax.grad(stored), static_argnums=1)(wanted_w(), write_fn)
@@ -195,7 +204,10 @@ def test_a_chip_can_be_programmed_from_reset_by_pulses_and_reads():
   assert np.all(crossbar.wear.num_resets >= 1)
   assert counts.resets == np.sum(crossbar.wear.num_resets)
   assert counts.pulses == np.sum(crossbar.wear.num_pulses)
-  assert np.all(crossbar.devices.time_s <= 0)
+  budget_s = verify_options.longest_s(budget)
+  assert np.all((crossbar.devices.age_s >= 0)
+                & (crossbar.devices.age_s <= budget_s))
+  assert np.max(crossbar.devices.age_s) > 0.9 * budget_s  # of an early latch
   found = controller.difference(
       PAIR[0].read_stats(crossbar.devices, 40.0)[0])
   error = np.asarray(found - controller.difference(targets_uS))
