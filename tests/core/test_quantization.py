@@ -1,4 +1,4 @@
-"""Levels, thresholds and staircases: values, laws and stated surrogates."""
+"""Quantisers and thresholds: values, laws and stated surrogates."""
 
 import hypothesis
 from hypothesis import strategies as st
@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from meta_analog.core import quantization
-from meta_analog.programming import pulse_response
-from tests.oracles import device as oracles_device
 
 BITS = list(range(1, 9))
 FLOAT = st.floats(-1e4, 1e4, width=32)
@@ -217,64 +215,3 @@ def test_width_of_the_threshold_surrogate_scales_with_the_threshold():
   for scale in (1e-3, 1.0, 1e3):
     np.testing.assert_allclose(
         scale * slope(1.7 * scale, scale), slope(1.7, 1.0), rtol=1e-5)
-
-
-# staircases
-
-
-@st.composite
-def _staircases(draw):
-  heights = draw(st.lists(st.floats(0.0625, 2.0, width=32), min_size=4,
-                          max_size=4))
-  return np.concatenate([[0.0], np.cumsum(heights)]).astype(np.float32)
-
-
-@hypothesis.given(stairs=_staircases(), x=st.floats(-1.0, 10.0, width=32))
-def test_half_a_step_as_threshold_brings_the_staircase_nearest(stairs, x):
-  level = pulse_response.nearest_level(jnp.float32(x), jnp.array(stairs), 0.5)
-  reached = abs(stairs[int(level)] - x)
-  assert reached <= np.min(abs(stairs - x)) + 1e-5
-
-
-@hypothesis.given(
-    stairs=_staircases(), x=st.floats(-1.0, 10.0, width=32),
-    threshold=st.floats(0.0, 3.0, width=32))
-def test_staircase_level_is_the_loop_over_edges(stairs, x, threshold):
-  middles = 0.5 * (stairs[1:] + stairs[:-1])
-  edges = np.append(middles, threshold * stairs[1])
-  hypothesis.assume(np.min(abs(edges - x)) > 1e-4)
-  level = pulse_response.nearest_level(
-      jnp.float32(x), jnp.array(stairs), jnp.float32(threshold))
-  assert level == oracles_device.staircase(x, stairs, threshold)
-
-
-def test_staircase_takes_arrays_of_its_documented_shapes():
-  stairs = np.cumsum([[[0.0] * 3] * 2, [[1, 2, 3.0], [1, 1, 1]],
-                      [[0.5, 1, 1], [1, 2, 3]]], axis=0)  # [K + 1, 2, 3]
-  x = np.array([[0.4, 1.1, 9.0], [-1.0, 2.3, 2.6]])
-  level = pulse_response.nearest_level(jnp.array(x), jnp.array(stairs), 0.5)
-  expected = [[oracles_device.staircase(x[i, j], stairs[:, i, j], 0.5)
-             for j in range(3)] for i in range(2)]
-  np.testing.assert_array_equal(level, expected)
-  each = pulse_response.nearest_level(
-      jnp.array(x), jnp.array(stairs), jnp.full((2, 3), 0.5))
-  np.testing.assert_array_equal(each, expected)
-
-
-@pytest.mark.parametrize('x, slope', [
-    (-0.5, 0.0), (0.5, 1.0), (1.9, 1 / 1.5), (2.7, 2.0), (3.5, 0.0)])
-def test_staircase_has_the_slope_of_its_inverse(x, slope):
-  stairs = jnp.array([0.0, 1.0, 2.5, 3.0])
-  out = jax.grad(pulse_response.nearest_level)(x, stairs, 0.5)
-  np.testing.assert_allclose(out, slope, rtol=1e-5)
-
-
-@hypothesis.given(
-    x=st.floats(0.0, 10.0, width=32), threshold=st.floats(0.0, 2.0, width=32))
-def test_staircase_threshold_learns_through_a_fast_sigmoid(x, threshold):
-  stairs = jnp.array([0.0, 1.6, 2.5, 3.0])
-  to_stairs, to_threshold = jax.grad(pulse_response.nearest_level, (1, 2))(
-      jnp.float32(x), stairs, jnp.float32(threshold))
-  u = x / 1.6 - threshold
-  np.testing.assert_allclose(to_threshold, -1 / (1 + abs(u)) ** 2, rtol=1e-3)
-  np.testing.assert_array_equal(to_stairs, np.zeros(4))
