@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # as in _NAMES; a test compares the two
   from meta_analog import runtime as runtime
   from meta_analog import studies as studies
   from meta_analog import tasks as tasks
+  from meta_analog import testing as testing
   from meta_analog import training as training
   from meta_analog.config.build import build as build
   from meta_analog.config.config_files import load as get_config
@@ -74,10 +75,10 @@ if TYPE_CHECKING:  # as in _NAMES; a test compares the two
   )
   from meta_analog.tasks.registry import make as make_task
 
-_PACKAGES = (
+_MODULES = (
     'core', 'runtime', 'devices', 'crossbar', 'reporting', 'tasks',
     'programming', 'networks', 'learning', 'config', 'training', 'evaluation',
-    'experiment', 'benchmarks', 'studies')
+    'experiment', 'benchmarks', 'studies', 'testing')
 
 # Name here: module, and the name there where it is another.
 _NAMES = {
@@ -122,12 +123,12 @@ _NAMES = {
     'Run': 'experiment.api',
 }
 
-__all__ = ['__version__', *_PACKAGES, *_NAMES]
+__all__ = ['__version__', *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
   """Imports a public name when it is first used."""
-  if name in _PACKAGES:
+  if name in _MODULES:
     return importlib.import_module(f'{__name__}.{name}')
   if name not in _NAMES:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
