@@ -22,7 +22,6 @@ from meta_analog.devices import ideal
 
 SHAPES = ((), (3,), (2, 3))  # of arrays of devices
 NUM_READS = 16384  # 6 standard errors of the deviation are 3.3 % of it
-SPLITS = ('train', 'validation', 'test')
 _key = jax.random.key
 
 
@@ -73,7 +72,8 @@ def check_task(make: Callable[[], types.Task]) -> None:
   pixels = np.prod(task.image_shape or (1, 1, 1))
   _require(task.num_inputs % pixels == 0, f'image_shape = {task.image_shape}: '
            f'num_inputs = {task.num_inputs} is no multiple of its pixels')
-  episodes = [_check_split(task, split) for split in SPLITS]
+  splits = ('train', 'validation', 'test')
+  episodes = [_check_split(task, split) for split in splits]
   _require(all(_layout(other) == _layout(episodes[0]) for other in episodes),
            'sample: shapes differ between splits')
   _check_draws(task, episodes[0])
@@ -160,11 +160,10 @@ def _check_no_operation(device, target):
 def _check_ages(device, target, count):
   """Checks that time passes alike by `advance` and by elapsed_s."""
   state = device.pulse(_key(1), device.program(_key(0), target), count)
-  later = device.read_stats(state, 11024.0)
-  aged = device.read_stats(
-      device.advance(device.advance(state, 1e4), 24.0), 1000.0)
-  _require(_close(later, aged), 'advance: a device that aged reads otherwise '
-           'than one that is read as much later')
+  aged = device.advance(device.advance(state, 1e4), 24.0)
+  _require(_close(device.read_stats(state, 11024.0),
+                  device.read_stats(aged, 1e3)), 'advance: a device that aged '
+           'reads otherwise than one that is read as much later')
   after_reset = lambda state: device.read_stats(
       device.reset(_key(2), state, target > 0), 0.25)
   _require(_close(after_reset(state), after_reset(device.advance(state, 3e8))),
@@ -209,8 +208,8 @@ def _check_transforms(device, target):
   state = device.program(_key(0), target)
   _call('jax.lax.scan', jax.jit(lambda keys: jax.lax.scan(body, state, keys)),
         jax.random.split(_key(1), 3))
-  batch = _call('jax.vmap', jax.vmap(lambda key: device.program(key, target)),
-                jax.random.split(_key(0), 2))
+  batch = _call('jax.vmap', jax.vmap(device.program, (0, None)),
+                jax.random.split(_key(0), 2), target)
   reads = jax.vmap(device.read, (0, 0, None))(
       jax.random.split(_key(1), 2), batch, 9.0)
   _require(reads.shape == (2, *target.shape),

@@ -131,10 +131,15 @@ def _version(name):
 
 
 def _git(*arguments):
-  """Returns what git says of this source, or '' where it says nothing."""
+  """Returns what git says of this source, or '' where it does not know it.
+
+  An installed package may lie in the folder of somebody's own repository.
+  """
+  here = pathlib.Path(__file__)
+  call = lambda *words: subprocess.run(
+      ['git', *words], cwd=here.parent, capture_output=True, text=True,
+      check=False).stdout.strip()
   try:
-    return subprocess.run(
-        ['git', *arguments], cwd=pathlib.Path(__file__).parent,
-        capture_output=True, text=True, check=False).stdout.strip()
+    return call(*arguments) if call('ls-files', here.name) else ''
   except OSError:  # no git on this machine
     return ''

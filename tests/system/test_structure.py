@@ -153,3 +153,9 @@ def test_build_lists_exactly_the_packages_that_are_imported(package):
   real = {name.split('/')[0] for path in sources()
           if package_of(path) == package for name in inner(path)}
   assert listed == real - {package}
+
+
+def test_build_of_the_whole_lists_every_package():
+  found = rules(PACKAGE / 'BUILD')['meta_analog']
+  assert {dep.removeprefix('//meta_analog/') for dep in found['deps']} == {
+      *ALLOWED}

@@ -118,6 +118,17 @@ def test_it_finds_configs_and_pretrained_parameters(run, installed):
       f'{installed}/meta_analog/configs/pretrained/omniglot.npz']
 
 
+def test_the_commit_of_another_repository_is_not_its_own(run, installed):
+  git = lambda *words: subprocess.run(
+      ['git', '-c', 'user.name=a', '-c', 'user.email=a@b.c', *words],
+      cwd=installed, capture_output=True, check=True)
+  git('init')
+  git('commit', '--allow-empty', '--message=a')
+  out = run('from meta_analog.runtime import environment as e; '
+            'print(e.record()["commit"])')
+  assert out == 'None\n'
+
+
 def test_it_trains_by_the_name_of_a_config(run, tmp_path):
   run(f'from meta_analog import cli; cli.main(["train", *{SMALL}])')
   assert (tmp_path / 'runs/pcm_tiny/summary.json').is_file()
