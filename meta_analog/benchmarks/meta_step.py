@@ -259,7 +259,8 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
   num_pieces = -(-config.training.tasks_per_step // at_once)
   run = jax.jit(lambda key, scale: sharding.map_over_devices(
       piece, num_pieces, (), key, scale),
-                compiler_options=compilation.options(config))
+                compiler_options=compilation.options(
+                    config.training.num_steps))
   return functools.partial(run, jax.random.key(config.seed), jnp.float32(1.0))
 
 

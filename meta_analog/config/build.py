@@ -1,4 +1,4 @@
-"""From a checked config to the things that it names."""
+"""Learner, networks and task of a checked config."""
 
 from collections.abc import Callable
 import functools
@@ -25,17 +25,31 @@ from meta_analog.networks import network as network_lib
 
 
 class Setup(NamedTuple):
-  """What a config names."""
+  """What a config names, built.
+
+  Attributes:
+    task: the task family.
+    transforms: functions of parameters to losses and tests.
+    make_learner: (noise_scale, testing, reference) -> `types.Learner`, see
+      `_make_learner_fn`.
+    network: the network that all learners share.
+    parameters: () -> `transforms.MetaParameters`, inside a transform.
+    schedule: chip times of training.
+    loss_fn: of outputs and targets.
+    after_s: chip times of the tests after adaptation, s.
+    at_noise: noise_scale of the device's parameters, which may be traced, ->
+      `Setup`.
+  """
 
   task: types.Task
   transforms: transforms_lib.Transforms
-  make_learner: Any  # (noise_scale, testing, reference) -> Learner
+  make_learner: Callable[..., types.Learner]
   network: network_lib.Network
-  parameters: Any  # () -> networks.MetaParameters, inside a transform
+  parameters: Callable[[], transforms_lib.MetaParameters]
   schedule: maml.Schedule
   loss_fn: maml.LossFn
-  after_s: tuple[float, ...]  # times of the tests after adaptation
-  at_noise: Any  # traced noise_scale of the device's parameters -> Setup
+  after_s: tuple[float, ...]
+  at_noise: Callable[[jax.Array], Any]
 
 
 def build(
@@ -52,7 +66,7 @@ def build(
     A `Setup`.
 
   Raises:
-    settings.InputError: see `validation.check`.
+    InputError: see `validation.check`.
   """
   validation.check(config)
   return assemble(config, learner_fn)
@@ -68,7 +82,7 @@ def assemble(
   Args:
     config: checked.
     learner_fn: see `build`.
-    device_noise: stands for noise_scale of the device's parameters where it is
+    device_noise: replaces noise_scale of the device's parameters where it is
       given, and may be traced.
 
   Returns:
@@ -82,76 +96,117 @@ def assemble(
       (*config.network.hidden_sizes, task.num_outputs))
   network = build_hardware.make_network(config, len(shapes))._replace(
       conv_shapes=conv_shapes)
-  times = timeline.make_times(config)
-  rule = build_hardware.make_rule(config)
+  make_learner = _make_learner_fn(config, network, learner_fn, device_noise)
+  initial = _initial_values(config, len(shapes))
+  parameters = lambda: transforms_lib.MetaParameters(shapes, network, initial)
   schedule = maml.Schedule(
       support_s=config.adapt.t_read_s, interval_s=config.adapt.event_interval_s,
       query_s=config.training.t_query_s)
-  written = network.num_devices if rule.all_layers else network.num_devices[-1:]
-  most = rule.num_levels
-  if config.adapt.refresh != 'none':
-    most = max(most, config.adapt.refresh_pulses)
-  max_pulses = -(-most // min(written))
-  if config.evaluation.programming == 'descent':
-    max_pulses = max(
-        max_pulses, -(-config.descent.num_levels // min(network.num_devices)))
-
-  write_fn = build_hardware.make_write(config)
-
-  def make_learner(noise_scale, testing=False, reference=None):
-    model = build_hardware.make_device(config, 0.0, max_pulses)
-    made = lambda layer: build_hardware.with_stuck(
-        config,
-        build_hardware.make_device(config, noise_scale, max_pulses,
-                                   device_noise, layer))
-    periphery = network.periphery
-    hardware = chip.Hardware(
-        made('output'), model,
-        network._replace(periphery=periphery._replace(gain_std=noise_scale *
-                                                      periphery.gain_std,
-                                                      offset_std=noise_scale *
-                                                      periphery.offset_std)),
-        build_hardware.make_program(config, testing,
-                                    build_hardware.drift_clock(config)),
-        write_fn,
-        made('hidden') if noise_sources.differ(config) else None)
-    wanted = times if reference is None else times._replace(
-        reference=reference)
-    return learner_fn(hardware, rule, wanted, keep_trace=testing)
-
-  hidden = len(shapes) - 2
-  per_layer = lambda values: (
-      values[:1] + values[1:2] * hidden + values[2:])
-  initial = transforms_lib.InitialValues(
-      weight_std=per_layer(config.init.weight_std),
-      weight_max=per_layer(config.init.weight_max),
-      rate=config.init.rate, threshold=config.init.threshold,
-      penalty=config.init.penalty,
-      write_noise_penalty=config.init.harm)
-  parameters = lambda: transforms_lib.MetaParameters(shapes, network, initial)
   loss_fn = losses.squared_error
   if task.metric == 'accuracy':
     loss_fn = functools.partial(losses.softmax_cross_entropy,
                                 scale=config.training.logit_scale)
   after_s = tuple(sorted({*config.evaluation.after_s,
                           config.evaluation.t_test_s}))
-  params = config.device_params[config.device]
-  transforms = transforms_lib.make(
-      make_learner, parameters, schedule, loss_fn,
-      num_events=config.adapt.num_events,
-      rate_band_Hz=(config.training.rate_min_Hz, config.training.rate_max_Hz),
-      rate_penalty=config.training.rate_penalty,
-      task_batch_size=tasks_at_once(config),
-      before_s=config.evaluation.t_test_s, after_s=after_s,
-      bounds_uS=(params.g_min_uS, params.g_max_uS),
-      readapt=config.evaluation.adapt_anew == 'before_each_test')
+  transforms = _make_transforms(
+      config, make_learner, parameters, schedule, loss_fn, after_s)
   return Setup(task, transforms, make_learner, network, parameters, schedule,
                loss_fn, after_s,
                functools.partial(assemble, config, learner_fn))
 
 
+def _make_learner_fn(config, network, learner_fn, device_noise):
+  """Returns (noise_scale, testing, reference) -> Learner.
+
+  noise_scale scales all noise of the chips; testing keeps traces and programs
+  as test chips are programmed; reference, where it is not None, is the chip
+  time that writes aim at.
+  """
+  times = timeline.make_times(config)
+  rule = build_hardware.make_rule(config)
+  max_pulses = _max_pulses(config, rule, network.num_devices)
+  write_fn = build_hardware.make_write(config)
+
+  def make_learner(noise_scale, testing=False, reference=None):
+    model = build_hardware.make_device(config, 0.0, max_pulses)
+    device_of = lambda layer: build_hardware.with_stuck(
+        config, build_hardware.make_device(
+            config, noise_scale, max_pulses, device_noise, layer))
+    periphery = network.periphery
+    noisy = periphery._replace(
+        gain_std=noise_scale * periphery.gain_std,
+        offset_std=noise_scale * periphery.offset_std)
+    hardware = chip.Hardware(
+        device_of('output'), model, network._replace(periphery=noisy),
+        build_hardware.make_program(config, testing,
+                                    build_hardware.drift_clock(config)),
+        write_fn,
+        device_of('hidden') if noise_sources.differ(config) else None)
+    own = times if reference is None else times._replace(reference=reference)
+    return learner_fn(hardware, rule, own, keep_trace=testing)
+
+  return make_learner
+
+
+def _max_pulses(config, rule, num_devices):
+  """Returns the most pulses that one device gets in one call.
+
+  Args:
+    config: checked.
+    rule: of adaptation.
+    num_devices: per polarity, of each layer.
+  """
+  written = num_devices if rule.all_layers else num_devices[-1:]
+  num_levels = rule.num_levels
+  if config.adapt.refresh != 'none':
+    num_levels = max(num_levels, config.adapt.refresh_pulses)
+  most = -(-num_levels // min(written))
+  if config.evaluation.programming == 'descent':
+    most = max(most, -(-config.descent.num_levels // min(num_devices)))
+  return most
+
+
+def _initial_values(config, num_layers):
+  """Returns the initial meta-parameters, those of weights for each layer."""
+  c = config.init
+  per_layer = lambda values: (
+      values[:1] + values[1:2] * (num_layers - 2) + values[2:])
+  return transforms_lib.InitialValues(
+      weight_std=per_layer(c.weight_std), weight_max=per_layer(c.weight_max),
+      rate=c.rate, threshold=c.threshold, penalty=c.penalty,
+      write_noise_penalty=c.harm)
+
+
+def _make_transforms(
+    config, make_learner, parameters, schedule, loss_fn, after_s):
+  """Returns the transformed losses and tests."""
+  training, evaluation = config.training, config.evaluation
+  params = config.device_params[config.device]
+  return transforms_lib.make(
+      make_learner, parameters, schedule, loss_fn,
+      num_events=config.adapt.num_events,
+      rate_band_Hz=(training.rate_min_Hz, training.rate_max_Hz),
+      rate_penalty=training.rate_penalty,
+      task_batch_size=tasks_at_once(config),
+      before_s=evaluation.t_test_s, after_s=after_s,
+      bounds_uS=(params.g_min_uS, params.g_max_uS),
+      readapt=evaluation.adapt_anew == 'before_each_test')
+
+
+def describe(config: ml_collections.ConfigDict) -> str:
+  """Returns one line that says what a config is of: name, task, net, device."""
+  network = config.network
+  sizes = '-'.join(
+      [f'{channels} x {kernel}x{kernel}'
+       for channels, kernel, _ in network.get('convolutions', ())]
+      + [str(n) for n in network.hidden_sizes])
+  variant = f':{config.variant}' if config.variant else ''
+  return (f'{config.name}{variant}: {config.task.name}, hidden layers {sizes}, '
+          f'device {config.device}')
+
+
 def tasks_at_once(config: ml_collections.ConfigDict) -> int:
-  """Returns how many tasks of a chip a training computes together.
+  """Returns how many tasks of a chip are one batch in training.
 
   Args:
     config: checked.

@@ -1,12 +1,10 @@
-"""The config of a finished run as a config file, so that fields override it."""
+"""Configs that runs left in their folders, read by this version."""
 
-import pathlib
 from typing import Any
 
 import ml_collections
 
 from meta_analog.core import errors
-from meta_analog.runtime import atomic_files
 
 # Fields that younger versions added, with the value that changes no test, so
 # that a net of before can be tested in every way of now.
@@ -26,23 +24,21 @@ ADDED_TO = {
 }
 
 
-def get_config(workdir: str) -> ml_collections.ConfigDict:
-  """Returns the locked config that a run left in its folder.
+def from_json(values: Any, source: str) -> ml_collections.ConfigDict:
+  """Returns the locked config of a run, with the fields that came later.
 
   Args:
-    workdir: folder of the run.
+    values: parsed JSON of its config.json.
+    source: the file's name, for messages.
 
   Returns:
     A locked `ConfigDict`.
 
   Raises:
-    InputError: if the file is something else.
-    faults.DamageError: if the file is damaged.
+    InputError: if it is something else.
   """
-  path = pathlib.Path(workdir) / 'config.json'
-  values = atomic_files.read_json(path)
   if not isinstance(values, dict) or 'network' not in values:
-    raise errors.InputError(f'{path} is not the config of a run')
+    raise errors.InputError(f'{source} is not the config of a run')
   config = ml_collections.ConfigDict(_tuples(filled(values)))
   _follow(config.get('task', {}))
   return config.lock()

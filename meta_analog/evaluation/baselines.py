@@ -60,7 +60,7 @@ def make(config: ml_collections.ConfigDict, setup: build.Setup) -> Compiled:
       jax.jit(
           lambda params, episodes, penalties, data: float_ridge(
               build.with_data(setup, data), params, episodes, penalties),
-          compiler_options=compilation.options(config)))
+          compiler_options=compilation.options(config.training.num_steps)))
 
 
 def compute(

@@ -45,7 +45,7 @@ def compile_test(
   test = jax.jit(
       lambda params, key, device_noise, data: make_test(
           config, build.traced(setup, device_noise, data))(params, key),
-      compiler_options=compilation.options(config))
+      compiler_options=compilation.options(config.training.num_steps))
   data = sharding.replicate(setup.task.data)
   compiled = test.lower(
       params, key, build.vary(config).device_noise, data).compile()

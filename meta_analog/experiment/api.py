@@ -12,12 +12,12 @@ import ml_collections
 import numpy as np
 
 from meta_analog.config import build
-from meta_analog.config import saved
 from meta_analog.core import errors
 from meta_analog.experiment import evaluate as evaluate_lib
 from meta_analog.experiment import results
 from meta_analog.experiment import run as run_lib
 from meta_analog.experiment import run_record
+from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.learning import transforms
 from meta_analog.runtime import atomic_files
@@ -121,7 +121,7 @@ def load(folder: Folder) -> Run:
   if not (path / workdir_lib.CONFIG).is_file():
     raise errors.InputError(f'{path} holds no run: no {workdir_lib.CONFIG}')
   try:
-    config = saved.get_config(str(path))
+    config = saved_config.get_config(str(path))
     summary = run_record.result(path, results.SUMMARY)
     if summary is None:
       raise errors.InputError(

@@ -20,8 +20,8 @@ from absl import flags
 import ml_collections
 
 from meta_analog.config import config_files
-from meta_analog.config import saved
 from meta_analog.core import errors
+from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.runtime import distributed
 from meta_analog.runtime import environment
@@ -215,7 +215,7 @@ def _saved_config(argv, values):
   folder = pathlib.Path(folder).expanduser()
   if not (folder / workdir_lib.CONFIG).is_file():
     raise errors.InputError(f'{folder} holds no run: no config.json there')
-  return saved.get_config(str(folder))
+  return saved_config.get_config(str(folder))
 
 
 def _value(argv, name):

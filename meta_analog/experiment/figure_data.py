@@ -208,6 +208,7 @@ def make_ordinary(
     keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 
-  train = jax.jit(train, compiler_options=compilation.options(config))
+  train = jax.jit(train, compiler_options=compilation.options(
+      config.training.num_steps))
   data = sharding.place_locally(setup.task.data)
   return lambda key: train(key, data)

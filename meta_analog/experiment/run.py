@@ -139,7 +139,7 @@ def _train(run):
   setup = build.build(config)
   trainer = meta_training.make(config, setup)
   keys = run_keys.make(config.seed)
-  tables.header(run.console, config, folder)
+  tables.header(run.console, build.describe(config), folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = begin(run, saved, jax.jit(trainer.init)(keys.init))
   if not saved.steps():

@@ -4,25 +4,23 @@ import pathlib
 from typing import Any
 
 import jax
-import ml_collections
 import rich.console
 import rich.table
 
 
 def header(
-    console: rich.console.Console, config: ml_collections.ConfigDict,
-    folder: pathlib.Path
+    console: rich.console.Console, config_line: str, folder: pathlib.Path
 ) -> None:
-  """Says what is about to happen."""
-  sizes = '-'.join(
-      [f'{channels} x {kernel}x{kernel}' for channels, kernel, _
-       in config.network.get('convolutions', ())]
-      + [str(n) for n in config.network.hidden_sizes])
+  """Prints what is about to be run, on which machine and into which folder.
+
+  Args:
+    console: to print to.
+    config_line: what is run, see `config.build.describe`.
+    folder: of the run.
+  """
   devices = jax.devices()
-  console.print(
-      f'{config.name}{f":{config.variant}" if config.variant else ""}: '
-      f'{config.task.name}, hidden layers {sizes}, device {config.device}, '
-      f'on {len(devices)} x {devices[0].device_kind}, into {folder}')
+  console.print(f'{config_line}, on {len(devices)} x {devices[0].device_kind}, '
+                f'into {folder}')
 
 
 def table(summary: dict[str, Any]) -> rich.table.Table:

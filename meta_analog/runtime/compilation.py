@@ -22,7 +22,6 @@ import tempfile
 
 import filelock
 import jax
-import ml_collections
 
 from meta_analog.core import errors
 from meta_analog.runtime import environment
@@ -95,9 +94,7 @@ def tune() -> None:
     os.environ['XLA_FLAGS'] = f'{said} {EXTRA_OPTIONS}'.strip()
 
 
-def options(
-    config: ml_collections.ConfigDict
-) -> dict[str, int | bool]:
+def options(num_steps: int) -> dict[str, int | bool]:
   """Returns options for programs that are long to compile, none but on a CPU.
 
   For a run so short that compiling it takes longest, XLA's older emitters: the
@@ -106,7 +103,7 @@ def options(
   2 s more and give nothing. What XLA_FLAGS says of them stays.
 
   Args:
-    config: checked.
+    num_steps: of the training that the run is for.
 
   Returns:
     Options for `jax.jit`.
@@ -114,7 +111,7 @@ def options(
   if jax.default_backend() != 'cpu':
     return {}
   options = {'xla_backend_optimization_level': 1}
-  if config.training.num_steps < SHORT_RUN and _has_older_emitters():
+  if num_steps < SHORT_RUN and _has_older_emitters():
     options['xla_cpu_use_fusion_emitters'] = False
   said = os.environ.get('XLA_FLAGS', '')
   return {name: value for name, value in options.items() if name not in said}

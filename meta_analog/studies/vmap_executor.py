@@ -139,7 +139,8 @@ def _train(together, each):
   """Trains all seeds; tests those that are not finished."""
   config, say = together.config, together.say
   setup, trainer = build.build(config), ensemble.make(config, len(each))
-  tables.header(together.console, config, together.folder)
+  tables.header(
+      together.console, build.describe(config), together.folder)
   say(f'In one step: {" ".join(seed.name for seed in each)}')
   saved = checkpoints.Checkpoints(together.folder / 'checkpoints')
   began = run_lib.begin(together, saved, trainer.init(_keys(each, 'init')))

@@ -67,7 +67,9 @@ def make(
         one, width, (state.params, state.opt_state, keys))
     return meta_training.TrainState(params, opt_state, state.step + 1), info
 
-  step = jax.jit(all_runs, compiler_options=compilation.options(config))
+  step = jax.jit(
+      all_runs,
+      compiler_options=compilation.options(config.training.num_steps))
   data, varied = sharding.replicate(setup.task.data), build.vary(config)
   return single._replace(
       init=init, update=lambda state, keys: step(state, keys, varied, data))

@@ -93,7 +93,7 @@ def make(
       lambda state, key, varied, data: make_uncompiled(
           config, build.traced(setup, varied.device_noise, data),
           varied.learning_rate).update(state, key),
-      compiler_options=compilation.options(config))
+      compiler_options=compilation.options(config.training.num_steps))
   return make_uncompiled(config, setup, varied.learning_rate)._replace(
       update=functools.partial(
           step, varied=varied, data=sharding.replicate(setup.task.data)))

@@ -90,7 +90,8 @@ def make(
     info['finite'] = jnp.isfinite(info['loss'] + optax.tree.norm(gradient))
     return State(*optax.apply_updates(trained, updates), opt_state), info
 
-  step = jax.jit(update, compiler_options=compilation.options(config))
+  step = jax.jit(update, compiler_options=compilation.options(
+      config.training.num_steps))
   data = sharding.replicate(build_task.make_pretraining_task(config).data)
 
   def init(params):

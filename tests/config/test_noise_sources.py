@@ -22,6 +22,7 @@ from meta_analog.core import types
 from meta_analog.crossbar import array
 from meta_analog.devices import ideal
 from meta_analog.devices import registry as device_registry
+from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir
 from meta_analog.learning import learner as learner_lib
 from meta_analog.networks import chip as chip_lib
@@ -207,7 +208,7 @@ def test_a_run_from_before_a_field_is_tested_as_it_was(module, tmp_path):
   for section, name in fields:
     values.get(section, {}).pop(name, None)
   (tmp_path / 'config.json').write_text(json.dumps(values))
-  assert workdir.as_json(saved.get_config(
+  assert workdir.as_json(saved_config.get_config(
       str(tmp_path))) == workdir.as_json(config)
   assert workdir.check_of_run(config, tmp_path)
   config.noise.hidden_read = 0.0

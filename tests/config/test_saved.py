@@ -3,8 +3,8 @@
 import pytest
 
 from configs import pcm
-from meta_analog.config import saved
 from meta_analog.core import errors
+from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir
 from meta_analog.runtime import atomic_files
 
@@ -19,7 +19,7 @@ def _written(folder, sweep):
 
 def test_an_empty_sweep_of_an_older_config_is_dropped(tmp_path):
   _written(tmp_path, EMPTY | {'members_at_once': 2})
-  config = saved.get_config(str(tmp_path))
+  config = saved_config.get_config(str(tmp_path))
   assert config.to_dict() == pcm.get_config('tiny').to_dict()
   assert workdir.check_of_run(config, tmp_path)
   (tmp_path / 'metrics.jsonl').touch()
@@ -28,7 +28,7 @@ def test_an_empty_sweep_of_an_older_config_is_dropped(tmp_path):
 
 def test_a_sweep_of_an_older_config_is_refused_in_one_line(tmp_path):
   _written(tmp_path, EMPTY | {'seeds': [0, 1]})
-  for read in (lambda: saved.get_config(str(tmp_path)),
+  for read in (lambda: saved_config.get_config(str(tmp_path)),
                lambda: workdir.check_of_run(pcm.get_config('tiny'), tmp_path)):
     with pytest.raises(errors.InputError, match='launch/study.py') as error:
       read()

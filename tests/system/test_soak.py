@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from meta_analog.config import build
-from meta_analog.config import saved
+from meta_analog.experiment import saved_config
 from meta_analog.runtime import checkpoints
 from meta_analog.training import meta_training
 from tests.helpers import runs
@@ -126,7 +126,7 @@ def test_1000_damaged_files_are_seen_and_the_one_before_is_taken(
     reference, tmp_path):
   rng = np.random.default_rng(SEED)
   shutil.copytree(reference / 'checkpoints', tmp_path / 'checkpoints')
-  config = saved.get_config(str(reference))
+  config = saved_config.get_config(str(reference))
   template = jax.jit(meta_training.make(config, build.build(config)).init)(
       jax.random.key(config.seed))
   kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
