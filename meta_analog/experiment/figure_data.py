@@ -113,13 +113,14 @@ def curves(
            for i in rows]
   order = np.argsort(episodes.query.x[rows, :, 0], axis=1)
   take = lambda values: np.take_along_axis(values[..., 0], order, axis=1)
-  return {'x': take(episodes.query.x[rows]),
+  unit = config.task.get('x_max', 1.0)  # of an input of 1, on the abscissa
+  return {'x': unit * take(episodes.query.x[rows]),
           'before': take(results.query_before[rows]),
           'after': take(results.query_after[rows, date]),
-          'truth_x': np.stack([samples.x[:, 0] for samples in dense]),
+          'truth_x': unit * np.stack([samples.x[:, 0] for samples in dense]),
           'truth': np.stack([samples.y[:, 0] for samples in dense]),
           'target': take(episodes.query.y[rows]),
-          'support_x': episodes.support.x[rows, :, 0],
+          'support_x': unit * episodes.support.x[rows, :, 0],
           'support_y': episodes.support.y[rows, :, 0]}
 
 

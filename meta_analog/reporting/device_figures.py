@@ -1,26 +1,24 @@
-"""The figure of a device: write, read, drift and programming, from numbers."""
+"""Figure of a device: write, read, drift and programming."""
 
 import pathlib
 from typing import Any
 
-import matplotlib
-from matplotlib import pyplot as plt
 import numpy as np
 
-matplotlib.use('Agg')
+from meta_analog.reporting import style
 
-MODEL, OTHER, SPREAD = '#c0392b', '#2471a3', '#555555'
-DOT = {'color': 'black', 'ms': 3.5, 'zorder': 5}
+MODEL, OTHER, SPREAD = style.MODEL, style.OTHER, style.SPREAD
+DOT = {'color': style.MEASURED, 'ms': 3.5, 'zorder': 5}
 
 # Nandakumar et al., 2018 (doi:10.1063/1.5042408): the write panel of the
 # figure that srnn-pcm redraws from it, digitised to 0.05 uS; g_max 20 uS.
-# Pulses: (mean, deviation), uS; the first was read beside the axis.
+# Pulses: (mean, standard deviation), uS; the first was read beside the axis.
 PUBLISHED_PULSES = {
     1.04: (2.13, 1.61), 2: (3.43, 2.04), 3: (4.45, 2.23), 4: (5.28, 2.34),
     5: (5.91, 2.41), 6: (6.39, 2.40), 8: (7.20, 2.41), 10: (7.83, 2.47),
     12: (8.26, 2.54), 14: (8.56, 2.59), 16: (8.83, 2.60), 18: (9.12, 2.61),
     20: (9.35, 2.69)}
-# The same: deviation of a read, 0.03 g + 0.13, g in uS.
+# The same: standard deviation of a read, 0.03 g + 0.13, g in uS.
 PUBLISHED_READ = (0.03, 0.13)
 # The same: time in s, G(t) / G(38.6 s) at the exponent 0.04.
 PUBLISHED_DRIFT = {
@@ -36,20 +34,16 @@ def characterization(path: pathlib.Path, result: dict[str, Any]) -> None:
     result: see `characterization.characterize`. Published points are drawn for
       the family that they belong to, 'pcm'.
   """
-  figure, axes = plt.subplots(2, 2, figsize=(11, 8.2))
   published = result['device'] == 'pcm'
-  _write(axes[0, 0], result, published)
-  _read(axes[0, 1], result, published)
-  _drift(axes[1, 0], result, published)
-  _program(axes[1, 1], result)
   spreads = ', '.join(f'{name} = {value:g}'
                       for name, value in result['spreads'].items())
-  figure.suptitle(
-      f'{result["device"]}: {result["num_devices"]:,} devices'
-      f'{f"; with spread: {spreads}" if spreads else ""}', fontsize=11)
-  figure.tight_layout()
-  figure.savefig(path, dpi=130)
-  plt.close(figure)
+  with style.figure(path, 2, 2, figsize=(9.5, 7)) as (figure, axes):
+    _write(axes[0, 0], result, published)
+    _read(axes[0, 1], result, published)
+    _drift(axes[1, 0], result, published)
+    _program(axes[1, 1], result)
+    figure.suptitle(f'{result["device"]}: {result["num_devices"]:,} devices'
+                    f'{f"; with spread: {spreads}" if spreads else ""}')
 
 
 def _write(axis, result, published):
@@ -79,11 +73,11 @@ def _write(axis, result, published):
   axis.set_ylabel('conductance (uS)')
   axis.set_ylim(0, 1.55 * axis.get_ylim()[1])
   axis.xaxis.get_major_locator().set_params(integer=True)
-  axis.legend(frameon=False, fontsize=8, loc='upper left')
+  axis.legend(loc='upper left')
 
 
 def _read(axis, result, published):
-  """One read against the conductance; its deviation alone in an inset."""
+  """One read against the conductance; its standard deviation in an inset."""
   g, std = (np.array(result['read_noise'][x]) for x in ('g_uS', 'std_uS'))
   axis.fill_between(g, g - std, g + std, color=MODEL, alpha=0.25, lw=0,
                     label='model, ± 1 std')
@@ -105,18 +99,18 @@ def _read(axis, result, published):
   inset.tick_params(labelsize=7)
   axis.set(xlabel='conductance (uS)', ylabel='read conductance (uS)',
            title='Read')
-  axis.legend(frameon=False, fontsize=8, loc='upper left')
+  axis.legend(loc='upper left')
 
 
 def _drift(axis, result, published):
   """Mean conductance against time, relative to a first read."""
   first = result['drift']['reference_s']
-  for suffix, style, label in (
+  for suffix, look, label in (
       ('', {'color': MODEL}, 'model'),
       ('_with_spread', {'color': SPREAD, 'ls': '--', 'lw': 1}, 'with spread'),
   )[:_num_cases(result)]:
     data = result['drift' + suffix]
-    axis.plot(data['time_s'], data['relative'], label=label, **style)
+    axis.plot(data['time_s'], data['relative'], label=label, **look)
   data = result['drift_with_spread']
   mean, std = (np.array(data[x]) for x in ('relative', 'relative_std'))
   if not published:
@@ -126,19 +120,19 @@ def _drift(axis, result, published):
   else:
     axis.plot(list(PUBLISHED_DRIFT), list(PUBLISHED_DRIFT.values()), 'o', **DOT,
               label='published law, exponent 0.04')
-  axis.axhline(1.0, color='#b8b8b8', lw=0.6, zorder=0)
+  axis.axhline(1.0, color=style.FAINT, lw=0.6, zorder=0)
   low, high = axis.get_ylim()
-  high += 0 if published else 0.35 * (high - low)  # room for the legend
+  high += 0 if published else 0.35 * (high - low)  # headroom for the legend
   middle, half = (low + high) / 2, max((high - low) / 2, 0.05)
   axis.set(xscale='log', xlabel='time since programming (s)', title='Drift',
            ylabel=f'mean conductance / that at {first:g} s',
            ylim=(middle - half, middle + half))
-  axis.legend(frameon=False, fontsize=8)
+  axis.legend()
 
 
 def _program(axis, result):
-  """Error of programming to a target: its deviation and its mean."""
-  for suffix, style, label in (
+  """Error of programming to a target: its standard deviation and its mean."""
+  for suffix, look, label in (
       ('', {'color': MODEL}, ''),
       ('_with_spread', {'color': SPREAD, 'lw': 1}, ' with spread'),
   )[:_num_cases(result)]:
@@ -146,15 +140,15 @@ def _program(axis, result):
     target, mean = np.array(data['target_uS']), np.array(data['mean_uS'])
     line = '--' if suffix else '-'
     axis.plot(target, data['std_uS'], f'o{line}', ms=3,
-              label=f'std of the error{label}', **style)
+              label=f'std of the error{label}', **look)
     axis.plot(target, mean - target, f's{line}', ms=3, mfc='none',
-              label=f'mean of the error{label}', **style)
+              label=f'mean of the error{label}', **look)
   low, high = axis.get_ylim()
-  axis.axhline(0.0, color='#b8b8b8', lw=0.6, zorder=0)
+  axis.axhline(0.0, color=style.FAINT, lw=0.6, zorder=0)
   axis.set(xlabel='target conductance (uS)', title='Program to a target',
            ylabel='programmed - target (uS)',
            ylim=(low, max(high + 0.25 * (high - low), low + 0.1)))
-  axis.legend(frameon=False, fontsize=8, loc='upper left', ncols=2)
+  axis.legend(loc='upper left', ncols=2)
 
 
 def _num_cases(result):

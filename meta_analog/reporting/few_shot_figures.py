@@ -1,14 +1,12 @@
-"""The figure of a few tested tasks of images: what was seen, what was said."""
+"""Figure of a few tested tasks of images, with the network's answers."""
 
 import pathlib
 
-import matplotlib
-from matplotlib import pyplot as plt
 import numpy as np
 
-matplotlib.use('Agg')
+from meta_analog.reporting import style
 
-RIGHT, WRONG, GIVEN = '#1e8449', '#c0392b', '#2c3e50'
+SMALL = 7  # points, of the words at an image
 MOST_QUERIES = 10  # of a task
 
 
@@ -20,8 +18,8 @@ def tasks(
   """Draws the images of a few tasks, the answers below, right or wrong.
 
   One row a task: one support image of each class, then query images, each with
-  the class that was said before and after adaptation: the wrong ones, as far
-  as there is room, and others, spread over the classes.
+  the class that was said before and after adaptation: wrong ones and others,
+  spread over the classes, in the proportion of the task.
 
   Args:
     path: of the picture.
@@ -36,49 +34,58 @@ def tasks(
   columns = way + min(MOST_QUERIES, query.shape[1])
   aspect = query.shape[3] / query.shape[2]
   inches = 0.9 * aspect**0.5  # an image's width
-  figure, axes = plt.subplots(
-      len(query), columns, squeeze=False,
-      figsize=(inches * columns, (inches / aspect + 0.6) * len(query) + 0.4))
-  for i, row in enumerate(axes):
-    for label, axis in enumerate(row[:way]):
-      first = int(np.argmax(support_class[i] == label))
-      _image(axis, support[i, first], GIVEN)
-      axis.set_title(f'class {label + 1}', fontsize=7, color=GIVEN)
-    chosen = _choose(after[i] == query_class[i], columns - way)
-    for n, axis in zip(chosen, row[way:]):
-      truth = query_class[i, n]
-      _image(axis, query[i, n], _color(after[i, n] == truth))
-      axis.set_title(f'before: {before[i, n] + 1}', fontsize=7,
-                     color=_color(before[i, n] == truth))
-      right = after[i, n] == truth
-      axis.set_xlabel(
-          f'after: {after[i, n] + 1}' + ('' if right else f', is {truth + 1}'),
-          fontsize=7, color=_color(right))
-    hits = np.mean(after[i] == query_class[i])
-    row[0].set_ylabel(f'{100 * hits:.0f} % right', fontsize=7)
-  figure.suptitle(
-      'support set (class), then queries, the wrong ones among them: class '
-      'said before and after adaptation, green where right', fontsize=8)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  figure.tight_layout()
-  figure.savefig(path, dpi=130)
-  plt.close(figure)
+  size = inches * columns, (inches / aspect + 0.6) * len(query) + 0.4
+  with style.figure(path, len(query), columns, figsize=size) as (figure, axes):
+    for i, row in enumerate(axes):
+      right = after[i] == query_class[i]
+      _support(row[:way], support[i], support_class[i])
+      for n, axis in zip(_choose(right, columns - way), row[way:]):
+        _query(axis, query[i, n], query_class[i, n], before[i, n], after[i, n])
+      row[0].set_ylabel(f'{100 * np.mean(right):.0f} % right', fontsize=SMALL)
+    figure.suptitle(
+        'support set (class), then queries, as many of them wrong as in the '
+        'test: class said before and after adaptation, green where right',
+        fontsize=style.SMALL)
+
+
+def _support(row, images, classes):
+  """Draws the first support image of each class."""
+  for label, axis in enumerate(row):
+    _image(axis, images[int(np.argmax(classes == label))], style.GIVEN)
+    axis.set_title(f'class {label + 1}', fontsize=SMALL, color=style.GIVEN)
+
+
+def _query(axis, image, truth, before, after):
+  """Draws a query image, the class said before above it, after below."""
+  _image(axis, image, _color(after == truth))
+  axis.set_title(f'before: {before + 1}', fontsize=SMALL,
+                 color=_color(before == truth))
+  note = '' if after == truth else f', is {truth + 1}'
+  axis.set_xlabel(f'after: {after + 1}{note}', fontsize=SMALL,
+                  color=_color(after == truth))
 
 
 def _choose(right, number):
-  """Returns so many queries of a task in order, of `right` [M]."""
-  wrong, others = np.flatnonzero(~right)[:number], np.flatnonzero(right)
-  spread = np.linspace(0, max(len(others) - 1, 0), number - len(wrong))
-  return np.sort(np.concatenate([wrong, others[spread.astype(int)]]))
+  """Returns so many queries of a task in order, of `right` [M].
+
+  As many of them are wrong as in the task, but at least one where any is.
+  """
+  wrong, others = np.flatnonzero(~right), np.flatnonzero(right)
+  num_wrong = int(np.ceil(number * len(wrong) / len(right)))
+  num_wrong = max(num_wrong, number - len(others))
+  spread = np.linspace(0, max(len(others) - 1, 0), number - num_wrong)
+  return np.sort(np.concatenate(
+      [wrong[:num_wrong], others[spread.astype(int)]]))
 
 
 def _color(right):
-  return RIGHT if right else WRONG
+  return style.RIGHT if right else style.WRONG
 
 
 def _image(axis, image, color):
   axis.imshow(image, cmap='gray_r')
   axis.set(xticks=[], yticks=[])
   for spine in axis.spines.values():
+    spine.set_visible(True)
     spine.set_color(color)
     spine.set_linewidth(1.5)

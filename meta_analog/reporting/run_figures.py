@@ -1,16 +1,15 @@
-"""The figures of a run, each a pure function from arrays to a picture."""
+"""Figures of a run, each drawn from numbers alone."""
 
 import pathlib
 from typing import Any
 
-import matplotlib
-from matplotlib import pyplot as plt
 import numpy as np
 
-matplotlib.use('Agg')
+from meta_analog.reporting import style
 
-BEFORE, AFTER, TRUTH = '#b8b8b8', '#c0392b', '#2c3e50'
-PLUS, MINUS = '#c0392b', '#2471a3'
+# Ticks of the time since adaptation, s.
+TIMES_S = {'1 minute': 60, '1 hour': 3600, '1 day': 86400,
+           '1 month': 2592000, '1 year': 31536000}
 
 
 def training_curve(
@@ -25,21 +24,25 @@ def training_curve(
   """
   step = np.array([line['step'] for line in lines])
   loss = np.array([line['query_loss'] for line in lines])
-  figure, (top, low) = plt.subplots(
-      2, 1, figsize=(7, 5), sharex=True, height_ratios=(3, 1))
-  top.semilogy(step, loss, color=BEFORE, lw=0.8, label='each logged step')
-  window = max(1, len(loss) // 20)
-  if len(loss) >= window > 1:
-    smooth = np.convolve(loss, np.ones(window) / window, 'valid')
-    top.semilogy(step[window - 1:], smooth, color=AFTER,
-                 label=f'mean of {window}')
-  if baseline is not None:
-    top.axhline(baseline, color=TRUTH, ls=':', label='best without adaptation')
-  top.set_ylabel('query loss after adaptation')
-  top.legend(frameon=False)
-  low.plot(step, [line['noise_scale'] for line in lines], color=TRUTH)
-  low.set(xlabel='meta-training step', ylabel='noise scale', ylim=(-0.05, 1.1))
-  _save(figure, path)
+  with style.figure(path, 2, 1, figsize=(7, 4.6), sharex=True,
+                    height_ratios=(3, 1)) as (figure, axes):
+    top, low = axes[:, 0]
+    top.plot(step, loss, color=style.BEFORE, lw=0.8, label='each logged step')
+    window = max(1, len(loss) // 20)
+    if len(loss) >= window > 1:
+      smooth = np.convolve(loss, np.ones(window) / window, 'valid')
+      top.plot(step[window - 1:], smooth, color=style.AFTER,
+               label=f'mean of {window}')
+    if baseline is not None:
+      top.axhline(baseline, color=style.TRUTH, ls=':',
+                  label='best without adaptation')
+    style.plain_log(top.yaxis)
+    top.set_ylabel('query loss after adaptation')
+    figure.legend(*top.get_legend_handles_labels(), ncols=3,
+                  loc='outside upper center')
+    low.plot(step, [line['noise_scale'] for line in lines], color=style.TRUTH)
+    low.set(xlabel='meta-training step', ylabel='noise scale',
+            ylim=(-0.05, 1.1))
 
 
 def adaptation(
@@ -49,10 +52,12 @@ def adaptation(
 ) -> None:
   """Draws held-out tasks: support set, truth, before and after adaptation.
 
+  The network was asked at the query inputs only, so its outputs are points.
+
   Args:
     path: of the picture.
     x: [B, N], query inputs in order.
-    before: [B, N], predictions on them before adaptation.
+    before: [B, N], outputs there before adaptation.
     after: [B, N], and after.
     truth_x: [B, M], dense inputs.
     truth: [B, M], the task's function there.
@@ -62,23 +67,24 @@ def adaptation(
   """
   columns = min(3, len(x))
   rows = -(-len(x) // columns)
-  figure, axes = plt.subplots(
-      rows, columns, figsize=(3.6 * columns, 2.7 * rows), sharex=True,
-      sharey=True, squeeze=False)
-  for axis in axes.flat[len(x):]:
-    axis.set_visible(False)
-  for i, axis in enumerate(axes.flat[:len(x)]):
-    axis.plot(truth_x[i], truth[i], color=TRUTH, lw=1.2, label='truth')
-    axis.plot(support_x[i], support_y[i], 'o', color=TRUTH, ms=3.5,
-              label='support set')
-    axis.plot(x[i], before[i], '.-', color=BEFORE, lw=0.8, label='before')
-    axis.plot(x[i], after[i], '.-', color=AFTER, lw=1.2, label='after')
-    error = np.mean(np.square(after[i] - target[i]))
-    axis.set_title(f'query mean squared error {error:.3f}', fontsize=9)
-  axes[0, 0].legend(frameon=False, fontsize=7)
-  figure.supxlabel('input')
-  figure.supylabel('output')
-  _save(figure, path)
+  with style.figure(path, rows, columns, sharex=True, sharey=True, figsize=(
+      2.6 * columns, 2.1 * rows + 0.5)) as (figure, axes):
+    for axis in axes.flat[len(x):]:
+      axis.set_visible(False)
+    for i, axis in enumerate(axes.flat[:len(x)]):
+      axis.plot(truth_x[i], truth[i], color=style.TRUTH, lw=1.0, label='truth')
+      axis.plot(support_x[i], support_y[i], 'd', color=style.SUPPORT,
+                mfc='none', ms=4.5, label='support set')
+      axis.plot(x[i], before[i], 'x', color=style.BEFORE, ms=4,
+                label='output before')
+      axis.plot(x[i], after[i], 'o', color=style.AFTER, ms=3.2,
+                label='output after adaptation')
+      error = np.mean(np.square(after[i] - target[i]))
+      axis.set_title(f'query mean squared error {error:.3f}')
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4,
+                  loc='outside upper center')
+    figure.supxlabel('input', fontsize=9)
+    figure.supylabel('output', fontsize=9)
 
 
 def conductances(path: pathlib.Path, chip: dict[str, np.ndarray]) -> None:
@@ -89,26 +95,25 @@ def conductances(path: pathlib.Path, chip: dict[str, np.ndarray]) -> None:
     chip: of chip.npz.
   """
   num_layers = sum(name.endswith('_target_uS') for name in chip)
-  figure, axes = plt.subplots(
-      1, num_layers, figsize=(3.6 * num_layers, 3), squeeze=False)
-  for i, axis in enumerate(axes.flat):
-    programmed = chip[f'layer_{i}_programmed_uS']
-    adapted = chip[f'layer_{i}_adapted_uS']
-    top = max(1e-6, programmed.max(), adapted.max())
-    bins = np.linspace(0, top, 31)
-    for j, (label, color) in enumerate((('G+', PLUS), ('G-', MINUS))):
-      axis.hist(programmed[j].ravel(), bins, color=color, alpha=0.35,
-                label=f'{label} programmed')
-      axis.hist(adapted[j].ravel(), bins, color=color, histtype='step', lw=1.4,
-                label=f'{label} after adaptation')
-    num_pulses = int(chip[f'layer_{i}_num_pulses'].sum())
-    axis.set(title=f'layer {i}, {programmed.size} devices, '
-                   f'{num_pulses} pulses', xlabel='conductance (uS)',
-             yscale='log')
-    axis.title.set_fontsize(9)
-  axes[0, 0].set_ylabel('devices')
-  axes[0, -1].legend(frameon=False, fontsize=7)
-  _save(figure, path)
+  with style.figure(path, 1, num_layers, figsize=(
+      2.9 * num_layers, 2.8)) as (figure, axes):
+    for i, axis in enumerate(axes.flat):
+      programmed = chip[f'layer_{i}_programmed_uS']
+      adapted = chip[f'layer_{i}_adapted_uS']
+      bins = np.linspace(0, max(1e-6, programmed.max(), adapted.max()), 31)
+      for j, (label, color) in enumerate((
+          ('G+', style.POSITIVE), ('G-', style.NEGATIVE))):
+        axis.hist(programmed[j].ravel(), bins, color=color, alpha=0.35,
+                  label=f'{label} programmed')
+        axis.hist(adapted[j].ravel(), bins, color=color, histtype='step',
+                  label=f'{label} after adaptation')
+      num_pulses = int(chip[f'layer_{i}_num_pulses'].sum())
+      axis.set(title=f'layer {i}: {programmed.size} devices, '
+                     f'{num_pulses} pulses', xlabel='conductance (uS)')
+      style.plain_log(axis.yaxis)
+    axes[0, 0].set_ylabel('devices')
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4,
+                  loc='outside upper center')
 
 
 def loss_over_time(
@@ -124,34 +129,36 @@ def loss_over_time(
   rows = [(float(time_s) - adapted_s, value['mean'], value['ci95'] or 0.0)
           for time_s, value in summary['after_by_time_s'].items()]
   age_s, mean, half = np.array(rows).T
-  figure, axis = plt.subplots(figsize=(6, 4))
-  axis.errorbar(age_s, mean, yerr=half, color=AFTER, marker='o', capsize=3,
-                label='after adaptation')
-  before = summary['before']['mean']
-  if summary['metric'] == 'accuracy':  # It would press all else to a line.
-    axis.plot([], color=BEFORE, label=f'before: {before:.3f}')
-  else:
-    axis.axhline(before, color=BEFORE, label='before')
-  for name in ('predict_mean', 'float_ridge'):
-    if name in summary['baselines']:
-      axis.axhline(summary['baselines'][name]['mean'], ls=':', color=TRUTH)
-      axis.annotate(name.replace('_', ' '), fontsize=7, color=TRUTH,
-                    xy=(age_s[0], summary['baselines'][name]['mean']),
-                    xytext=(0, 2), textcoords='offset points')
-  axis.set(xscale='log', xlim=(age_s[0] / 2, age_s[-1] * 3),
-           xlabel='time since adaptation (s)',
-           ylabel=f'query {summary["metric"]}')
-  if summary['metric'] == 'mse':
-    axis.set_yscale('log')
-  for age, name in ((3600, 'hour'), (86400, 'day'), (2592000, 'month'),
-                    (31536000, 'year')):
-    if age_s[0] < age <= 1.1 * age_s[-1]:
-      axis.axvline(age, color=BEFORE, lw=0.5)
-      axis.text(age, axis.get_ylim()[0], f' {name}', fontsize=7, va='bottom')
-  # Above: within, it would lie across a line.
-  axis.legend(frameon=False, ncols=2, loc='lower center',
-              bbox_to_anchor=(0.5, 1.0))
-  _save(figure, path)
+  lines = {name.replace('_', ' '): summary['baselines'][name]['mean']
+           for name in ('predict_mean', 'float_ridge')
+           if name in summary['baselines']}
+  before = f'before: {summary["before"]["mean"]:.3f}'
+  if summary['metric'] == 'mse':  # Else it would press all else to a line.
+    lines['before'] = summary['before']['mean']
+  with style.figure(path, figsize=(6, 3.6)) as (_, axes):
+    axis = axes[0, 0]
+    axis.errorbar(age_s, mean, yerr=half, color=style.AFTER, marker='o')
+    axis.set(xlim=(age_s[0] / 2, age_s[-1] * 2), ylabel=(
+        f'query {summary["metric"]}'))
+    axis.set_title('after adaptation, mean and 95 % interval'
+                   + ('' if 'before' in lines else f' ({before})'))
+    _elapsed_time(axis)
+    if summary['metric'] == 'mse':
+      low, high = min(*lines.values(), *mean), max(*lines.values(), *mean)
+      axis.set_ylim(0.7 * low, 1.4 * high)
+      style.plain_log(axis.yaxis)
+    style.label_lines(axis, lines, style.TRUTH)
+
+
+def _elapsed_time(axis):
+  """Makes the abscissa a time since adaptation, its ticks in words."""
+  style.plain_log(axis.xaxis)
+  low, high = axis.get_xlim()
+  ticks = {name: s for name, s in TIMES_S.items() if low <= s <= high}
+  if len(ticks) > 1:
+    axis.set_xticks(list(ticks.values()), list(ticks))
+    axis.set_xticks([], minor=True)
+  axis.set_xlabel('time since adaptation' + ('' if len(ticks) > 1 else ' (s)'))
 
 
 def update_sizes(
@@ -164,20 +171,20 @@ def update_sizes(
     meta: weight changes of one adaptation, zeros left out.
     ordinary: changes per step of ordinary training, zeros left out.
   """
-  figure, axis = plt.subplots(figsize=(6, 3.6))
   both = np.concatenate([meta, ordinary])
   bins = np.geomspace(both.min(), both.max() * 1.01, 50)
-  for values, label, color in (
-      (ordinary, 'ordinary training, one step', BEFORE),
-      (meta, 'one meta-learned adaptation', AFTER)):
-    weights = np.full(len(values), 1 / len(values))
-    axis.hist(values, bins, weights=weights, color=color, alpha=0.7,
-              label=f'{label}: median {np.median(values):.2g}')
   ratio = np.median(meta) / np.median(ordinary)
-  axis.set(xscale='log', xlabel='size of a weight change, output layer',
-           ylabel='share of changes', title=f'ratio of medians: {ratio:.0f}')
-  axis.legend(frameon=False, fontsize=8)
-  _save(figure, path)
+  with style.figure(path, figsize=(6, 3.4)) as (_, axes):
+    axis = axes[0, 0]
+    for values, label, color in (
+        (ordinary, 'ordinary training, one step', style.BEFORE),
+        (meta, 'one meta-learned adaptation', style.AFTER)):
+      weights = np.full(len(values), 1 / len(values))
+      axis.hist(values, bins, weights=weights, color=color, alpha=0.7,
+                label=f'{label}: median {np.median(values):.2g}')
+    axis.set(xscale='log', xlabel='size of a weight change, output layer',
+             ylabel='share of changes', title=f'ratio of medians: {ratio:.0f}')
+    axis.legend()
 
 
 def energy(path: pathlib.Path, rows: list[dict[str, Any]], metric: str) -> None:
@@ -188,26 +195,19 @@ def energy(path: pathlib.Path, rows: list[dict[str, Any]], metric: str) -> None:
     rows: of `energy_comparison.run`.
     metric: of the loss.
   """
-  figure, axis = plt.subplots(figsize=(6.4, 4))
-  for i, row in enumerate(rows):
-    x, y = row['after']['mean'], row['energy']['adaptation_write_nJ']
-    per_loss = row['nJ_per_unit_of_loss']
-    note = 'no gain' if per_loss is None else f'{per_loss:.2g} nJ per unit'
-    axis.errorbar(x, y, xerr=row['after']['ci95'] or 0.0, marker='o',
-                  capsize=3, ls='none', color=f'C{i}',
-                  label=f'{row["label"]}: {note}')
-  axis.set(yscale='log', xlabel=f'query {metric} after adaptation',
-           ylabel='energy of the write (nJ), order of magnitude',
-           title='energy per unit of loss taken away')
-  if metric == 'mse':
-    axis.set_xscale('log')
-  axis.margins(0.2)
-  axis.legend(frameon=False, fontsize=8)
-  _save(figure, path)
-
-
-def _save(figure, path):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  figure.tight_layout()
-  figure.savefig(path, dpi=130)
-  plt.close(figure)
+  with style.figure(path, figsize=(6.4, 3.8)) as (_, axes):
+    axis = axes[0, 0]
+    for i, row in enumerate(rows):
+      x, y = row['after']['mean'], row['energy']['adaptation_write_nJ']
+      per_loss = row['nJ_per_unit_of_loss']
+      note = 'no gain' if per_loss is None else f'{per_loss:.2g} nJ per unit'
+      axis.errorbar(x, y, xerr=row['after']['ci95'] or 0.0, marker='o',
+                    ls='none', color=f'C{i}', label=f'{row["label"]}: {note}')
+    axis.margins(0.2)
+    axis.set(xlabel=f'query {metric} after adaptation',
+             ylabel='energy of the write (nJ), order of magnitude',
+             title='energy per unit of loss taken away')
+    style.plain_log(axis.yaxis)
+    if metric == 'mse':
+      style.plain_log(axis.xaxis)
+    axis.legend()

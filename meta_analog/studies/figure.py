@@ -3,14 +3,11 @@
 import pathlib
 from typing import Any
 
-import matplotlib
-from matplotlib import pyplot as plt
-
+from meta_analog.reporting import style
 from meta_analog.studies import markdown
 
-matplotlib.use('Agg')
-
-BEFORE, AFTER, LATER, WANTED = '#9a9a9a', '#c0392b', '#2471a3', '#2c3e50'
+BEFORE, AFTER, LATER = style.BEFORE, style.AFTER, style.LATER
+WANTED = style.TRUTH
 ROW_INCHES = 0.34
 GROUP_ROWS = 0.8  # between two groups, in rows
 
@@ -24,17 +21,14 @@ def draw(path: pathlib.Path, table: dict[str, Any]) -> None:
   """
   kinds = markdown.kinds(table)
   heights = [_height(cases) for cases in kinds.values()] or [2.0]
-  figure, axes = plt.subplots(
-      len(heights), 1, squeeze=False, height_ratios=heights,
-      figsize=(9.5, ROW_INCHES * sum(heights) + 1.6 * len(heights)))
-  for axis, (kind, cases) in zip(axes[:, 0], kinds.items()):
-    _panel(axis, table, kind, cases)
-  if not kinds:
-    axes[0, 0].text(0.5, 0.5, 'no run is finished', ha='center')
-    axes[0, 0].set_axis_off()
-  figure.tight_layout()
-  figure.savefig(path, dpi=130, format='png')
-  plt.close(figure)
+  with style.figure(
+      path, len(heights), 1, height_ratios=heights, figsize=(
+          9.5, ROW_INCHES * sum(heights) + 1.6 * len(heights))) as (_, axes):
+    for axis, (kind, cases) in zip(axes[:, 0], kinds.items()):
+      _panel(axis, table, kind, cases)
+    if not kinds:
+      axes[0, 0].text(0.5, 0.5, 'no run is finished', ha='center')
+      axes[0, 0].set_axis_off()
 
 
 def _height(cases):
@@ -86,15 +80,12 @@ def _panel(axis, table, kind, cases):
     axis.text(0.005, y, title, fontsize=8, weight='bold', va='center',
               transform=axis.get_yaxis_transform())
   if metric != 'accuracy':
-    axis.set_xscale('log')
     axis.set_xlim(left=0.5 * min(
         result['mean'] for case in cases
         for result in case['all']['after_by_time_s'].values()))
-    axis.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
+    style.plain_log(axis.xaxis)
   axis.grid(axis='x', color='#e5e5e5', lw=0.6)
-  axis.set_axisbelow(True)
-  axis.spines[['top', 'right']].set_visible(False)
-  axis.legend(frameon=False, fontsize=7.5, loc='lower center', ncols=4,
+  axis.legend(loc='lower center', ncols=4,
               bbox_to_anchor=(0.35, 1.0))
 
 

@@ -9,10 +9,11 @@ import pytest
 from meta_analog.evaluation import meta_test_results
 from meta_analog.experiment import figure_data
 from meta_analog.reporting import few_shot_figures
+from meta_analog.reporting import style
 from meta_analog.tasks import omniglot
 
 WAY, SHOT, QUERY, TASKS = 3, 2, 2, 4
-RIGHT, WRONG = few_shot_figures.RIGHT, few_shot_figures.WRONG
+RIGHT, WRONG = style.RIGHT, style.WRONG
 
 
 @pytest.fixture(scope='module')
@@ -80,12 +81,15 @@ def test_a_figure_shows_them_green_where_right(tested, tmp_path, monkeypatch):
     assert [color for _, color in row[WAY:]] == [WRONG] + 5 * [RIGHT]
 
 
-def test_what_was_wrong_is_among_the_queries_that_are_drawn():
+def test_as_many_wrong_queries_are_drawn_as_there_are():
   right = np.ones(75, bool)
   np.testing.assert_array_equal(
       few_shot_figures._choose(right, 4), [0, 24, 49, 74])
-  right[[33, 60]] = False
+  right[[33, 60]] = False  # at least one
   np.testing.assert_array_equal(
-      few_shot_figures._choose(right, 4), [0, 33, 60, 74])
+      few_shot_figures._choose(right, 4), [0, 33, 37, 74])
+  right[:50] = False
+  np.testing.assert_array_equal(
+      few_shot_figures._choose(right, 4), [0, 1, 2, 50])
   np.testing.assert_array_equal(
       few_shot_figures._choose(~np.ones(75, bool), 3), [0, 1, 2])

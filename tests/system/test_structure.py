@@ -37,8 +37,7 @@ LIBRARIES = {
     'optax': {'training/pretraining.py', 'experiment/figure_data.py',
               'training/meta_training.py'},
     'orbax': {'runtime/checkpoints.py'},
-    'matplotlib': {'reporting/device_figures.py', 'reporting/run_figures.py',
-                   'reporting/few_shot_figures.py', 'studies/figure.py'},
+    'matplotlib': {'reporting/style.py'},
     'PIL': {'tasks/omniglot_files.py'},
     'pooch': {'tasks/data_cache.py'},
 }
