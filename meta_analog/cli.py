@@ -117,11 +117,11 @@ def _run(arguments):
         arguments.config, values.checkpoint, arguments.workdir, values.mode,
         overrides=arguments.record, stop=stop)
     return
-  with command_line.joined(arguments):
-    environment.check_devices()
-    run.run(
-        arguments.config, arguments.workdir, values.mode,
-        overrides=arguments.record, wandb=values.wandb, stop=stop)
+  command_line.connect(arguments)
+  environment.check_devices()
+  run.run(
+      arguments.config, arguments.workdir, values.mode,
+      overrides=arguments.record, wandb=values.wandb, stop=stop)
 
 
 def _define_retest(values):

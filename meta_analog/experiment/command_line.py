@@ -7,7 +7,7 @@ saved (130 Ctrl-C, 143 SIGTERM).
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import contextlib
+import json
 import logging
 import os
 import pathlib
@@ -97,6 +97,9 @@ def define_run(
   flags.DEFINE_integer(
       'process_id', None, 'Which of them this is; 0 writes',
       flag_values=values)
+  flags.DEFINE_bool(
+      'distributed', False, 'Whether the cluster scheduler says what the last '
+      'three do not', flag_values=values)
 
 
 def start(
@@ -132,6 +135,11 @@ def start(
     where = f'{error.filename}: ' if error.filename else ''
     signals.leave(errors.StorageError.exit_code,
                   f'error: {where}{errors.reason(error)}')
+  except Exception as error:
+    if not distributed.is_of_another(error):
+      raise
+    signals.leave(1, f'error: another process has ended; {STOP.advice} '
+                  f'({errors.reason(error)})')
   signals.leave(0)
 
 
@@ -161,14 +169,29 @@ def parse(
                    f'{workdir_lib.CONFIG}', parsed.overrides, values)
 
 
-def joined(arguments: Arguments) -> contextlib.AbstractContextManager[None]:
-  """Returns `distributed.joined` for a command line."""
+def connect(arguments: Arguments) -> None:
+  """Makes this process one of several, as a command line says.
+
+  Args:
+    arguments: parsed.
+
+  Raises:
+    InputError: see `distributed.initialize`, or if the processes were not asked
+      for the same.
+  """
   values = arguments.flags
-  compared = {'config': workdir_lib.as_json(arguments.config),
-              'mode': values.mode, 'versions': environment.versions()}
-  return distributed.joined(
-      values.coordinator, values.num_processes, values.process_id, compared,
-      STOP)
+  distributed.initialize(values.coordinator, values.num_processes,
+                         values.process_id, values.distributed)
+  asked = {'config': workdir_lib.as_json(arguments.config),
+           'mode': values.mode, 'versions': environment.versions()}
+  first, *others = map(json.loads, distributed.gather(
+      json.dumps(asked).encode()))
+  for number, other in enumerate(others, 1):
+    differ = sorted(workdir_lib.differences(first, other))
+    if differ:
+      raise errors.InputError(
+          f'process {number} differs from process 0 in {", ".join(differ)}: '
+          'all must be asked for the same')
 
 
 def flags_help(values: flags.FlagValues) -> str:

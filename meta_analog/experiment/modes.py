@@ -25,14 +25,19 @@ from meta_analog.training import meta_training
 def evaluate(run):
   """Tests a trained run again; returns and writes evaluation.json."""
   config, folder = run.config, run.folder
-  workdir.check_of_run(config, folder)
+  distributed.from_first(lambda: workdir.check_of_run(config, folder))
   setup, state, keys = _restore(run)
   run.say(f'Testing {folder} (step {int(state.step)}) on '
           f'{config.evaluation.num_tasks} tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = meta_testing.run(
-      config, setup, state.params, keys.test)
-  state = distributed.local(state)
+  tested = meta_testing.run(config, setup, state.params, keys.test)
+  return distributed.from_first(lambda: _report(
+      run, setup, distributed.local(state), tested, keys))
+
+
+def _report(run, setup, state, tested, keys):
+  """Writes and prints what was tested; returns it."""
+  config, folder, (results, chip) = run.config, run.folder, tested
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
@@ -48,7 +53,7 @@ def evaluate(run):
 def energy(run):
   """Compares ways to write an adaptation; returns and writes energy.json."""
   config, folder = run.config, run.folder
-  workdir.check_of_run(config, folder)
+  distributed.from_first(lambda: workdir.check_of_run(config, folder))
   setup, state, keys = _restore(run)
   run.say(f'Testing {folder} (step {int(state.step)}) in '
           f'{len(energy_comparison.cases(config))} ways to write, on '
@@ -56,11 +61,18 @@ def energy(run):
   rows = energy_comparison.run(config, state.params, keys.test, run.say)
   out = {'metric': setup.task.metric, 'cases': rows,
          'training': {'steps': int(state.step)} | run.record}
+  distributed.from_first(lambda: _report_energy(run, out))
+  return out
+
+
+def _report_energy(run, out):
+  """Writes, draws and prints a comparison of ways to write."""
+  folder = run.folder
   atomic_files.write_json(folder / 'energy.json', out)
-  run_figures.energy(folder / 'figures' / 'energy.png', rows, setup.task.metric)
+  run_figures.energy(
+      folder / 'figures' / 'energy.png', out['cases'], out['metric'])
   run.say(tables.energy_table(out))
   run.say(f'Written to {folder}: energy.json, figures/energy.png.')
-  return out
 
 
 def _restore(run):
@@ -69,11 +81,12 @@ def _restore(run):
   trainer = meta_training.make(run.config, setup)
   keys = run_keys.make(run.config.seed)
   run.stop.advice = 'the same command tests again'
-  restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
-      distributed.local(jax.jit(trainer.init)(keys.init)), run.say)
+  state = jax.jit(trainer.init)(keys.init)
+  restored = distributed.from_first(lambda: checkpoints.Checkpoints(
+      run.folder / 'checkpoints').newest(distributed.local(state), run.say))
   if restored is None:
     raise errors.InputError(f'{run.folder} holds no checkpoint to evaluate')
-  return setup, distributed.shared(restored.state), keys
+  return setup, distributed.replicated(restored.state), keys
 
 
 def close(run, summary):

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from concurrent import futures
+import contextlib
 import pathlib
-import time
 from typing import Any
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.core import sharding
 from meta_analog.evaluation import meta_testing
-from meta_analog.experiment import follower
 from meta_analog.experiment import modes
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
@@ -90,24 +89,24 @@ def run(
       raise errors.InputError(
           f'config.training.{field} = {value!r}: must be {none!r} where there '
           'are several processes')
-  if not distributed.is_first():
-    follower.run(config, mode)
   folder = pathlib.Path(workdir)
   task = {'train': _train_or_report, 'evaluate': modes.evaluate,
           'energy': modes.energy, 'replay': modes.take_again}
-  if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
-    raise errors.InputError(f'{folder} holds no run: no config.json there')
   try:
-    with workdir_lib.locked(folder):
+    with contextlib.ExitStack() as stack:
+      distributed.from_first(lambda: _hold(stack, folder, mode))
       return task[mode](Run(
           config, folder,
-          rich.console.Console(highlight=False, soft_wrap=True),
+          rich.console.Console(highlight=False, soft_wrap=True,
+                               quiet=not distributed.is_first()),
           stop or signals.Interrupts(),
           environment.record() | {'seed': config.seed, 'mode': mode,
                                   'overrides': overrides or {}}, wandb))
   except errors.CorruptFileError:
     raise
   except (OSError, errors.StorageError) as error:
+    if not distributed.is_first():  # Process 0 says how to go on.
+      raise
     name = getattr(error, 'filename', None)
     where = f'{name}: ' if name else ''
     what = errors.reason(error) if isinstance(error, OSError) else str(error)
@@ -115,8 +114,23 @@ def run(
         f'{where}{what}; {workdir_lib.how_to_go_on(folder)}') from error
 
 
+def _hold(stack, folder, mode):
+  """Holds the folder for this process until the stack is closed."""
+  if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
+    raise errors.InputError(f'{folder} holds no run: no config.json there')
+  stack.enter_context(workdir_lib.locked(folder))
+
+
 def _train_or_report(run):
   """Trains, tests and draws, or prints the summary of a finished run."""
+  summary = distributed.from_first(lambda: _finished(run))
+  if summary is not None:
+    return summary
+  return _train(run)
+
+
+def _finished(run):
+  """Claims the folder; prints and returns the summary of a finished run."""
   atomic_files.sweep(run.folder)
   atomic_files.sweep(run.folder / 'checkpoints')
   workdir_lib.claim(run.config, run.folder, run.say)
@@ -130,7 +144,7 @@ def _train_or_report(run):
   except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
     run.say(f'Warning: {run.folder / results_lib.SUMMARY} is damaged; it is '
             'computed again from the last checkpoint.')
-  return _train(run)
+  return None
 
 
 def _train(run):
@@ -142,9 +156,10 @@ def _train(run):
   tables.header(run.console, build.describe(config), folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
   began = begin(run, saved, jax.jit(trainer.init)(keys.init))
-  if not saved.steps():
-    began = _pretrain(run, setup, saved, began)
-  workdir_lib.forget_pretraining(folder)
+  if jax.process_count() == 1:  # Pretraining takes one.
+    if not saved.steps():
+      began = _pretrain(run, setup, saved, began)
+    workdir_lib.forget_pretraining(folder)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
   def compile_test():
@@ -153,7 +168,7 @@ def _train(run):
 
   try:
     # The test compiles while training does: both take long, each on one core.
-    trainer = trainer._replace(update=_compiled(
+    trainer = trainer._replace(update=training_loop.compiled_update(
         trainer, compile_test, run.say))
     state, wall_s = train_loop(run, trainer, saved, began, keys.train)
     test = tests[0].result() if tests else None
@@ -161,15 +176,21 @@ def _train(run):
     pool.shutdown(wait=False, cancel_futures=True)
   run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  results, chip = meta_testing.run(config, setup, state.params, keys.test, test)
-  state = distributed.local(state)  # From here on process 0 works alone.
+  tested = meta_testing.run(config, setup, state.params, keys.test, test)
+  return distributed.from_first(lambda: _report(
+      run, setup, distributed.local(state), tested, keys, wall_s))
+
+
+def _report(run, setup, state, tested, keys, wall_s):
+  """Writes and draws what was tested; returns the summary."""
+  config, folder, results = run.config, run.folder, tested[0]
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
   run.say('Drawing figures.')
-  results_lib.finish(config, setup, folder, summary, (results, chip),
-                     keys.figures, {'wall_s': wall_s} | run.record, compiled)
-  params_file.save(folder / params_file.FILE, distributed.local(state.params))
+  results_lib.finish(config, setup, folder, summary, tested, keys.figures,
+                     {'wall_s': wall_s} | run.record, compiled)
+  params_file.save(folder / params_file.FILE, state.params)
   modes.close(run, summary)
   run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
           'evaluation.npz, metrics.jsonl, checkpoints.')
@@ -201,37 +222,24 @@ def _pretrain(run, setup, saved, began):
   return began._replace(facts=facts)
 
 
-def _compiled(trainer, traced, say):
-  """Returns the update, which at its first call says how long it compiled.
-
-  `traced` is called once the part is done that only one thread can do at a
-  time.
-  """
-  found, fixed = [], trainer.update.keywords
-
-  def step(state, key):
-    if not found:
-      began = time.monotonic()
-      lowered = trainer.update.func.lower(state, key, **fixed)
-      traced()
-      found.append(lowered.compile())
-      say(f'The step is compiled, in {time.monotonic() - began:.1f} s.')
-    return found[0](state, key, **fixed)
-
-  return step
-
-
 def begin(
     run: Run, saved: checkpoints.Checkpoints, state: meta_training.TrainState
 ) -> checkpoints.Restored:
-  """Returns what to go on from, and says and records so.
+  """Returns what to resume from, and logs and records so.
 
   Args:
     run: whose folder was claimed.
     saved: its checkpoints.
     state: of a training that begins.
   """
-  restored = saved.newest(distributed.local(state), run.say, set_aside=True)
+  restored = distributed.from_first(
+      lambda: _restore(run, saved, distributed.local(state)))
+  return restored._replace(state=distributed.replicated(restored.state))
+
+
+def _restore(run, saved, state):
+  """Returns the newest checkpoint, or the state at the start."""
+  restored = saved.newest(state, run.say, set_aside=True)
   if restored is None:
     restored = checkpoints.Restored(state, b'', {'wall_s': 0.0})
   else:
@@ -242,7 +250,7 @@ def begin(
         restored.facts['environment'], run.record, run.say)
   run_record.begin(run.folder,
                    {'from_step': int(restored.state.step)} | run.record)
-  return restored._replace(state=distributed.shared(restored.state))
+  return restored
 
 
 def train_loop(
@@ -263,19 +271,23 @@ def train_loop(
   """
   config = workdir_lib.as_json(run.config)
   start = int(began.state.step)
-  board = run.wandb and metrics.open_wandb(run.wandb, run.folder, config)
-  log = metrics.Metrics(run.folder, began.metrics, start, board)
+  log = metrics.NoMetrics()
+  if distributed.is_first():
+    board = run.wandb and metrics.open_wandb(run.wandb, run.folder, config)
+    log = metrics.Metrics(run.folder, began.metrics, start, board)
   num_steps = run.config.training.num_steps
   progress = metrics.Progress(run.console, num_steps, start, 'Meta-training')
 
   def save(step, state, wall_s):
-    saved.save(step, distributed.local(state), log.content(), {
-        'config': config, 'wall_s': wall_s, 'environment': run.record})
+    distributed.from_first(lambda: saved.save(
+        step, distributed.local(state), log.content(), {
+            'config': config, 'wall_s': wall_s, 'environment': run.record}))
     run.stop.advice = (f'step {step} is saved in {run.folder}; the same '
                        'command goes on from there')
 
-  bad = bad or (lambda step, before, info: reproduce.save(
-      run.folder, trainer, key, step, distributed.local(before), info, config))
+  bad = bad or (lambda step, before, info: distributed.from_first(
+      lambda: reproduce.save(run.folder, trainer, key, step,
+                             distributed.local(before), info, config)))
   try:
     return training_loop.run(
         run.config, trainer, began.state, key,

@@ -1,139 +1,158 @@
-"""Several processes as one run: they meet, work alike, and end together.
+"""Several processes as one run, by jax.distributed.
 
-They meet (see `rendezvous`), and only when all are there is jax.distributed
-started, with its own service on a free port of process 0's host. Only process 0
-reads and writes. Where a host vanishes without closing its connection, jax
-finds out after HEARTBEAT_S and ends the processes.
+All processes take the same path through the program; process 0 alone reads and
+writes files, and what it read or met goes to the others as bytes. jax watches
+over the processes: where one dies, the others end, by an error of the operation
+that they are in or, within HEARTBEAT_S, by jax's own abort.
 """
 
-from collections.abc import Iterator
-import contextlib
+from collections.abc import Callable
 import os
+import pickle
 import sys
-import time
-import traceback
 from typing import Any
+from typing import TypeVar
 
 import jax
-from jax._src import clusters
 from jax.experimental import multihost_utils
 import numpy as np
 
 from meta_analog.core import errors
 from meta_analog.core import sharding
-from meta_analog.runtime import rendezvous
 from meta_analog.runtime import signals
 
-HEARTBEAT_S = 30  # after which jax gives up a host that has gone silent
+MEET_S = 120  # how long processes wait for each other at the start
+HEARTBEAT_S = 20  # after which jax takes a silent process for dead
+T = TypeVar('T')
 
 
-def find(
-    coordinator: str | None, num_processes: int | None, process_id: int | None
-) -> tuple[str, int, int, list[int] | None] | None:
-  """Returns where this process belongs, or None where it runs alone.
+def initialize(
+    coordinator: str | None, num_processes: int | None,
+    process_id: int | None, detect: bool
+) -> None:
+  """Makes this process one of several, before jax is used.
 
-  What is not given is asked of the cluster scheduler, where there is one that
-  jax knows; where all is given, or num_processes is 1, nobody is asked.
+  Without arguments, or with num_processes 1 alone, nothing happens.
 
   Args:
     coordinator: host:port of process 0.
     num_processes: of the run.
     process_id: of this process, 0 .. num_processes - 1.
-
-  Returns:
-    The three, and the accelerators that are this process's (None: all).
+    detect: whether jax asks the cluster's scheduler for what is not given.
 
   Raises:
-    settings.InputError: if something is missing or cannot be.
+    InputError: if something is missing or cannot be, or the processes do not
+      meet.
   """
-  given = {'--coordinator': coordinator, '--num_processes': num_processes,
-           '--process_id': process_id}
-  if num_processes is not None and num_processes < 1:
-    raise errors.InputError(
-        f'--num_processes={num_processes}: must be at least 1')
-  if num_processes == 1 and process_id in (None, 0):
-    return None
-  local_ids = None
-  if None in given.values():
-    coordinator, num_processes, process_id, local_ids = _ask_scheduler(*(
-        given.values()))
-    if all(value is None for value in given.values()):
-      if coordinator is None or num_processes == 1:
-        return None
-  found = dict(zip(given, (coordinator, num_processes, process_id)))
-  missing = [name for name, value in found.items() if value is None]
-  if missing:
-    raise errors.InputError(
-        f'{" and ".join(missing)} missing: a run of several processes needs '
-        '--coordinator=HOST:PORT, --num_processes and --process_id, where no '
-        'cluster scheduler gives them')
-  if not 0 <= process_id < num_processes:
-    raise errors.InputError(
-        f'--process_id={process_id}: must be from 0 to {num_processes - 1}, '
-        f'below --num_processes={num_processes}')
-  rendezvous.address(coordinator)
-  return None if num_processes == 1 else (
-      coordinator, num_processes, process_id, local_ids)
-
-
-@contextlib.contextmanager
-def joined(
-    coordinator: str | None, num_processes: int | None,
-    process_id: int | None, asked: Any, stop: signals.Interrupts
-) -> Iterator[None]:
-  """Makes this process one of several for as long as the block runs.
-
-  Without arguments and without a scheduler nothing happens. To be entered
-  before jax is used.
-
-  Args:
-    coordinator: see `find`.
-    num_processes: see `find`.
-    process_id: see `find`.
-    asked: JSON value, what all processes must have been asked for.
-    stop: the signals of this process; process 0 alone heeds them, the others
-      pass them on to it.
-
-  Raises:
-    settings.InputError: if the processes do not meet, or differ.
-  """
-  found = find(coordinator, num_processes, process_id)
-  if found is None:
-    yield
+  check(coordinator, num_processes, process_id, detect)
+  if not detect and coordinator is None:
     return
-  coordinator, num_processes, process_id, local_ids = found
-  host, _ = rendezvous.address(coordinator)
   _mute(process_id)
-  if process_id == 0:
-    lines, port = rendezvous.gather(coordinator, num_processes, asked)
-    rendezvous.lead(lines, stop)
-  else:
-    line, port = rendezvous.call(
-        coordinator, num_processes, process_id, asked)
-    rendezvous.follow(line, stop)
   # Its handler of SIGTERM would take the place of ours.
   jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(
-        f'[{host}]:{port}' if ':' in host else f'{host}:{port}', num_processes,
-        process_id, local_ids, cluster_detection_method='deactivate',
-        initialization_timeout=int(rendezvous.MEET_S),
-        heartbeat_timeout_seconds=HEARTBEAT_S)
-    _connect()
-    yield
-  except (errors.RunError, errors.InputError):
-    raise
-  except Exception as error:
-    if isinstance(error, jax.errors.JaxRuntimeError):
-      # Most likely another process has died; its closed connection says so.
-      time.sleep(rendezvous.END_S)
-    traceback.print_exc()
-    signals.leave(1)  # At its own exit, jax would wait for the others.
+        coordinator, num_processes, process_id,
+        cluster_detection_method=None if detect else 'deactivate',
+        initialization_timeout=MEET_S, heartbeat_timeout_seconds=HEARTBEAT_S)
+  except Exception as error:  # also of a scheduler's own library
+    raise errors.InputError(
+        f'the processes do not meet: {errors.reason(error)}; give '
+        '--coordinator, --num_processes and --process_id, or none of them to '
+        'run alone') from None
+  if jax.process_index():
+    _mute(jax.process_index())  # where the scheduler said which it is
+  signals.at_end(_end)
+  _connect()
+
+
+def check(
+    coordinator: str | None, num_processes: int | None,
+    process_id: int | None, detect: bool
+) -> None:
+  """Raises InputError where the arguments of `initialize` cannot be."""
+  given = {'--coordinator': coordinator, '--num_processes': num_processes,
+           '--process_id': process_id}
+  missing = [name for name, value in given.items() if value is None]
+  if num_processes is not None and num_processes < 1:
+    raise errors.InputError(
+        f'--num_processes={num_processes}: must be at least 1')
+  alone = len(missing) == 3 or (num_processes == 1 and len(missing) == 2)
+  if missing and not detect and not alone:
+    raise errors.InputError(
+        f'{" and ".join(missing)} missing: a run of several processes needs '
+        '--coordinator=HOST:PORT, --num_processes and --process_id, or '
+        '--distributed where a cluster scheduler gives them')
+  if coordinator is not None:
+    host, _, port = coordinator.rpartition(':')
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+      raise errors.InputError(
+          f'--coordinator={coordinator}: must be HOST:PORT, such as '
+          'localhost:1234')
+  if None not in (process_id, num_processes) and not (
+      0 <= process_id < num_processes):
+    raise errors.InputError(
+        f'--process_id={process_id}: must be from 0 to {num_processes - 1}, '
+        f'below --num_processes={num_processes}')
 
 
 def is_first() -> bool:
-  """Returns whether this process is the one that writes."""
+  """Returns whether this process is the one that reads and writes."""
   return jax.process_index() == 0
+
+
+def gather(data: bytes) -> list[bytes]:
+  """Returns the bytes of every process, in the order of the processes."""
+  if not jax.distributed.is_initialized():
+    return [data]
+  sizes = np.ravel(multihost_utils.process_allgather(np.int32(len(data))))
+  padded = np.zeros(max(1, sizes.max()), np.uint8)
+  padded[:len(data)] = np.frombuffer(data, np.uint8)
+  rows = multihost_utils.process_allgather(padded)
+  return [row[:size].tobytes() for row, size in zip(
+      rows.reshape(len(sizes), -1), sizes)]
+
+
+def from_first(fn: Callable[[], T]) -> T:
+  """Returns what a function returns in process 0, in all processes.
+
+  Args:
+    fn: called in process 0 alone, such as one that reads or writes files.
+
+  Returns:
+    The value, whose arrays the other processes get as NumPy arrays.
+
+  Raises:
+    What the function raises, in all processes.
+  """
+  if jax.process_count() == 1:
+    return fn()
+  value, error, data = None, None, b''
+  if is_first():
+    try:
+      value = fn()
+      data = pickle.dumps((value, None))
+    except Exception as caught:  # the others must hear of any
+      error = caught
+      data = pickle.dumps((None, _plain(caught)))
+  received = gather(data)[0]
+  if not is_first():
+    value, error = pickle.loads(received)
+  if error is not None:
+    _Ending.together = True
+    raise error
+  return value
+
+
+def agreed_signal(signum: int | None) -> int | None:
+  """Returns the signal that asked any of the processes to stop, or None.
+
+  Args:
+    signum: of the signal that asked this process to, or None.
+  """
+  signums = multihost_utils.process_allgather(np.int32(signum or 0))
+  _Ending.together = bool(np.any(signums))
+  return int(np.max(signums)) or None
 
 
 def local(tree: Any) -> Any:
@@ -143,32 +162,40 @@ def local(tree: Any) -> Any:
   return jax.tree.map(np.asarray, tree)
 
 
-def shared(tree: Any) -> Any:
-  """Returns process 0's pytree, on the devices of all processes.
+def replicated(tree: Any) -> Any:
+  """Returns a pytree that all processes have on the devices of all."""
+  return tree if jax.process_count() == 1 else sharding.everywhere(tree)
 
-  Args:
-    tree: of arrays; those of the other processes give shapes and dtypes.
+
+def is_of_another(error: BaseException) -> bool:
+  """Returns whether an error tells of another process that has ended."""
+  return jax.process_count() > 1 and isinstance(
+      error, jax.errors.JaxRuntimeError)
+
+
+class _Ending:
+  """Whether all processes have heard of what ends them."""
+
+  together = False
+
+
+def _end(code):
+  """Waits until all processes are here, where all are on their way.
+
+  Mistakes in what was asked are the same in all. Where this process ends alone
+  it does not wait, and jax ends the others.
   """
-  if jax.process_count() == 1:
-    return tree
-  leaves, treedef = jax.tree.flatten(jax.tree.map(np.asarray, tree))
-  # As bytes: what sends numbers adds them up, and -0.0 would become 0.0.
-  data = np.frombuffer(b''.join(x.tobytes() for x in leaves), np.uint8)
-  data = np.asarray(multihost_utils.broadcast_one_to_all(data)).tobytes()
-  place, placed, begin = sharding.replicated(), [], 0
-  for leaf in leaves:
-    values = np.frombuffer(data, leaf.dtype, leaf.size, begin)
-    values = values.reshape(leaf.shape)
-    placed.append(jax.make_array_from_callback(
-        leaf.shape, place, lambda index, values=values: values[index]))
-    begin += leaf.nbytes
-  return treedef.unflatten(placed)
+  if _Ending.together or code in (0, 2):
+    jax.distributed.shutdown()
 
 
-def wait() -> None:
-  """Waits, as one of the others, for process 0 to end this process."""
-  while True:
-    time.sleep(3600)
+def _plain(error):
+  """Returns an error that other processes can read."""
+  try:
+    pickle.loads(pickle.dumps(error))
+    return error
+  except Exception:  # of the class of some library
+    return RuntimeError(errors.reason(error))
 
 
 def _connect():
@@ -177,24 +204,10 @@ def _connect():
   A first collective operation gives up after 30 s (Gloo on CPU), and one
   process may compile longer than another; later ones wait.
   """
-  multihost_utils.broadcast_one_to_all(np.zeros(1, np.uint8))
+  gather(b'')
   index = lambda params, i, key, scale: i
   jax.block_until_ready(jax.jit(lambda key: sharding.map_over_devices(
       index, jax.device_count(), (), key, 1.0))(jax.random.key(0)))
-
-
-def _ask_scheduler(coordinator, num_processes, process_id):
-  """Returns them, completed by the scheduler, and this process's devices."""
-  try:
-    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-        coordinator, num_processes, process_id, None, None,
-        int(rendezvous.MEET_S))
-  except Exception as error:  # of a scheduler's own library
-    raise errors.InputError(
-        f'the cluster scheduler does not say who runs where: '
-        f'{errors.reason(error)}; give --coordinator, --num_processes and '
-        '--process_id, or --num_processes=1 to run alone') from None
-  return found
 
 
 def _mute(process_id):
@@ -204,6 +217,6 @@ def _mute(process_id):
   """
   sys.stdout.flush()
   null = os.open(os.devnull, os.O_WRONLY)
-  out = os.dup(1) if process_id == 0 else null
+  out = null if process_id else os.dup(1)
   os.dup2(null, 1)
   sys.stdout = open(out, 'w', encoding=sys.stdout.encoding, buffering=1)

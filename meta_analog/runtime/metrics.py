@@ -105,6 +105,20 @@ class Metrics:
         event_pb2.Event(wall_time=time.time(), step=step, **what))
 
 
+class NoMetrics:
+  """Metrics of a process that writes none."""
+
+  def write(self, step: int, values: dict[str, Any]) -> None:
+    """Does nothing."""
+
+  def content(self) -> bytes:
+    """Returns no lines."""
+    return b''
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
 def open_wandb(
     project: str, workdir: pathlib.Path, config: dict[str, Any]
 ) -> Any:

@@ -32,7 +32,6 @@ class Interrupts:
     self.signum = None
     self.advice = 'the same command begins again'
     self._deferred = False
-    self._pass_on = None
     self._lock = threading.Lock()
 
   def listen(self) -> None:
@@ -63,11 +62,6 @@ class Interrupts:
       if self.signum is not None:  # It came after the last step.
         leave(128 + self.signum, self.message())
 
-  def pass_on(self, fn: Callable[[int], None]) -> None:
-    """Hands every signal to a function, which alone acts on it."""
-    with self._lock:
-      self._pass_on = fn
-
   def message(self) -> str:
     """Returns the line that says what happened and how to go on."""
     name = signal.Signals(self.signum).name
@@ -80,9 +74,6 @@ class Interrupts:
       if signum not in SIGNALS:
         continue
       with self._lock:
-        if self._pass_on is not None:
-          self._pass_on(signum)
-          continue
         self.signum = self.signum or signum
         if not self._deferred:
           leave(128 + self.signum, self.message())

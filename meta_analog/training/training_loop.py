@@ -12,6 +12,7 @@ import numpy as np
 
 from meta_analog.core import errors
 from meta_analog.core import sharding
+from meta_analog.runtime import distributed
 from meta_analog.runtime import metrics
 from meta_analog.runtime import signals
 from meta_analog.training import meta_training
@@ -74,8 +75,8 @@ def run(
       before, (state, info) = state, trainer.update(state, key)
       if step == start + 1:  # Until it is compiled, there is nothing to save.
         stack.enter_context(hooks.stop.deferred())
-      asked = hooks.stop.signum is not None
       logged = step == 1 or step % c.log_every == 0 or step == c.num_steps
+      asked = _asked(hooks.stop, logged)
       saved = asked or step % c.checkpoint_every == 0 or step == c.num_steps
       if unchecked is not None:
         _check(hooks, *unchecked)
@@ -96,6 +97,44 @@ def run(
       if asked:
         raise errors.Interrupted(hooks.stop.signum, hooks.stop.message())
   return state, clock.wall_s()
+
+
+def compiled_update(
+    trainer: meta_training.Trainer, traced: Callable[[], None],
+    log: Callable[[str], None]
+) -> Callable[..., Any]:
+  """Returns the update, which at its first call logs how long it compiled.
+
+  Args:
+    trainer: of `meta_training.make`.
+    traced: called once the part is done that one thread alone can do at a time.
+    log: prints a line.
+  """
+  found, fixed = [], trainer.update.keywords
+
+  def step(state, key):
+    if not found:
+      began = time.monotonic()
+      lowered = trainer.update.func.lower(state, key, **fixed)
+      traced()
+      found.append(lowered.compile())
+      log(f'The step is compiled, in {time.monotonic() - began:.1f} s.')
+    return found[0](state, key, **fixed)
+
+  return step
+
+
+def _asked(stop, logged):
+  """Returns whether a signal asked to stop; of several processes, any.
+
+  They hear of each other where a step is logged.
+  """
+  if jax.process_count() == 1:
+    return stop.signum is not None
+  agreed = distributed.agreed_signal(stop.signum) if logged else None
+  if agreed is not None:
+    stop.signum = agreed
+  return agreed is not None
 
 
 def _check(hooks, step, before, info):
