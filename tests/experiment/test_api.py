@@ -17,7 +17,8 @@ from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
 from meta_analog.training import meta_training
 
-PARAMS = {'meta': {'log_rate': np.float32([1.0, 2.0])},
+PARAMS = {'meta': {'log_rate': np.float32([1.0, 2.0]),
+                   'log_harm': np.float32(0.5)},
           'meta/layer_0': {'u': np.float32([[3.0]])}}
 SUMMARY = {'after': {'mean': 0.1}}
 
