@@ -165,7 +165,7 @@ def _study(arguments):
   from meta_analog.experiment import command_line
   from meta_analog.runtime import environment
   from meta_analog.studies import study
-  environment.leave_accelerators()
+  environment.stay_on_cpu()
   study.run(
       arguments.config, arguments.workdir, arguments.flags.processes,
       cache_dir=arguments.flags.cache_dir, stop=command_line.STOP)

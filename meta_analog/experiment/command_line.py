@@ -27,7 +27,7 @@ from meta_analog.runtime import distributed
 from meta_analog.runtime import environment
 from meta_analog.runtime import signals
 
-STOP = signals.Interrupts()  # the signals of this process
+STOP = signals.StopRequest()  # the signals of this process
 MAX_COLUMNS = 80
 VALUES = {'workdir': 'FOLDER', 'cache_dir': 'FOLDER', 'checkpoint': 'FILE',
           'run': 'FOLDER', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT'}
@@ -117,7 +117,8 @@ def start(
   try:
     arguments = parse(argv, values, default)
   except errors.RunError as error:
-    signals.leave(error.exit_code, f'error: {config_files.in_a_line(error)}')
+    signals.exit_process(
+        error.exit_code, f'error: {config_files.in_a_line(error)}')
   except errors.InputError as error:
     refuse(error)
   for name in ('absl', 'asyncio'):  # Orbax logs what it raises as well.
@@ -128,19 +129,20 @@ def start(
   except errors.InputError as error:
     refuse(error)
   except errors.Interrupted as error:
-    signals.leave(error.exit_code, str(error))
+    signals.exit_process(error.exit_code, str(error))
   except errors.RunError as error:
-    signals.leave(error.exit_code, f'error: {config_files.in_a_line(error)}')
+    signals.exit_process(
+        error.exit_code, f'error: {config_files.in_a_line(error)}')
   except OSError as error:
     where = f'{error.filename}: ' if error.filename else ''
-    signals.leave(errors.StorageError.exit_code,
+    signals.exit_process(errors.StorageError.exit_code,
                   f'error: {where}{errors.reason(error)}')
   except Exception as error:
     if not distributed.is_of_another(error):
       raise
-    signals.leave(1, f'error: another process has ended; {STOP.advice} '
+    signals.exit_process(1, f'error: another process has ended; {STOP.advice} '
                   f'({errors.reason(error)})')
-  signals.leave(0)
+  signals.exit_process(0)
 
 
 def parse(
@@ -222,7 +224,7 @@ def flags_help(values: flags.FlagValues) -> str:
 
 def refuse(error: BaseException) -> None:
   """Prints one line and exits with the code of bad input."""
-  signals.leave(2, f'error: {config_files.in_a_line(error)}')
+  signals.exit_process(2, f'error: {config_files.in_a_line(error)}')
 
 
 def _saved_config(argv, values):

@@ -34,7 +34,7 @@ from meta_analog.training import params_file
 def run(
     config: ml_collections.ConfigDict, source: str | None, workdir: str, *,
     overrides: dict[str, str] | None = None,
-    stop: signals.Interrupts | None = None
+    stop: signals.StopRequest | None = None
 ) -> dict[str, Any]:
   """Tests a run's net and writes config.json, evaluation.npz, summary.json.
 

@@ -139,8 +139,8 @@ def _write(folder, tree, facts):
   try:
     with (partial / ARRAYS).open('wb') as file:
       np.savez(file, **_named(tree))
-    manifest.seal(partial, facts)
-    atomic_files.publish(partial, folder)
+    manifest.write(partial, facts)
+    atomic_files.move_into_place(partial, folder)
   except OSError:
     atomic_files.remove(partial)
     raise

@@ -45,7 +45,7 @@ class Run(NamedTuple):
   config: ml_collections.ConfigDict
   folder: pathlib.Path
   console: rich.console.Console
-  stop: signals.Interrupts
+  stop: signals.StopRequest
   record: dict[str, Any]  # of the environment and what was asked
   wandb: str | None  # project
 
@@ -57,7 +57,7 @@ class Run(NamedTuple):
 def run(
     config: ml_collections.ConfigDict, workdir: str, mode: str = 'train', *,
     overrides: dict[str, str] | None = None, wandb: str | None = None,
-    stop: signals.Interrupts | None = None
+    stop: signals.StopRequest | None = None
 ) -> dict[str, Any]:
   """Runs one config in one folder and returns its summary.
 
@@ -99,7 +99,7 @@ def run(
           config, folder,
           rich.console.Console(highlight=False, soft_wrap=True,
                                quiet=not distributed.is_first()),
-          stop or signals.Interrupts(),
+          stop or signals.StopRequest(),
           environment.record() | {'seed': config.seed, 'mode': mode,
                                   'overrides': overrides or {}}, wandb))
   except errors.CorruptFileError:
@@ -131,8 +131,8 @@ def _train_or_report(run):
 
 def _finished(run):
   """Claims the folder; prints and returns the summary of a finished run."""
-  atomic_files.sweep(run.folder)
-  atomic_files.sweep(run.folder / 'checkpoints')
+  atomic_files.remove_partial(run.folder)
+  atomic_files.remove_partial(run.folder / 'checkpoints')
   workdir_lib.claim(run.config, run.folder, run.say)
   try:
     summary = run_record.result(run.folder, results_lib.SUMMARY)

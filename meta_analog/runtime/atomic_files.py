@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and that lead nowhere else."""
+"""Files and folders written atomically, and read without following links."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def check_writable(folder: pathlib.Path) -> None:
     folder: to be written into.
 
   Raises:
-    settings.InputError: if it is a file or nothing can be written there.
+    InputError: if it is a file or nothing can be written there.
   """
   try:
     if folder.exists() and not folder.is_dir():
@@ -76,7 +76,7 @@ def read_json(path: pathlib.Path) -> Any:
   """Returns what a JSON file holds.
 
   Raises:
-    faults.DamageError: if it is no JSON, cannot be read, or is a link.
+    CorruptFileError: if it is no JSON, cannot be read, or is a link.
   """
   try:
     return json.loads(read_bytes(path))
@@ -104,7 +104,7 @@ def read_bytes(path: pathlib.Path) -> bytes:
   """Returns a file's content; a link is not followed.
 
   Raises:
-    faults.DamageError: if it cannot be read or is a link.
+    CorruptFileError: if it cannot be read or is a link.
   """
   try:
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -129,12 +129,14 @@ def sync(path: pathlib.Path) -> None:
     os.close(file)
 
 
-def require_room(folder: pathlib.Path, num_bytes: int) -> None:
+def require_space(folder: pathlib.Path, num_bytes: int) -> None:
   """Raises OSError where a folder's disk cannot take as many bytes.
 
   A library that meets a full disk in its own threads prints what it meets.
   """
-  path = folder / f'room{PARTIAL}'
+  path = folder / f'space{PARTIAL}'
+  if not hasattr(os, 'posix_fallocate'):  # macOS
+    return
   try:
     with path.open('wb') as file:
       os.posix_fallocate(file.fileno(), 0, num_bytes)
@@ -145,7 +147,7 @@ def require_room(folder: pathlib.Path, num_bytes: int) -> None:
     path.unlink(missing_ok=True)
 
 
-def publish(partial: pathlib.Path, final: pathlib.Path) -> None:
+def move_into_place(partial: pathlib.Path, final: pathlib.Path) -> None:
   """Gives a finished folder its name, in place of what has that name."""
   if final.exists() or final.is_symlink():
     remove(final)
@@ -167,7 +169,7 @@ def remove(folder: pathlib.Path) -> None:
   shutil.rmtree(doomed)
 
 
-def sweep(folder: pathlib.Path) -> None:
+def remove_partial(folder: pathlib.Path) -> None:
   """Removes what a killed run left half written or half removed."""
   if folder.is_dir() and not folder.is_symlink():
     for path in folder.glob(f'*{PARTIAL}'):

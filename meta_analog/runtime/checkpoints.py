@@ -1,4 +1,4 @@
-"""Checkpoints of the training state: written by orbax, sealed, verified.
+"""Checkpoints of the training state, written by orbax, verified by SHA-256.
 
 A checkpoint is a folder named by its step: `state` as orbax writes it, the
 metrics.jsonl up to that step, and the manifest, written last. The folder gets
@@ -21,7 +21,7 @@ from meta_analog.core import errors
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import manifest
 
-KEPT = 3
+MAX_TO_KEEP = 3
 SMALL_FILES = 300_000  # bytes on disk of what orbax writes beside the data
 STATE, METRICS = 'state', 'metrics.jsonl'
 
@@ -41,9 +41,16 @@ class Checkpoints:
     """Names the folder, which is made by the first save.
 
     Raises:
-      faults.DamageError: if the folder is a link.
+      InputError: if orbax could not read there: it takes the name of its own
+        folder for a pattern.
+      CorruptFileError: if the folder is a link.
     """
     self._folder = pathlib.Path(folder).absolute()
+    for letter in '[]\\':
+      if letter in str(self._folder):
+        raise errors.InputError(
+            f'{self._folder}: checkpoints cannot be read from a path with '
+            f'{letter}; choose another --workdir')
     if self._folder.is_symlink():
       raise errors.CorruptFileError(
           f'{self._folder} is a link: checkpoints are read from within the '
@@ -60,7 +67,7 @@ class Checkpoints:
   def save(
       self, step: int, state: Any, metrics: bytes, facts: dict[str, Any]
   ) -> None:
-    """Writes a checkpoint; returns when it is on disk.
+    """Writes a checkpoint and reads it back; returns when it is on disk.
 
     Args:
       step: of the state.
@@ -69,7 +76,7 @@ class Checkpoints:
       facts: JSON values to record in the manifest.
 
     Raises:
-      faults.MachineFault: if the disk fails; older checkpoints stay.
+      StorageError: if the disk fails; older checkpoints stay.
     """
     partial = self._folder / f'{step}{atomic_files.PARTIAL}'
     try:
@@ -77,18 +84,20 @@ class Checkpoints:
         atomic_files.remove(partial)
       partial.mkdir(parents=True)
       size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
-      atomic_files.require_room(partial, 3 * size + len(metrics) + SMALL_FILES)
+      atomic_files.require_space(partial, 3 * size + len(metrics) + SMALL_FILES)
       _checkpointer().save(partial / STATE, args=ocp.args.StandardSave(state))
+      if digest(_read(partial / STATE, state)) != digest(state):
+        raise OSError('orbax reads something else than it was given')
       (partial / METRICS).write_bytes(metrics)
-      manifest.seal(partial, facts | {
+      manifest.write(partial, facts | {
           'step': step, 'leaves': describe(state), 'state_sha256': digest(state)
       })
-      atomic_files.publish(partial, self._folder / str(step))
-      for old in self.steps()[KEPT:]:
+      atomic_files.move_into_place(partial, self._folder / str(step))
+      for old in self.steps()[MAX_TO_KEEP:]:
         atomic_files.remove(self._folder / str(old))
     except Exception as error:  # orbax raises what it likes
       with contextlib.suppress(OSError):
-        atomic_files.sweep(self._folder)
+        atomic_files.remove_partial(self._folder)
       raise errors.StorageError(
           f'checkpoint {step} cannot be written to {self._folder}: '
           f'{errors.reason(error)}') from error
@@ -97,7 +106,7 @@ class Checkpoints:
     """Returns the facts of a checkpoint that is as it was written.
 
     Raises:
-      faults.DamageError: if it is not.
+      CorruptFileError: if it is not.
     """
     body = manifest.verify(self._folder / str(step))
     if body.get('step') != step:
@@ -115,27 +124,22 @@ class Checkpoints:
       A state like the template, with what was saved beside it.
 
     Raises:
-      faults.DamageError: if it is not as it was written, or does not fit.
+      CorruptFileError: if it is not as it was written, or does not fit.
     """
     facts = self.facts(step)
-    wanted = describe(template)
-    for name in sorted(wanted.keys() | facts['leaves'].keys()):
-      there, here = facts['leaves'].get(name), wanted.get(name)
+    expected = describe(template)
+    for name in sorted(expected.keys() | facts['leaves'].keys()):
+      there, here = facts['leaves'].get(name), expected.get(name)
       if there != here:
         raise errors.CorruptFileError(
             f'it holds {name} as {there}, not as {here}')
-    # Arrays of NumPy are read as such, wherever those saved were placed.
-    abstract = jax.tree.map(
-        lambda x: x if isinstance(x, np.ndarray)
-        else ocp.utils.to_shape_dtype_struct(x), template)
     folder = self._folder / str(step)
     try:
-      state = _checkpointer().restore(
-          folder / STATE, args=ocp.args.StandardRestore(abstract))
+      state = _read(folder / STATE, template)
     except Exception as error:  # orbax raises what it likes
       raise errors.CorruptFileError(
           f'orbax cannot read it: {errors.reason(error)}') from error
-    if describe(state) != wanted or digest(state) != facts['state_sha256']:
+    if describe(state) != expected or digest(state) != facts['state_sha256']:
       raise errors.CorruptFileError('orbax read something else than was saved')
     return Restored(state, atomic_files.read_bytes(folder / METRICS), facts)
 
@@ -147,14 +151,14 @@ class Checkpoints:
 
     Args:
       template: see `restore`.
-      warn: told of each damaged one.
+      warn: called with a line about each damaged one.
       set_aside: whether damaged ones are renamed, to be out of the way.
 
     Returns:
       See `restore`.
 
     Raises:
-      faults.DamageError: if all are damaged.
+      CorruptFileError: if all are damaged.
     """
     steps = self.steps()
     for step in steps:
@@ -172,7 +176,7 @@ class Checkpoints:
     return None
 
   def _set_aside(self, step):
-    """Renames a damaged checkpoint, so that it is kept but not counted."""
+    """Renames a damaged checkpoint, so that it stays but does not count."""
     target = self._folder / f'{step}.damaged'
     if target.exists() or target.is_symlink():
       atomic_files.remove(target)
@@ -193,6 +197,15 @@ def digest(tree: Any) -> str:
   for leaf in jax.tree.leaves(tree):
     total.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
   return total.hexdigest()
+
+
+def _read(path, template):
+  """Returns what orbax reads; NumPy arrays are read as such."""
+  abstract = jax.tree.map(
+      lambda x: x if isinstance(x, np.ndarray)
+      else ocp.utils.to_shape_dtype_struct(x), template)
+  return _checkpointer().restore(
+      path, args=ocp.args.StandardRestore(abstract))
 
 
 def _checkpointer():

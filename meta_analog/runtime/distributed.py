@@ -62,7 +62,7 @@ def initialize(
         'run alone') from None
   if jax.process_index():
     _mute(jax.process_index())  # where the scheduler said which it is
-  signals.at_end(_end)
+  signals.at_exit(_end)
   _connect()
 
 

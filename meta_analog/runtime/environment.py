@@ -1,4 +1,4 @@
-"""What a number may depend on, recorded with every run and checkpoint."""
+"""Versions, devices and cores: what the digits of a result may depend on."""
 
 from collections.abc import Callable
 from importlib import metadata
@@ -23,6 +23,8 @@ FORCED_DEVICES = '--xla_force_host_platform_device_count'
 
 def usable_cores() -> set[int]:
   """Returns the cores that this process may run on, by their numbers."""
+  if not hasattr(os, 'sched_getaffinity'):  # macOS
+    return set(range(os.cpu_count() or 1))
   return os.sched_getaffinity(0)
 
 
@@ -68,7 +70,7 @@ def check_devices() -> None:
         + (f': {errors.reason(error)}' if str(error) else '')) from None
 
 
-def leave_accelerators() -> None:
+def stay_on_cpu() -> None:
   """Keeps this process on the CPU: its children need the accelerators."""
   jax.config.update('jax_platforms', 'cpu')
 
@@ -108,18 +110,18 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def warn_of_changes(
-    before: dict[str, Any], now: dict[str, Any], say: Callable[[str], None]
+    before: dict[str, Any], now: dict[str, Any], log: Callable[[str], None]
 ) -> None:
-  """Says in a line what `changes` found; the arguments are its own.
+  """Logs in a line what `changes` found; the arguments are its own.
 
   Args:
     before: see `changes`.
     now: see `changes`.
-    say: prints a line.
+    log: prints a line.
   """
   found = changes(before, now)
   if found:
-    say(f'Warning: {"; ".join(found)}: the last digits may differ from those '
+    log(f'Warning: {"; ".join(found)}: the last digits may differ from those '
         'of a run that was never interrupted.')
 
 

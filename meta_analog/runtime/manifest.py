@@ -1,4 +1,4 @@
-"""What a folder holds, by SHA-256: written last, verified before it is read."""
+"""Manifest of a folder: SHA-256 of its files, verified before they are read."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from meta_analog.runtime import atomic_files
 NAME = 'manifest.json'
 
 
-def seal(folder: pathlib.Path, facts: dict[str, Any]) -> None:
+def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
   """Writes the manifest of a folder, once its files are on disk.
 
   Args:
@@ -35,16 +35,16 @@ def seal(folder: pathlib.Path, facts: dict[str, Any]) -> None:
 
 
 def verify(folder: pathlib.Path) -> dict[str, Any]:
-  """Returns the facts of a folder whose files are those that were sealed.
+  """Returns the facts of a folder whose files are those in its manifest.
 
   Args:
     folder: with a manifest.
 
   Returns:
-    What `seal` was given, with 'files' and 'sha256'.
+    What `write` was given, with 'files' and 'sha256'.
 
   Raises:
-    faults.DamageError: names the first file that is missing, changed, a link
+    CorruptFileError: names the first file that is missing, changed, a link
       or not listed.
   """
   if folder.is_symlink() or not folder.is_dir():

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: metrics.jsonl, TensorBoard, the terminal."""
+"""Training metrics: metrics.jsonl, TensorBoard, wandb, a progress bar."""
 
 from collections.abc import Iterator
 import errno
@@ -32,20 +32,20 @@ class Metrics:
   """
 
   def __init__(
-      self, workdir: pathlib.Path, kept: bytes = b'', first_step: int = 0,
+      self, workdir: pathlib.Path, lines: bytes = b'', first_step: int = 0,
       wandb_run: Any = None
   ):
     """Opens the files.
 
     Args:
       workdir: of the run.
-      kept: the lines to go on from; what the file holds is replaced by them.
-      first_step: the step that training goes on from.
+      lines: of the steps so far, which replace what the file holds.
+      first_step: the step that training resumes from.
       wandb_run: of `open_wandb`.
     """
     path = workdir / 'metrics.jsonl'
     with atomic_files.replacing(path) as partial:
-      partial.write_bytes(kept)
+      partial.write_bytes(lines)
     self._path = path
     self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
     self._wandb = wandb_run
@@ -133,7 +133,7 @@ def open_wandb(
     What `wandb.init` returns.
 
   Raises:
-    settings.InputError: if wandb is not installed.
+    InputError: if wandb is not installed.
   """
   try:
     wandb = importlib.import_module('wandb')
@@ -147,7 +147,7 @@ def open_wandb(
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the lines of a metrics file; a half-written last line is left."""
+  """Returns the lines of a metrics file; a half-written last one is not."""
   lines = []
   if path.is_file():
     for text in atomic_files.read_bytes(path).splitlines():

@@ -1,4 +1,4 @@
-"""Signals: a training saves first, anything else stops at once.
+"""Signals that stop a run: a training saves first, all else stops at once.
 
 Python runs its handlers between two of its instructions, which a compilation
 or a test of the network keeps waiting for a minute. So a thread listens: while
@@ -16,15 +16,15 @@ import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOW_CURSOR = '\x1b[?25h'  # a progress bar hides it
-_AT_END = []  # called with the exit code before this process ends
+_AT_EXIT = []  # called with the exit code before this process ends
 
 
-class Interrupts:
-  """Which signal asked to stop, if one did.
+class StopRequest:
+  """The signal that asked this process to stop, if one did.
 
   Attributes:
     signum: of the first signal, or None.
-    advice: how to go on, for the line that is printed when the process ends.
+    advice: how to resume, for the line that is printed when the process ends.
   """
 
   def __init__(self):
@@ -60,10 +60,10 @@ class Interrupts:
     with self._lock:
       self._deferred = False
       if self.signum is not None:  # It came after the last step.
-        leave(128 + self.signum, self.message())
+        exit_process(128 + self.signum, self.message())
 
   def message(self) -> str:
-    """Returns the line that says what happened and how to go on."""
+    """Returns the line that says what happened and how to resume."""
     name = signal.Signals(self.signum).name
     return f'Stopped by {name}; {self.advice}.'
 
@@ -76,20 +76,20 @@ class Interrupts:
       with self._lock:
         self.signum = self.signum or signum
         if not self._deferred:
-          leave(128 + self.signum, self.message())
+          exit_process(128 + self.signum, self.message())
 
 
-def at_end(fn: Callable[[int], None]) -> None:
-  """Has `leave` call a function with the exit code, last of all."""
-  _AT_END.append(fn)
+def at_exit(fn: Callable[[int], None]) -> None:
+  """Has `exit_process` call a function with the exit code, last of all."""
+  _AT_EXIT.append(fn)
 
 
-def leave(code: int, message: str = '') -> None:
+def exit_process(code: int, message: str = '') -> None:
   """Ends the process without waiting for what its threads compile.
 
   Args:
     code: exit code.
-    message: a line for stderr, where there is one to say.
+    message: a line for stderr, or none.
   """
   with contextlib.suppress(OSError, ValueError):
     sys.stdout.flush()
@@ -98,6 +98,6 @@ def leave(code: int, message: str = '') -> None:
     if message:
       print(f'{show}{message}', file=sys.stderr)
     sys.stderr.flush()
-  for fn in _AT_END:
+  for fn in _AT_EXIT:
     fn(code)
   os._exit(code)

@@ -42,7 +42,7 @@ class _Grid(NamedTuple):
 
 def run(
     config: ml_collections.ConfigDict, workdir: str, num_processes: int = 1, *,
-    cache_dir: str | None = None, stop: signals.Interrupts | None = None
+    cache_dir: str | None = None, stop: signals.StopRequest | None = None
 ) -> dict[str, Any]:
   """Runs what is not finished of a grid; returns what table.json holds.
 
@@ -61,12 +61,12 @@ def run(
     faults.Stopped: after a signal, once all processes have ended.
     faults.Fault: if a job failed.
   """
-  folder, stop = pathlib.Path(workdir), stop or signals.Interrupts()
+  folder, stop = pathlib.Path(workdir), stop or signals.StopRequest()
   stop.advice = 'the same command goes on'
   console = rich.console.Console(highlight=False, soft_wrap=True)
   grid = _Grid(plan_lib.make(config, folder), folder, console, {})
   with workdir_lib.locked(folder):
-    atomic_files.sweep(folder)
+    atomic_files.remove_partial(folder)
     jobs = _unfinished(grid)
     with stop.deferred():
       outcomes = _run(grid, jobs, num_processes, cache_dir, stop)

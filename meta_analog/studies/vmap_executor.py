@@ -71,7 +71,7 @@ class _Test(NamedTuple):
 def run(
     config: ml_collections.ConfigDict, seeds: tuple[int, ...], workdir: str,
     runs: str, *, overrides: dict[str, str] | None = None,
-    stop: signals.Interrupts | None = None
+    stop: signals.StopRequest | None = None
 ) -> None:
   """Trains and tests several seeds of one config.
 
@@ -94,11 +94,11 @@ def run(
   with contextlib.ExitStack() as stack:
     for place in (folder, *(seed.folder for seed in each)):
       stack.enter_context(workdir_lib.locked(place))
-      atomic_files.sweep(place)
-    atomic_files.sweep(folder / 'checkpoints')
+      atomic_files.remove_partial(place)
+    atomic_files.remove_partial(folder / 'checkpoints')
     console = rich.console.Console(highlight=False, soft_wrap=True)
     together = run_lib.Run(
-        each[0].config, folder, console, stop or signals.Interrupts(),
+        each[0].config, folder, console, stop or signals.StopRequest(),
         environment.record() | {'seeds': list(seeds), 'mode': 'train',
                                 'overrides': overrides or {}}, None)
     workdir_lib.claim(together.config, folder, together.say)

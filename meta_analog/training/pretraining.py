@@ -175,7 +175,7 @@ def hidden_layers(
     config: ml_collections.ConfigDict, setup: build.Setup,
     params: transforms.Params,
     saved: pretraining_checkpoints.PretrainingCheckpoints,
-    log: Callable[[str], None], stop: signals.Interrupts
+    log: Callable[[str], None], stop: signals.StopRequest
 ) -> transforms.Params:
   """Returns parameters whose hidden layers are those that the config names.
 
@@ -209,7 +209,7 @@ def run(
     config: ml_collections.ConfigDict, setup: build.Setup, key: jax.Array,
     params: transforms.Params,
     saved: pretraining_checkpoints.PretrainingCheckpoints,
-    log: Callable[[str], None], stop: signals.Interrupts
+    log: Callable[[str], None], stop: signals.StopRequest
 ) -> transforms.Params:
   """Returns parameters whose hidden layers tell the training classes apart.
 

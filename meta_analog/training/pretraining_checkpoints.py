@@ -19,7 +19,7 @@ class PretrainingCheckpoints:
 
   def __init__(
       self, folder: pathlib.Path, facts: dict[str, Any],
-      log: Callable[[str], None], stop: signals.Interrupts
+      log: Callable[[str], None], stop: signals.StopRequest
   ):
     """Names the folder, which is made by the first save.
 

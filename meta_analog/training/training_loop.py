@@ -38,7 +38,7 @@ class Hooks(NamedTuple):
   say: Callable[[str], None]
   save: Callable[[int, Any, float], None]
   bad: Callable[[int, Any, dict[str, Any]], None]
-  stop: signals.Interrupts
+  stop: signals.StopRequest
   names: tuple[str, ...] = ('',)
 
 

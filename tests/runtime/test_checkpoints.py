@@ -114,7 +114,7 @@ def test_a_checkpoint_without_a_manifest_does_not_count(saved, tmp_path):
   shutil.copytree(tmp_path / 'checkpoints' / '2', half)
   (half / manifest.NAME).unlink()
   assert saved.steps() == [2, 1]
-  atomic_files.sweep(tmp_path / 'checkpoints')
+  atomic_files.remove_partial(tmp_path / 'checkpoints')
   assert not half.exists() and saved.steps() == [2, 1]
 
 
@@ -140,10 +140,26 @@ def test_a_value_that_orbax_reads_wrongly_is_seen(saved, tmp_path):
   facts = json.loads((folder / manifest.NAME).read_text())
   del facts['files'], facts['sha256']
   (folder / manifest.NAME).unlink()
-  manifest.seal(folder, facts | {'state_sha256': checkpoints.digest(STATE)})
+  manifest.write(folder, facts | {'state_sha256': checkpoints.digest(STATE)})
   with pytest.raises(errors.CorruptFileError,
                      match='something else than was saved'):
     saved.restore(2, STATE)
+
+
+def test_what_cannot_be_read_back_is_no_checkpoint(saved, monkeypatch):
+  read = checkpoints._read
+  monkeypatch.setattr(
+      checkpoints, '_read', lambda path, template: jax.tree.map(
+          lambda x: x + 1, read(path, template)))
+  with pytest.raises(errors.StorageError, match='reads something else'):
+    saved.save(3, STATE, b'', FACTS)
+  assert saved.steps() == [2, 1]
+
+
+@pytest.mark.parametrize('name', ['run[1]', 'lr]', 'a\\b'])
+def test_a_path_that_orbax_takes_for_a_pattern_is_refused(tmp_path, name):
+  with pytest.raises(errors.InputError, match='choose another --workdir'):
+    checkpoints.Checkpoints(tmp_path / name)
 
 
 def test_a_checkpoints_folder_that_is_a_link_is_refused(saved, tmp_path):

@@ -87,7 +87,7 @@ def test_a_run_that_all_befalls_ends_as_one_that_nothing_befell(
   assert code == -9
   before = runs.newest(workdir)
   if small_disk:  # The disk has no room for a checkpoint when it goes on.
-    atomic_files.sweep(workdir / 'checkpoints')
+    atomic_files.remove_partial(workdir / 'checkpoints')
     with ballast.open('wb', buffering=0) as file:
       with pytest.raises(OSError):
         while True:

@@ -71,7 +71,7 @@ def test_pretraining_is_kept_as_step_0_and_its_checkpoints_go(made, tmp_path):
   trainer = meta_training.make(config, setup)
   began = checkpoints.Restored(trainer.init(jax.random.key(0)), b'', {})
   command = run.Run(config, tmp_path, rich.console.Console(),
-                    signals.Interrupts(), {}, None)
+                    signals.StopRequest(), {}, None)
   saved = checkpoints.Checkpoints(tmp_path / 'checkpoints')
   began = run._pretrain(command, setup, saved, began)
   assert saved.steps() == [0] and began.facts['wall_s'] > 0
@@ -162,7 +162,7 @@ def test_hidden_layers_of_another_net_are_refused_in_one_line(made, tmp_path):
 def _begun(made, folder):
   """Returns random parameters, no checkpoints, a log and no signal."""
   config, setup = made
-  log, stop = [], signals.Interrupts()
+  log, stop = [], signals.StopRequest()
   facts = {'config': workdir.as_json(config), 'environment': {}}
   return (meta_training.make(config, setup).init(jax.random.key(0)).params,
           pretraining_checkpoints.PretrainingCheckpoints(
