@@ -13,9 +13,9 @@ from tensorboardX.proto import event_pb2
 
 from configs import nmnist
 from configs import pcm
-from meta_analog.config import saved as saved_lib
 from meta_analog.core import errors
 from meta_analog.experiment import run_record
+from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
@@ -53,11 +53,11 @@ DAMAGES = {'truncated': _truncate, 'emptied': _empty, 'flipped': _flip,
 
 @pytest.fixture
 def saved(tmp_path):
-  kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+  store = checkpoints.Checkpoints(tmp_path / 'checkpoints')
   for step in (1, 2):
-    kept.save(step, jax.tree.map(lambda x: x + step, STATE), b'{}\n' * step,
+    store.save(step, jax.tree.map(lambda x: x + step, STATE), b'{}\n' * step,
               FACTS)
-  return kept
+  return store
 
 
 def _value(restored):
@@ -81,11 +81,11 @@ def test_every_damaged_file_of_the_newest_falls_back_to_the_one_before(
   assert len(names) > 8 and manifest.NAME in map(str, names)
   for name in names:
     DAMAGES[kind](newest / name)
-    said = []
-    restored = saved.newest(STATE, said.append)
+    logged = []
+    restored = saved.newest(STATE, logged.append)
     assert _value(restored) == 1.0, name
-    assert len(said) == 1 and 'checkpoint 2 is damaged' in said[0]
-    assert '\n' not in said[0] and len(said[0]) < 300
+    assert len(logged) == 1 and 'checkpoint 2 is damaged' in logged[0]
+    assert '\n' not in logged[0] and len(logged[0]) < 300
     shutil.rmtree(newest)
     shutil.copytree(whole, newest)
   assert _value(saved.newest(STATE, pytest.fail)) == 2.0
@@ -118,7 +118,7 @@ def test_a_checkpoint_without_a_manifest_does_not_count(saved, tmp_path):
   assert not half.exists() and saved.steps() == [2, 1]
 
 
-def test_the_newest_few_are_kept(saved):
+def test_the_newest_few_stay(saved):
   for step in range(3, 7):
     saved.save(step, STATE, b'', FACTS)
   assert saved.steps() == [6, 5, 4]
@@ -200,16 +200,16 @@ def _board(folder):
   return scalars, voids
 
 
-def test_metrics_go_on_from_the_lines_of_the_checkpoint(tmp_path):
+def test_metrics_resume_from_the_lines_of_the_checkpoint(tmp_path):
   log = metrics.Metrics(tmp_path)
   for step in (1, 2, 3):
     log.write(step, {'loss': 0.5, 'rate_Hz': np.ones(2), 'timing': {'s': None}})
     if step == 2:
-      kept = log.content()
+      lines = log.content()
   log.close()
   with (tmp_path / 'metrics.jsonl').open('a') as file:
     file.write('{"step": 4, "lo')  # killed here
-  log = metrics.Metrics(tmp_path, kept, 2)
+  log = metrics.Metrics(tmp_path, lines, 2)
   log.write(3, {'loss': 0.25})
   log.close()
   lines = metrics.read(tmp_path / 'metrics.jsonl')
@@ -290,9 +290,9 @@ def test_a_damaged_config_json_is_mended_from_a_checkpoint(
   DAMAGES[kind](path)
   if kind == 'truncated':
     path.write_bytes(whole[:-9])
-  said = []
-  workdir.claim(claimed, tmp_path, said.append)
-  assert path.read_bytes() == whole and len(said) == 1
+  logged = []
+  workdir.claim(claimed, tmp_path, logged.append)
+  assert path.read_bytes() == whole and len(logged) == 1
 
 
 def test_a_run_of_another_config_is_refused_with_the_fields(claimed, tmp_path):
@@ -359,7 +359,7 @@ def test_a_run_in_chunks_of_before_is_a_run_of_now(tmp_path):
 def test_the_sizes_of_a_saved_task_follow_from_its_shots(tmp_path):
   config = nmnist.get_config('tiny')
   atomic_files.write_json(tmp_path / 'config.json', workdir.as_json(config))
-  saved = saved_lib.get_config(str(tmp_path))
+  saved = saved_config.get_config(str(tmp_path))
   assert workdir.as_json(saved) == workdir.as_json(config)
   saved.task.shot, saved.task.query_shot = 2, 3
   assert (saved.task.support_size, saved.task.query_size) == (10, 15)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from meta_analog.config import build
-from meta_analog.config import saved as saved_lib
 from meta_analog.core import errors
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import run
+from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.learning import losses
 from meta_analog.runtime import atomic_files
@@ -214,7 +214,7 @@ def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
     assert int(data['state/step']) == step - 1
     assert all(np.all(np.isfinite(value)) for value in data.values())
     assert {'state/params/meta/layer_0/u', 'key_data'} <= set(data)
-    config = saved_lib.get_config(str(workdir))
+    config = saved_config.get_config(str(workdir))
     trainer = meta_training.make(config, build.build(config))
     key = jax.random.wrap_key_data(data['key_data'])
     batch = trainer.batch(step - 1, key)
@@ -224,7 +224,7 @@ def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
 
 def test_replay_repeats_the_step_and_says_where(gone_wrong):
   workdir, _ = gone_wrong
-  config = saved_lib.get_config(str(workdir))
+  config = saved_config.get_config(str(workdir))
   found = run.run(config, str(workdir), 'replay')
   assert 'loss' in found['not_finite'] and found['chips'] == [0]
   assert 'nan' in found['where'] and 'meta_analog/' in found['where']
@@ -235,7 +235,7 @@ def test_a_damaged_reproducer_is_refused_in_one_line(gone_wrong, tmp_path):
   shutil.copytree(workdir / 'reproducer', tmp_path / 'reproducer')
   path = tmp_path / 'reproducer' / reproduce.ARRAYS
   path.write_bytes(path.read_bytes()[:-5])
-  config = saved_lib.get_config(str(workdir))
+  config = saved_config.get_config(str(workdir))
   with pytest.raises(errors.CorruptFileError, match='reproducer is damaged'):
     reproduce._read(tmp_path, config, None)
 
