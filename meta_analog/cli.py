@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import difflib
 import os
+import pathlib
 import sys
 from typing import Any
 from typing import NamedTuple
@@ -156,19 +157,31 @@ def _characterize(arguments):
 
 def _define_study(values):
   from absl import flags
+  flags.DEFINE_list(
+      'seeds', None, 'Seeds of every row; by default those of the study, or '
+      'that of the run', flag_values=values)
+  flags.DEFINE_bool('vmap', False, 'Train the seeds of a row in one step',
+                    flag_values=values)
   flags.DEFINE_integer(
-      'processes', 1, 'Jobs at once, which share the cores', lower_bound=1,
+      'processes', 1, 'Processes at once, which share the cores', lower_bound=1,
       flag_values=values)
+  flags.DEFINE_string(
+      'scheduler', '', 'HOST:PORT of a dask scheduler, whose workers run the '
+      'processes; --workdir lies where all of them see it', flag_values=values)
 
 
 def _study(arguments):
   from meta_analog.experiment import command_line
   from meta_analog.runtime import environment
+  from meta_analog.studies import plan
   from meta_analog.studies import study
   environment.stay_on_cpu()
+  values, folder = arguments.flags, pathlib.Path(arguments.workdir)
   study.run(
-      arguments.config, arguments.workdir, arguments.flags.processes,
-      cache_dir=arguments.flags.cache_dir, stop=command_line.STOP)
+      plan.make(arguments.config, folder, arguments.record,
+                plan.seeds_of(values.seeds)),
+      folder, study.Options(values.processes, values.scheduler, values.vmap,
+                            values.cache_dir), stop=command_line.STOP)
 
 
 def _define_benchmark(values):
@@ -223,9 +236,11 @@ characterization.json and characterization.png.''',
         'Runs rows of configs times seeds, into one table', '''\
   meta-analog study --config studies/sinusoid
   meta-analog study --config studies/sinusoid:pcm,perf --processes 2
+  meta-analog study --config pcm --seeds 0,1,2 --vmap
 
-After every job it writes table.md, table.json and table.png to --workdir, by
-default runs/<config>. The same command goes on where it stopped.''',
+The config is that of a study, or of a run, which is then the only row. After
+every run table.md, table.json and table.png are written to --workdir, by
+default runs/<config>. The same command resumes where it was stopped.''',
         _define_study, _study, all_cores=False),
     'benchmark': Command(
         'Measures how fast this machine trains, beside other code', '''\

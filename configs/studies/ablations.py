@@ -1,6 +1,6 @@
 """What each measure that the configs take is worth: rows with it left out.
 
-    python launch/sweep.py --config configs/studies/ablations.py \\
+    python launch/study.py --config configs/studies/ablations.py \\
         --workdir runs/ablations
 
 On seed 10, which is in no other table; one training a row, so that chance has a
@@ -11,7 +11,7 @@ import ml_collections
 
 from meta_analog.studies import rows
 
-trained, tested = rows.trained, rows.tested
+trained, evaluated = rows.trained, rows.evaluated
 PCM = 'one event on phase-change memory'
 PERF = 'performance mode, 2 bits, one event'
 
@@ -29,8 +29,8 @@ ROWS = (
             {'training.t_query_s': 151.0}),
     trained('six_bits', PCM, 'up to 31 pulses instead of 15', 'pcm',
             {'adapt.update_bits': 6}),
-    tested('verified', 'the same nets, each weight verified', 'pcm',
-           {'adapt.write': 'verified'}, group=PCM),
+    evaluated('verified', 'the same nets, each weight verified', 'pcm',
+              {'adapt.write': 'verified'}, group=PCM),
     trained('perf', PERF, 'as it stands', 'perf'),
     trained('perf_nearest', PERF, 'every weight rounded by itself', 'perf',
             {'adapt.encoding': 'nearest'}),
@@ -40,7 +40,7 @@ ROWS = (
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
-  """Returns the locked config of the grid; see `rows.config`."""
+  """Returns the locked config of the study; see `rows.config`."""
   return rows.config(
       argument, ROWS, seeds=(10,),
       times_s=(251.0, 86400.0, 2592000.0, 31536000.0))

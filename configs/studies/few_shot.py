@@ -1,26 +1,26 @@
 """Few-shot classification: Omniglot and Double N-MNIST, float against devices.
 
-    python launch/sweep.py --config configs/studies/few_shot.py \\
+    python launch/study.py --config configs/studies/few_shot.py \\
         --workdir runs/few_shot
-    python launch/sweep.py \\
+    python launch/study.py \\
         --config configs/studies/few_shot.py:omniglot_5way1shot_pcm
-    python launch/sweep.py --config configs/studies/few_shot.py:tiny
+    python launch/study.py --config configs/studies/few_shot.py:tiny
 
 A trained row takes 5 minutes (5-way) to 14 (20-way, N-MNIST) on one of two busy
-cores, by three events longer, a tested one 3 to 8; what they reach stands in
-README.md.
+cores, with three events longer, an evaluated one 3 to 8.
 
 Every `trained` row has hidden layers of its own, which are meta-trained for its
-devices; all of a data set begin with the same, pretrained in float. A `tested`
-row tests the nets of a trained row under other conditions.
+devices; all of a data set begin with the same, pretrained in float. An
+`evaluated` row tests the nets of a trained row under other conditions.
 """
 
 import ml_collections
 
 from meta_analog.studies import rows
 
-trained, tested = rows.trained, rows.tested
-# (config, variant), the group in the table, and what is wanted of PCM at 251 s.
+trained, evaluated = rows.trained, rows.evaluated
+# (config, variant), the group in the table, and the accuracy that is required
+# of PCM at 251 s.
 KINDS = (
     (('omniglot', '5way1shot'), 'Omniglot, 5-way 1-shot', 0.95),
     (('omniglot', '5way5shot'), 'Omniglot, 5-way 5-shot', 0.98),
@@ -48,15 +48,15 @@ def _begin(path):
 
 def _rows():
   """Yields the rows of every kind on every device."""
-  for (path, variant), group, wanted in KINDS:
+  for (path, variant), group, required in KINDS:
     for name, label, device in DEVICES:
       yield trained(
           f'{path}_{variant}_{name}', group, label,
           f'{path}:{",".join(filter(None, [variant, device]))}', _begin(path),
-          wanted={'251': wanted} if name == 'pcm' else {})
+          required={'251': required} if name == 'pcm' else {})
     for name in ('pcm', 'closed_loop'):
       label = dict((end, label) for end, label, _ in DEVICES)[name]
-      yield tested(
+      yield evaluated(
           f'{path}_{variant}_{name}_drift_left', f'{label}, drift left',
           f'{path}_{variant}_{name}', {'crossbar.drift_compensation': 'none'},
           group=group)
@@ -85,7 +85,7 @@ REFERENCES = tuple(
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
-  """Returns the locked config of the grid; see `rows.config`."""
+  """Returns the locked config of the study; see `rows.config`."""
   return rows.config(
       argument, ROWS, seeds=(0,), times_s=(251.0, 86400.0, 2592000.0),
       references=REFERENCES,

@@ -1,12 +1,12 @@
 """The results table: every rule, device and baseline, on three seeds.
 
-    python launch/sweep.py --config configs/studies/sinusoid.py \\
+    python launch/study.py --config configs/studies/sinusoid.py \\
         --workdir runs/sinusoid
-    python launch/sweep.py --config configs/studies/sinusoid.py:pcm,untrained
-    python launch/sweep.py --config configs/studies/sinusoid.py:tiny
+    python launch/study.py --config configs/studies/sinusoid.py:pcm,untrained
+    python launch/study.py --config configs/studies/sinusoid.py:tiny
 
-A row is a line of ROWS. `trained` rows are trained from a config; `tested` rows
-test the nets of a trained row again, which takes a minute and no training.
+A row is a line of ROWS. `trained` rows are trained from a config; `evaluated`
+rows test the nets of a trained row again, which takes a minute and no training.
 Choices were tried on seed 10, which is not in this table
 (configs/studies/ablations.py).
 """
@@ -15,7 +15,7 @@ import ml_collections
 
 from meta_analog.studies import rows as rows_lib
 
-trained, tested = rows_lib.trained, rows_lib.tested
+trained, evaluated = rows_lib.trained, rows_lib.evaluated
 FLOAT, PERF, PCM = 'float', 'performance mode', 'phase-change memory'
 MEMORY_1 = 'phase-change memory, pulse memory 1'
 OTHER = 'other nets and rules on phase-change memory'
@@ -54,59 +54,59 @@ OTHER_ROWS = (
 
 ROWS = (
     trained('float', FLOAT, 'ridge regression, K = 20', 'float',
-            wanted={'251': 0.005}),
+            required={'251': 0.005}),
     trained('float_ten_shot', FLOAT, 'ridge regression, K = 10',
-            'float:ten_shot', wanted={'251': 0.02}),
+            'float:ten_shot', required={'251': 0.02}),
     trained('float_five_shot', FLOAT, 'ridge regression, K = 5',
-            'float:five_shot', wanted={'251': 0.10}),
-    trained('perf', PERF, '2 bits, one event', 'perf', wanted={'251': 0.04}),
+            'float:five_shot', required={'251': 0.10}),
+    trained('perf', PERF, '2 bits, one event', 'perf', required={'251': 0.04}),
     trained('perf_four_events', PERF, '2 bits, four events',
-            'perf:four_events', wanted={'251': 0.01}),
-    *(trained(name, PCM, label, config, wanted=wanted)
-      for name, label, config, wanted in PCM_ROWS),
-    *(trained(f'{name}_memory', MEMORY_1, label, config, MEMORY, wanted)
-      for name, label, config, wanted in PCM_ROWS),
+            'perf:four_events', required={'251': 0.01}),
+    *(trained(name, PCM, label, config, required=required)
+      for name, label, config, required in PCM_ROWS),
+    *(trained(f'{name}_memory', MEMORY_1, label, config, MEMORY, required)
+      for name, label, config, required in PCM_ROWS),
     *(trained(name, OTHER, label, config, overrides)
       for name, label, config, overrides in OTHER_ROWS),
-    *(tested(f'{name}{suffix}_{kind}', f'{label}{words}, reads {kind}',
-             f'{name}{suffix}', {'crossbar.fresh_read_share': share})
+    *(evaluated(f'{name}{suffix}_{kind}', f'{label}{words}, reads {kind}',
+                f'{name}{suffix}', {'crossbar.fresh_read_share': share})
       for suffix, words, rows in (
           ('', '', PCM_ROWS + OTHER_ROWS),
           ('_memory', ', pulse memory 1', PCM_ROWS))
       for name, label, *_ in rows
       for kind, share in (('frozen', 0.0), ('fresh', 1.0))),
-    *(tested(f'{name}_unprepared', f'{label}, pulse memory 1 unforeseen',
-             name, MEMORY)
+    *(evaluated(f'{name}_unprepared', f'{label}, pulse memory 1 unforeseen',
+                name, MEMORY)
       for name, label, *_ in PCM_ROWS + OTHER_ROWS),
-    tested('untrained', 'one event, no meta-training', 'pcm',
-           params='initial'),
-    tested('untrained_closed_loop', 'three events, no meta-training',
-           'closed_loop', params='initial'),
-    *(tested(f'{name}_twice', f'{label}, twice the noise', name,
-             {'evaluation.noise_scale': 2.0})
+    evaluated('untrained', 'one event, no meta-training', 'pcm',
+              params='initial'),
+    evaluated('untrained_closed_loop', 'three events, no meta-training',
+              'closed_loop', params='initial'),
+    *(evaluated(f'{name}_twice', f'{label}, twice the noise', name,
+                {'evaluation.noise_scale': 2.0})
       for name, label in (('pcm', 'one event'),
                           ('rate', 'one event, rate-coded neurons'))),
-    tested('rate_off_all', 'one event, rate-coded neurons, no source', 'rate',
-           SILENT | EXACT),
-    tested('drift_left', 'three events, drift left', 'closed_loop',
-           {'crossbar.drift_compensation': 'none'}, group=RETENTION),
-    tested('drift_measured', 'three events, drift measured', 'closed_loop',
-           {'crossbar.drift_compensation': 'global'}, group=RETENTION),
-    tested('adapted_anew', 'three events, anew before each test',
-           'closed_loop', {'evaluation.adapt_anew': 'before_each_test'},
-           group=RETENTION),
-    tested('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
-           group=ABLATION),
-    *(tested(f'off_{source}', f'one event, without {words}', 'pcm',
-             {f'noise.{source}': 0.0}, group=ABLATION)
+    evaluated('rate_off_all', 'one event, rate-coded neurons, no source',
+              'rate', SILENT | EXACT),
+    evaluated('drift_left', 'three events, drift left', 'closed_loop',
+              {'crossbar.drift_compensation': 'none'}, group=RETENTION),
+    evaluated('drift_measured', 'three events, drift measured', 'closed_loop',
+              {'crossbar.drift_compensation': 'global'}, group=RETENTION),
+    evaluated('adapted_anew', 'three events, anew before each test',
+              'closed_loop', {'evaluation.adapt_anew': 'before_each_test'},
+              group=RETENTION),
+    evaluated('off_all', 'one event, no source', 'pcm', SILENT | EXACT,
+              group=ABLATION),
+    *(evaluated(f'off_{source}', f'one event, without {words}', 'pcm',
+                {f'noise.{source}': 0.0}, group=ABLATION)
       for source, words in SOURCES.items()),
-    tested('off_converters', 'one event, without rounding by converters',
-           'pcm', EXACT, group=ABLATION),
-    *(tested(f'only_{source}', f'one event, {words} alone', 'pcm',
-             SILENT | EXACT | {f'noise.{source}': 1.0}, group=ABLATION)
+    evaluated('off_converters', 'one event, without rounding by converters',
+              'pcm', EXACT, group=ABLATION),
+    *(evaluated(f'only_{source}', f'one event, {words} alone', 'pcm',
+                SILENT | EXACT | {f'noise.{source}': 1.0}, group=ABLATION)
       for source, words in SOURCES.items()),
-    tested('only_converters', 'one event, rounding by converters alone', 'pcm',
-           SILENT, group=ABLATION),
+    evaluated('only_converters', 'one event, rounding by converters alone',
+              'pcm', SILENT, group=ABLATION),
 )
 
 # Sinusoids of amplitude 0.1 to 5. Only numbers that were read at their source,
@@ -134,7 +134,7 @@ REFERENCES = tuple(
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:
-  """Returns the locked config of the grid; see `rows.config`."""
+  """Returns the locked config of the study; see `rows.config`."""
   return rows_lib.config(
       argument, ROWS, seeds=(0, 1, 2), references=REFERENCES,
       times_s=(251.0, 151.0, 3600.0, 86400.0, 2592000.0, 31536000.0))

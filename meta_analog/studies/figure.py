@@ -1,4 +1,4 @@
-"""The figure of a grid: a row for each case, its error with its interval."""
+"""Figure of a study: the error of each row, with its interval."""
 
 import pathlib
 from typing import Any
@@ -7,7 +7,7 @@ from meta_analog.reporting import style
 from meta_analog.studies import markdown
 
 BEFORE, AFTER, LATER = style.BEFORE, style.AFTER, style.LATER
-WANTED = style.TRUTH
+REQUIRED = style.TRUTH
 ROW_INCHES = 0.34
 GROUP_ROWS = 0.8  # between two groups, in rows
 
@@ -20,60 +20,60 @@ def draw(path: pathlib.Path, table: dict[str, Any]) -> None:
     table: what table.json holds.
   """
   kinds = markdown.kinds(table)
-  heights = [_height(cases) for cases in kinds.values()] or [2.0]
+  heights = [_height(rows) for rows in kinds.values()] or [2.0]
   with style.figure(
       path, len(heights), 1, height_ratios=heights, figsize=(
           9.5, ROW_INCHES * sum(heights) + 1.6 * len(heights))) as (_, axes):
-    for axis, (kind, cases) in zip(axes[:, 0], kinds.items()):
-      _panel(axis, table, kind, cases)
+    for axis, (kind, rows) in zip(axes[:, 0], kinds.items()):
+      _panel(axis, table, kind, rows)
     if not kinds:
       axes[0, 0].text(0.5, 0.5, 'no run is finished', ha='center')
       axes[0, 0].set_axis_off()
 
 
-def _height(cases):
-  groups = {case['group'] for case in cases}
-  return len(cases) + GROUP_ROWS * len(groups)
+def _height(rows):
+  groups = {row['group'] for row in rows}
+  return len(rows) + GROUP_ROWS * len(groups)
 
 
-def _places(cases):
-  """Returns the ordinate of each case and of each group's title, downwards."""
-  rows, titles, y, group = [], [], 0.0, None
-  for case in cases:
-    if case['group'] != group:
-      group = case['group']
+def _places(rows):
+  """Returns the ordinate of each row and of each group's title, downwards."""
+  places, titles, y, group = [], [], 0.0, None
+  for row in rows:
+    if row['group'] != group:
+      group = row['group']
       titles.append((y + 0.1, group))
       y += GROUP_ROWS
-    rows.append(y)
+    places.append(y)
     y += 1.0
-  return rows, titles
+  return places, titles
 
 
-def _panel(axis, table, kind, cases):
-  """Draws the cases of one task."""
+def _panel(axis, table, kind, rows):
+  """Draws the rows of one task."""
   task, metric, support_size = kind
   first, last = (f'{table["times_s"][i]:.12g}' for i in (0, -1))
-  rows, titles = _places(cases)
-  at = lambda name: [case['all']['after_by_time_s'].get(name)
-                     for case in cases]
-  axis.plot([case['all']['before']['mean'] for case in cases], rows, 'x',
+  places, titles = _places(rows)
+  at = lambda name: [row['all']['after_by_time_s'].get(name)
+                     for row in rows]
+  axis.plot([row['all']['before']['mean'] for row in rows], places, 'x',
             color=BEFORE, ms=5, label='before adaptation')
   if last != first:
-    _bars(axis, rows, at(last), 0.18, LATER, 'o', 3.5,
+    _bars(axis, places, at(last), 0.18, LATER, 'o', 3.5,
           f'{markdown.span(last)} after', mfc='white')
-  for y, case in zip(rows, cases):
-    values = [row['after_by_time_s'][first]['mean'] for row in case['seeds']
-              if first in row['after_by_time_s']]
+  for y, row in zip(places, rows):
+    values = [run['after_by_time_s'][first]['mean'] for run in row['seeds']
+              if first in run['after_by_time_s']]
     axis.plot(values, [y - 0.22] * len(values), '|', color=AFTER, ms=5)
-  _bars(axis, rows, at(first), 0.0, AFTER, 'o', 5,
+  _bars(axis, places, at(first), 0.0, AFTER, 'o', 5,
         f'after, at {markdown.span(first)} (a stroke for each seed)')
-  goals = [(case['wanted'][first], y) for y, case in zip(rows, cases)
-           if first in case['wanted']]
-  if goals:
-    x, y = zip(*goals)
-    axis.plot(x, y, 'd', color=WANTED, ms=5, mfc='none', label='wanted')
-  axis.set_yticks(rows, [case['label'] for case in cases], fontsize=8)
-  axis.set(ylim=(rows[-1] + 0.8, -0.5),
+  points = [(row['wanted'][first], y) for y, row in zip(places, rows)
+            if first in row['wanted']]
+  if points:
+    x, y = zip(*points)
+    axis.plot(x, y, 'd', color=REQUIRED, ms=5, mfc='none', label='required')
+  axis.set_yticks(places, [row['label'] for row in rows], fontsize=8)
+  axis.set(ylim=(places[-1] + 0.8, -0.5),
            xlabel=f'{task}, {support_size} support samples: query {metric}, '
                   'mean over seeds, 95 %')
   for y, title in titles:
@@ -81,18 +81,18 @@ def _panel(axis, table, kind, cases):
               transform=axis.get_yaxis_transform())
   if metric != 'accuracy':
     axis.set_xlim(left=0.5 * min(
-        result['mean'] for case in cases
-        for result in case['all']['after_by_time_s'].values()))
+        result['mean'] for row in rows
+        for result in row['all']['after_by_time_s'].values()))
     style.plain_log(axis.xaxis)
   axis.grid(axis='x', color='#e5e5e5', lw=0.6)
   axis.legend(loc='lower center', ncols=4,
               bbox_to_anchor=(0.35, 1.0))
 
 
-def _bars(axis, rows, results, shift, color, marker, size, label, mfc=None):
+def _bars(axis, places, results, shift, color, marker, size, label, mfc=None):
   """Draws means with intervals, those that there are."""
   points = [(y + shift, r['mean'], r['ci95'] or 0.0)
-            for y, r in zip(rows, results) if r is not None]
+            for y, r in zip(places, results) if r is not None]
   if points:
     y, x, half = zip(*points)
     # On a log axis an interval that holds 0 runs to the edge.

@@ -1,15 +1,18 @@
-"""The jobs of a grid, on disk and as processes: what is done, what is run."""
+"""Jobs of a study: processes that leave the folders of its runs."""
 
 import collections
+from collections.abc import Callable
 from collections.abc import Sequence
 import os
 import pathlib
 import shlex
 import subprocess
 import sys
+import time
 from typing import Any
 from typing import NamedTuple
 
+from meta_analog.config import config_files
 from meta_analog.config import saved
 from meta_analog.core import errors
 from meta_analog.experiment import evaluate
@@ -17,53 +20,139 @@ from meta_analog.experiment import results
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir
 from meta_analog.runtime import atomic_files
-from meta_analog.studies import grid_worker
-from meta_analog.studies import plan
+from meta_analog.studies import child
+from meta_analog.studies import plan as plan_lib
 
 LOG = 'log.txt'
-NO_RESULT = 'not finished'
+NOT_FINISHED = 'not finished'
+PATIENCE_S = 120.0  # for processes that save and end
+
+
+class Job(NamedTuple):
+  """One process, on whatever machine."""
+
+  name: str  # 'pcm/seed=0', or 'pcm/seeds=0,1' of several in one step
+  runs: tuple[plan_lib.Run, ...]
+  needs: str | None  # job that must have ended well
+  folder: pathlib.Path  # of the process; of its log
+  arguments: tuple[str, ...]  # of Python
+  cwd: str  # in which the process starts, and of relative paths
+
+
+class Ended(NamedTuple):
+  """How a process ended."""
+
+  code: int
+  seconds: float
 
 
 class Found(NamedTuple):
-  """What lies in the folder of a job."""
+  """What lies in the folder of a run."""
 
-  summary: dict[str, Any] | None  # of a finished job, as its config is now
+  summary: dict[str, Any] | None  # of a finished run, as its config is now
   why: str = ''  # there is none
   other_config: bool = False  # what is there was made under another config
 
 
-def find(job: plan.Job, folder: pathlib.Path) -> Found:
-  """Returns what lies in a job's folder.
+def find(run: plan_lib.Run, folder: pathlib.Path) -> Found:
+  """Returns what lies in a run's folder.
 
   Args:
-    job: of a plan.
-    folder: of the grid.
+    run: of a plan.
+    folder: of the study.
   """
   try:
-    summary = run_record.result(job.folder, results.SUMMARY)
+    summary = run_record.result(run.folder, results.SUMMARY)
     changed = ''
-    if workdir.is_begun(job.folder):
-      changed = _changed(job, finished=summary is not None)
+    if workdir.is_begun(run.folder):
+      changed = _changed(run, finished=summary is not None)
   except errors.CorruptFileError as error:
     return Found(None, str(error))
   if changed:
     return Found(None, f'made with another {changed}', True)
   if summary is None:
-    return Found(None, NO_RESULT)
-  if job.case.of:
+    return Found(None, NOT_FINISHED)
+  if run.row.source:
     try:
-      if summary.get('of') != evaluate.origin(source(job, folder)):
+      if summary.get('of') != evaluate.origin(source_folder(run, folder)):
         return Found(None, 'a test of another net', True)
     except errors.CorruptFileError as error:
       return Found(None, str(error))
   return Found(summary)
 
 
-def source(job: plan.Job, folder: pathlib.Path) -> pathlib.Path | None:
-  """Returns the folder of the run that a job tests, None of no run."""
-  if not job.case.of or job.case.params == 'initial':
+def source_folder(
+    run: plan_lib.Run, folder: pathlib.Path
+) -> pathlib.Path | None:
+  """Returns the folder of the run that is evaluated, None of no run."""
+  if not run.row.source or run.row.params == 'initial':
     return None
-  return plan.trained_folder(folder, job.case.of, job.seed)
+  return plan_lib.trained_folder(folder, run.row.source, run.seed)
+
+
+def make(
+    runs: Sequence[plan_lib.Run], folder: pathlib.Path, cache_dir: str | None,
+    *, vmap: bool
+) -> list[Job]:
+  """Returns the jobs that complete some runs.
+
+  Args:
+    runs: of a plan, those that are not finished.
+    folder: of the study.
+    cache_dir: of compiled programs; None is the default.
+    vmap: whether one process trains all seeds of a row, in one step.
+  """
+  found, job_of = [], {}
+  for run in runs:
+    if run.name in job_of:
+      continue
+    together = [run]
+    if vmap and not run.row.source:
+      together = [other for other in runs if other.row.name == run.row.name]
+    job = (_of_seeds if len(together) > 1 else _of_run)(
+        together, folder, cache_dir)
+    job_of |= dict.fromkeys((other.name for other in together), job.name)
+    found.append(job)
+  return [job._replace(needs=job_of.get(job.needs, job.needs))
+          for job in found]
+
+
+def _of_run(together, folder, cache_dir):
+  """Returns the job of a single run, a launch/main.py."""
+  run, = together
+  source = source_folder(run, folder)
+  program = ['-m', 'meta_analog.cli', 'train']
+  if run.row.source:
+    program = [str(config_files.PACKAGE.parent / 'launch/retest.py'),
+               *([] if source is None else [f'--run={source}'])]
+  words = [*program, *run.flags, f'--workdir={run.folder}', *_cache(cache_dir)]
+  return Job(run.name, (run,), run.needs, run.folder, tuple(words), os.getcwd())
+
+
+def _of_seeds(together, folder, cache_dir):
+  """Returns the job of several seeds of a row, in one step.
+
+  Where an earlier job of more seeds began, it is resumed.
+  """
+  first = together[0]
+  runs, seeds = first.folder.parent, [run.seed for run in together]
+  place = folder / 'vmapped' / first.row.name
+  for begun in sorted(place.glob('seeds=*')):
+    there = [int(seed) for seed in begun.name[6:].split(',')]
+    if {*seeds} <= {*there} and workdir.is_begun(begun):
+      seeds = there
+      break
+  names = ','.join(map(str, seeds))
+  here = place / f'seeds={names}'
+  words = ['-m', 'meta_analog.studies.vmap_executor', *first.flags,
+           f'--seeds={names}', f'--workdir={here}', f'--runs={runs}',
+           *_cache(cache_dir)]
+  return Job(f'{first.row.name}/seeds={names}', tuple(together), None, here,
+             tuple(words), os.getcwd())
+
+
+def _cache(cache_dir):
+  return [] if cache_dir is None else [f'--cache_dir={cache_dir}']
 
 
 def split_cores(
@@ -87,51 +176,77 @@ def split_cores(
           for i in range(n)]
 
 
-def command(
-    job: plan.Job, folder: pathlib.Path, cache_dir: str | None
-) -> list[str]:
-  """Returns the command of a job, which a person can give as well.
+def execute(
+    job: Job, cores: Sequence[int], stopping: Callable[[], bool],
+    pause_s: float = 0.05
+) -> Ended:
+  """Runs a job's process, its output added to its log, and waits for its end.
+
+  A process whose worker died may still be saving: it is waited for first.
 
   Args:
-    job: of a plan.
-    folder: of the grid.
-    cache_dir: of compiled programs; None is the default.
-  """
-  script = 'retest.py' if job.case.of else 'main.py'
-  run = source(job, folder)
-  return [sys.executable, str(plan.ROOT / 'launch' / script),
-          *job.flags, f'--workdir={job.folder}',
-          *([] if run is None else [f'--run={run}']),
-          *([] if cache_dir is None else [f'--cache_dir={cache_dir}'])]
-
-
-def start(
-    job: plan.Job, folder: pathlib.Path, cores: Sequence[int],
-    cache_dir: str | None
-) -> subprocess.Popen:
-  """Returns the process of a job, its output added to its log.
-
-  Args:
-    job: of a plan.
-    folder: of the grid.
+    job: to run.
     cores: that it may use.
-    cache_dir: see `command_line`.
+    stopping: whether it is to save and end.
+    pause_s: between two checks.
 
   Raises:
     OSError: if it cannot be started or its log not be written.
+    InputError: if its folder cannot be written, or another process holds it.
   """
-  job.folder.mkdir(parents=True, exist_ok=True)
-  words = command(job, folder, cache_dir)
-  with (job.folder / LOG).open('ab') as log:
-    log.write(f'$ {shlex.join(words)}\n'.encode())
+  began, folder = time.monotonic(), pathlib.Path(job.cwd) / job.folder
+  command = sys.executable, *job.arguments
+  wait_until_free(folder, stopping)
+  with (folder / LOG).open('ab') as log:
+    log.write(f'$ {shlex.join(command)}\n'.encode())
     log.flush()
-    return subprocess.Popen(
-        [sys.executable, '-I', '-S', grid_worker.__file__,
-         ','.join(map(str, cores)), str(os.getpid()), *words],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        child.command(cores, command), stdin=subprocess.DEVNULL, stdout=log,
+        stderr=subprocess.STDOUT, cwd=job.cwd)
+  try:
+    while process.poll() is None and not stopping():
+      time.sleep(pause_s)
+  finally:
+    end(process)
+  return Ended(process.returncode, time.monotonic() - began)
 
 
-def last_words(job: plan.Job) -> str:
+def wait_until_free(
+    folder: pathlib.Path, stopping: Callable[[], bool]
+) -> None:
+  """Waits until no other process holds a folder.
+
+  Args:
+    folder: made where it is not there.
+    stopping: whether to wait no longer.
+
+  Raises:
+    InputError: if it is held for longer than a run takes to save.
+  """
+  until = time.monotonic() + PATIENCE_S
+  while True:
+    try:
+      with workdir.locked(folder):
+        return
+    except errors.InputError:
+      if time.monotonic() > until or stopping():
+        raise
+    time.sleep(0.2)
+
+
+def end(process: subprocess.Popen) -> None:
+  """Has a process save and end, and kills one that does not."""
+  if process.poll() is not None:
+    return
+  process.terminate()
+  try:
+    process.wait(PATIENCE_S)
+  except subprocess.TimeoutExpired:
+    process.kill()
+    process.wait()
+
+
+def last_line(job: Job) -> str:
   """Returns the last line of a job's log."""
   try:
     with (job.folder / LOG).open(errors='replace') as log:
@@ -141,27 +256,30 @@ def last_words(job: plan.Job) -> str:
   return lines[0].strip() if lines else ''
 
 
-def cost(job: plan.Job) -> float:
-  """Returns about how many sets a job presents, backwards counted twice."""
-  c = job.config
+def cost(job: Job) -> float:
+  """Returns about how many forward passes a job takes, backwards as two."""
+  return sum(map(_cost, job.runs))
+
+
+def _cost(run):
+  c = run.config
   test = c.evaluation.num_tasks * (1 + len(c.evaluation.after_s))
-  if job.case.of:
+  if run.row.source:
     return float(test)
-  events = c.adapt.num_events
   return float(test + 3 * c.training.num_steps * c.training.tasks_per_step
-               * (1 + events))
+               * (1 + c.adapt.num_events))
 
 
-def _changed(job, *, finished):
-  """Returns in which fields a folder's config is not the job's, or ''.
+def _changed(run, *, finished):
+  """Returns in which fields a folder's config is not the run's, or ''.
 
   A finished run stays what it is where younger fields change nothing.
   """
-  path = job.folder / workdir.CONFIG
+  path = run.folder / workdir.CONFIG
   there = atomic_files.read_json(path) if path.is_file() else {}
   if not isinstance(there, dict):
     raise errors.CorruptFileError(f'{path} is damaged: not the config of a run')
-  now = workdir.as_json(job.config)
+  now = workdir.as_json(run.config)
   if finished:
     there, now = map(saved.filled, (there, now))
   return ', '.join(sorted(workdir.differences(there, now)))

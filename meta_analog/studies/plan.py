@@ -1,157 +1,175 @@
-"""What a grid declares: its cases times its seeds, each a job with its config.
+"""Plan of a study: its rows times its seeds, each a run with its config.
 
-A case is trained, from a config with some fields changed, or it tests the nets
-of a trained case once more under other conditions. What a job's process will be
-told is read here by the same parser, so that a mistake ends in one line before
-anything runs.
+A row is trained, from a config with some fields changed, or it evaluates the
+nets of a trained row under other conditions. The flags of a run's process are
+parsed here by the parser of that process, so that a mistake ends in one line
+before anything runs.
 """
 
+from collections.abc import Sequence
 import difflib
-import os
 import pathlib
 import re
 from typing import Any
 from typing import NamedTuple
 
-from absl import flags
 import ml_collections
-from ml_collections import config_flags
 
+from meta_analog.config import config_files
 from meta_analog.config import validation
 from meta_analog.core import errors
 
-ROOT = pathlib.Path(__file__).parents[2]
 PARAMS = ('trained', 'initial')
-FIELDS = {'name', 'label', 'group', 'config', 'overrides', 'wanted', 'of',
+FIELDS = {'name', 'label', 'group', 'config', 'overrides', 'required', 'source',
           'params'}
 
 
-class Case(NamedTuple):
+class Row(NamedTuple):
   """One row of the table."""
 
   name: str  # also of its folder
   label: str
   group: str
-  config: str  # file and argument, of a trained case
+  config: str  # file and argument, of a trained row
   overrides: dict[str, Any]  # dotted field: value
-  wanted: dict[str, float]  # seconds of the test, in digits: score
-  of: str = ''  # trained case whose nets are tested
+  required: dict[str, float]  # seconds of the test, in digits: score
+  source: str = ''  # trained row whose nets are evaluated
   params: str = 'trained'  # or 'initial': as they were before meta-training
 
 
-class Job(NamedTuple):
-  """One case with one seed."""
+class Run(NamedTuple):
+  """One row with one seed."""
 
   name: str  # 'pcm/seed=0'
-  case: Case
+  row: Row
   seed: int
-  needs: str | None  # job that must be finished
+  needs: str | None  # run that must be finished
   folder: pathlib.Path
   flags: tuple[str, ...]  # that name the config
   config: ml_collections.ConfigDict  # what they name
 
 
 class Plan(NamedTuple):
-  """A checked grid."""
+  """A checked study."""
 
   seeds: tuple[int, ...]
   times_s: tuple[float, ...]  # columns of the table
-  cases: tuple[Case, ...]
-  jobs: tuple[Job, ...]  # the first seed of all cases first
+  rows: tuple[Row, ...]
+  runs: tuple[Run, ...]  # the first seed of all rows first
   references: tuple[dict[str, Any], ...]
 
 
 def make(
-    config: ml_collections.ConfigDict, folder: pathlib.Path
+    config: ml_collections.ConfigDict, folder: pathlib.Path,
+    overrides: dict[str, str] | None = None,
+    seeds: tuple[int, ...] | None = None
 ) -> Plan:
-  """Returns the plan that a config declares.
+  """Returns the plan of a study, or of a run config with several seeds.
 
   Args:
-    config: of a grid, such as configs/studies/sinusoid.py.
-    folder: of the grid.
+    config: of a study, such as configs/studies/sinusoid.py, or of a run.
+    folder: of the study.
+    overrides: of the config of a run: its 'file', and the fields that were
+      changed in it. They become the only row.
+    seeds: of every row; None: those of the study, or that of the run.
 
   Returns:
     A `Plan`.
 
   Raises:
-    settings.InputError: in one line, if the grid or the config of a job cannot
-      be.
+    InputError: in one line, if the study or the config of a run cannot be.
   """
-  if 'cases' not in config or 'seeds' not in config:
+  if 'network' in config and overrides:
+    config = _of_run_config(config, overrides)
+  if 'rows' not in config or 'seeds' not in config:
     raise errors.InputError(
-        'this config declares no cases and seeds: name that of a grid, such as '
-        '--config configs/studies/sinusoid.py, or train one run by '
-        'launch/main.py')
-  seeds = tuple(config.seeds)
+        'this config declares no rows and seeds: name that of a study, such as '
+        '--config configs/studies/sinusoid.py, or that of a run')
+  seeds = tuple(config.seeds if seeds is None else seeds)
   if not seeds or len(set(seeds)) < len(seeds) or any(
       isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
-    raise errors.InputError(f'config.seeds = {seeds}: must be whole numbers '
-                            'that differ, at least one')
-  cases = tuple(_case(values) for values in config.cases)
-  _check_names(cases)
-  jobs = tuple(_job(cases, case, seed, folder)
-               for seed in seeds for case in cases)
-  return Plan(seeds, tuple(config.times_s), cases, jobs,
+    raise errors.InputError(
+        f'seeds = {seeds}: must be whole numbers that differ, at least one')
+  rows = tuple(_row(values) for values in config.rows)
+  _check_names(rows)
+  runs = tuple(_run(rows, row, seed, folder) for seed in seeds for row in rows)
+  return Plan(seeds, tuple(config.times_s), rows, runs,
               tuple(dict(row) for row in config.references))
 
 
-def trained_folder(folder: pathlib.Path, case: str, seed: int) -> pathlib.Path:
-  """Returns the folder of a trained case's run."""
-  return folder / 'runs' / case / f'seed={seed}'
+def _of_run_config(config, overrides):
+  """Returns the study of one row that a run's config stands for."""
+  file = overrides['file']
+  path, _, argument = file.partition(':')
+  words = (pathlib.Path(path).stem, *argument.split(','))
+  changes = {field: value for field, value in overrides.items()
+             if field not in ('file', 'seed')}
+  test = config.evaluation
+  out = ml_collections.ConfigDict()
+  out.seeds, out.references = (config.seed,), ()
+  out.times_s = (test.t_test_s,
+                 *(time for time in test.after_s if time != test.t_test_s))
+  out.rows = ({'name': '_'.join(filter(None, words)), 'config': file,
+               'overrides': changes},)
+  return out
 
 
-def parse(arguments: tuple[str, ...]) -> ml_collections.ConfigDict:
-  """Returns the config that flags name, as launch/main.py reads them.
+def seeds_of(words: Sequence[str] | None) -> tuple[int, ...] | None:
+  """Returns the seeds that --seeds names, None where it is not given.
 
   Args:
-    arguments: '--config=FILE:ARGUMENT', then any '--config.FIELD=VALUE'.
+    words: of the flag.
 
   Raises:
-    Exception: whatever a config file raises, and what the parser does.
+    InputError: if one is no whole number.
   """
-  values, argv = flags.FlagValues(), ['grid', *arguments]
-  config_flags.DEFINE_config_file(
-      'config', None, '', flag_values=values, lock_config=True, sys_argv=argv)
-  values(argv)
-  return values.config
+  if not all(word.isdecimal() for word in words or ()):
+    raise errors.InputError(
+        f'--seeds={",".join(words)}: must be whole numbers, such as 0,1,2')
+  return None if words is None else tuple(map(int, words))
 
 
-def _case(values):
-  """Returns a case with its defaults; raises InputError."""
+def trained_folder(folder: pathlib.Path, row: str, seed: int) -> pathlib.Path:
+  """Returns the folder of a trained row's run."""
+  return folder / 'runs' / row / f'seed={seed}'
+
+
+def _row(values):
+  """Returns a row with its defaults; raises InputError."""
   name = values.get('name', '')
   if not isinstance(name, str) or not re.fullmatch(r'[\w.=+-]+', name):
     raise errors.InputError(
-        f'a case is named {name!r}: must be letters, digits and any of _.=+-')
+        f'a row is named {name!r}: must be letters, digits and any of _.=+-')
   unknown = sorted(values.keys() - FIELDS)
   if unknown:
     raise errors.InputError(
-        f'case {name!r}: {unknown[0]!r} is none of {", ".join(sorted(FIELDS))}')
-  case = Case(**{'label': name, 'group': '', 'config': '', 'overrides': {},
-                 'wanted': {}} | dict(values))
-  if case.params not in PARAMS:
+        f'row {name!r}: {unknown[0]!r} is none of {", ".join(sorted(FIELDS))}')
+  row = Row(**{'label': name, 'group': '', 'config': '', 'overrides': {},
+               'required': {}} | dict(values))
+  if row.params not in PARAMS:
     raise errors.InputError(
-        f'case {name!r}: params = {case.params!r}: must be one of {PARAMS}')
-  if bool(case.of) == bool(case.config):
+        f'row {name!r}: params = {row.params!r}: must be one of {PARAMS}')
+  if bool(row.source) == bool(row.config):
     raise errors.InputError(
-        f'case {name!r}: must name either a config to train or, by of, a case '
-        'whose nets are tested')
-  return case
+        f'row {name!r}: must name either a config to train or, by source, a '
+        'row whose nets are evaluated')
+  return row
 
 
-def _check_names(cases):
+def _check_names(rows):
   """Raises InputError where a name is taken or names nothing."""
-  names = [case.name for case in cases]
+  names = [row.name for row in rows]
   if not names:
-    raise errors.InputError('config.cases = (): must hold at least one case')
+    raise errors.InputError('config.rows = (): must hold at least one row')
   for name in names:
     if names.count(name) > 1:
-      raise errors.InputError(f'two cases are named {name!r}')
-  trained = [case.name for case in cases if not case.of]
-  for case in cases:
-    if case.of and case.of not in trained:
+      raise errors.InputError(f'two rows are named {name!r}')
+  trained = [row.name for row in rows if not row.source]
+  for row in rows:
+    if row.source and row.source not in trained:
       raise errors.InputError(
-          f'case {case.name!r}: of = {case.of!r} is no trained case'
-          f'{close_to(case.of, trained)}')
+          f'row {row.name!r}: source = {row.source!r} is no trained row'
+          f'{close_to(row.source, trained)}')
 
 
 def close_to(name: str, known: list[str]) -> str:
@@ -161,52 +179,29 @@ def close_to(name: str, known: list[str]) -> str:
       f': must be one of {", ".join(known)}')
 
 
-def _job(cases, case, seed, folder):
-  """Returns the job of a case and a seed; raises InputError."""
-  named = {other.name: other for other in cases}
-  source = named.get(case.of, case)
-  changes = source.overrides | (case.overrides if case.of else {})
-  arguments = (f'--config={_located(case, source.config)}',
+def _run(rows, row, seed, folder):
+  """Returns the run of a row and a seed; raises InputError."""
+  named = {other.name: other for other in rows}
+  source = named.get(row.source, row)
+  changes = source.overrides | (row.overrides if row.source else {})
+  arguments = (f'--config={source.config}',
                *(f'--config.{field}={value}'
                  for field, value in changes.items()),
                f'--config.seed={seed}')
-  kind = 'tests' if case.of else 'runs'
-  return Job(
-      name=f'{case.name}/seed={seed}', case=case, seed=seed,
-      needs=(f'{case.of}/seed={seed}'
-             if case.of and case.params == 'trained' else None),
-      folder=folder / kind / case.name / f'seed={seed}', flags=arguments,
-      config=_checked(case, arguments))
+  kind = 'tests' if row.source else 'runs'
+  return Run(
+      name=f'{row.name}/seed={seed}', row=row, seed=seed,
+      needs=(f'{row.source}/seed={seed}'
+             if row.source and row.params == 'trained' else None),
+      folder=folder / kind / row.name / f'seed={seed}', flags=arguments,
+      config=_checked(row, arguments))
 
 
-def _located(case, config):
-  """Returns a config's file and argument, found here or beside this code."""
-  path, colon, argument = config.partition(':')
-  for root in (pathlib.Path(), ROOT):
-    if (root / path).is_file():
-      return f'{os.path.normpath(root / path)}{colon}{argument}'
-  raise errors.InputError(
-      f'case {case.name!r}: there is no file {path}')
-
-
-def _checked(case, arguments):
-  """Returns the job's config; raises InputError that names the case."""
+def _checked(row, arguments):
+  """Returns the run's config; raises InputError that names the row."""
   try:
-    config = parse(arguments)
+    config = config_files.parse(arguments).config
     validation.check(config)
-  except Exception as error:  # A config file is code: it may raise anything.
-    raise errors.InputError(
-        f'case {case.name!r}: {_in_a_line(error)}') from None
+  except errors.InputError as error:
+    raise errors.InputError(f'row {row.name!r}: {error}') from None
   return config
-
-
-def _in_a_line(error):
-  """Returns what is wrong, without the way that led there."""
-  lines = str(error).strip().replace('\\n', '\n').splitlines() or [
-      type(error).__name__]
-  if 'Traceback (most recent call last):' in lines:
-    return re.sub(r'^\w+Error: ', '', lines[-1])
-  text = ' '.join(' '.join(lines).split())
-  if isinstance(error, AttributeError) or 'Did you mean' in text:
-    return f'no such config field: {text.strip(chr(34))}'
-  return text

@@ -1,6 +1,6 @@
-"""Rows of a grid, for the config files that declare one.
+"""Rows of a study, as the config files of studies declare them.
 
-`plan` checks what they hold.
+`plan` checks them.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Any
 import ml_collections
 
 Row = dict[str, Any]
-AGAIN = 'the same nets, tested otherwise'
-# Makes every row run in seconds, to see that all of it works: no result.
+SAME_NETS = 'the same nets, tested otherwise'
+# Makes every row run in seconds, to see that all of it works.
 TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
         'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}
 
@@ -19,7 +19,7 @@ TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
 def trained(
     name: str, group: str, label: str, config: str,
     overrides: dict[str, Any] | None = None,
-    wanted: dict[str, float] | None = None
+    required: dict[str, float] | None = None
 ) -> Row:
   """Returns a row that is trained.
 
@@ -29,37 +29,38 @@ def trained(
     label: in the table.
     config: 'pcm:one_device' is configs/pcm.py:one_device.
     overrides: {field: value}, as on the command line.
-    wanted: {seconds of the test, in digits: score that was aimed at}.
+    required: {seconds of the test, in digits: score that is required}.
   """
   path, _, argument = config.partition(':')
   return {'name': name, 'group': group, 'label': label,
           'config': ':'.join(filter(None, [f'configs/{path}.py', argument])),
-          'overrides': overrides or {}, 'wanted': wanted or {}}
+          'overrides': overrides or {}, 'required': required or {}}
 
 
-def tested(
-    name: str, label: str, of: str, overrides: dict[str, Any] | None = None,
-    wanted: dict[str, float] | None = None, params: str = 'trained',
-    group: str = AGAIN
+def evaluated(
+    name: str, label: str, source: str,
+    overrides: dict[str, Any] | None = None,
+    required: dict[str, float] | None = None, params: str = 'trained',
+    group: str = SAME_NETS
 ) -> Row:
-  """Returns a row that tests the nets of a trained row again.
+  """Returns a row that evaluates the nets of a trained row again.
 
   Args:
     name: of its folder.
     label: in the table.
-    of: name of the trained row.
+    source: name of the trained row.
     overrides: {field: value}, of the test.
-    wanted: see `trained`.
+    required: see `trained`.
     params: 'trained', or 'initial': those before meta-training.
     group: see `trained`.
   """
-  return {'name': name, 'group': group, 'label': label, 'of': of,
-          'overrides': overrides or {}, 'wanted': wanted or {},
+  return {'name': name, 'group': group, 'label': label, 'source': source,
+          'overrides': overrides or {}, 'required': required or {},
           'params': params}
 
 
 def chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-  """Returns the rows of these names and those that they are of; all for none.
+  """Returns the rows of these names and their sources; all rows for no name.
 
   Raises:
     ValueError: if a name is unknown.
@@ -72,8 +73,8 @@ def chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
           f'config argument {name!r}: ' + (
               f'did you mean {near[0]!r}?' if near else
               f'must be tiny or one of {", ".join(by_name)}'))
-  wanted = {*names} | {by_name[name].get('of', name) for name in names}
-  return [row for row in rows if not names or row['name'] in wanted]
+  named = {*names} | {by_name[name].get('source', name) for name in names}
+  return [row for row in rows if not names or row['name'] in named]
 
 
 def config(
@@ -81,40 +82,40 @@ def config(
     times_s: tuple[float, ...], references: tuple[Row, ...] = (),
     tiny_overrides: dict[str, Any] | None = None
 ) -> ml_collections.ConfigDict:
-  """Returns the locked config of a grid.
+  """Returns the locked config of a study.
 
   Args:
     argument: comma-separated names of rows, all where there are none; and
       'tiny', which makes them small and leaves two seeds at most.
-    rows: all that the grid declares.
+    rows: all that the study declares.
     seeds: of every row.
     times_s: of the table's columns after adaptation, the main one first.
     references: the numbers of others.
     tiny_overrides: what 'tiny' changes beside TINY.
 
   Returns:
-    A locked `ConfigDict`: seeds; cases, with what those that are tested are of;
-    times_s; references.
+    A locked `ConfigDict`: seeds; rows, with the sources of those that are
+    evaluated; times_s; references.
 
   Raises:
     ValueError: if a row is unknown.
   """
   words = [word for word in argument.split(',') if word]
-  cases = chosen(rows, [word for word in words if word != 'tiny'])
+  rows = chosen(rows, [word for word in words if word != 'tiny'])
   if 'tiny' in words:
     seeds = seeds[:2]
-    cases = [tiny(row, TINY | (tiny_overrides or {})) for row in cases]
+    rows = [tiny(row, TINY | (tiny_overrides or {})) for row in rows]
   c = ml_collections.ConfigDict()
-  c.seeds, c.times_s, c.cases = seeds, times_s, tuple(cases)
+  c.seeds, c.times_s, c.rows = seeds, times_s, tuple(rows)
   c.references = references
   return c.lock()
 
 
 def tiny(row: Row, overrides: dict[str, Any]) -> Row:
   """Returns a row in the tiny form of its config, with more overrides."""
-  if 'of' in row:
+  if 'source' in row:
     return row
   path, _, argument = row['config'].partition(':')
   return row | {
       'config': f'{path}:{",".join(filter(None, [argument, "tiny"]))}',
-      'wanted': {}, 'overrides': row['overrides'] | overrides}
+      'required': {}, 'overrides': row['overrides'] | overrides}

@@ -1,4 +1,4 @@
-"""The table of a grid: what its runs found, and the mean of each case.
+"""Statistics of a study: the results of its runs, and the mean of each row.
 
 Axis: S seed.
 """
@@ -17,6 +17,7 @@ from meta_analog.runtime import atomic_files
 from meta_analog.studies import jobs
 from meta_analog.studies import plan as plan_lib
 
+FORMAT = 1  # of table.json
 INTERVAL = (
     'Means over seeds. A seed is another training, other test tasks and other '
     'chips. The interval is 95 %: of Student\'s t over the means of the seeds, '
@@ -37,77 +38,78 @@ def collect(
   """Returns table.json: all that table.md and the figure are made of.
 
   Args:
-    plan: of the grid.
-    folder: of the grid.
+    plan: of the study.
+    folder: of the study.
 
   Returns:
-    'seeds', 'times_s', 'interval' (what it is, in words), 'references', and
-    'cases': for each what was declared, 'seeds' (for each that is finished its
-    own numbers with the interval over its chips), 'missing' ([{'seed', 'why'}])
-    and 'all': the means over seeds, see `summarize`, None where none is
-    finished.
+    'format', 'seeds', 'times_s', 'interval' (what it is, in words),
+    'references', and 'cases', the rows: for each what was declared, 'seeds'
+    (for each that is finished its own numbers with the interval over its
+    chips), 'missing' ([{'seed', 'why'}]) and 'all': the means over seeds, see
+    `summarize`, None where none is finished. Its keys 'of' and 'wanted' are
+    `source` and `required` of a row.
   """
-  cases = []
-  for case in plan.cases:
-    rows, missing = [], []
-    for job in (job for job in plan.jobs if job.case.name == case.name):
-      row, why = _row(job, folder)
-      if row is None:
-        missing.append({'seed': job.seed, 'why': why})
+  rows = []
+  for row in plan.rows:
+    finished, missing = [], []
+    for run in (run for run in plan.runs if run.row.name == row.name):
+      values, why = _numbers(run, folder)
+      if values is None:
+        missing.append({'seed': run.seed, 'why': why})
       else:
-        rows.append(row)
-    declared = case._asdict() | {'config': _config_of(plan, case)}
-    cases.append(declared | {
-        'seeds': rows, 'missing': missing,
-        'all': summarize(rows) if rows else None})
-  named = {case['name']: case for case in cases}
+        finished.append(values)
+    rows.append(_declared(plan, row) | {
+        'seeds': finished, 'missing': missing,
+        'all': summarize(finished) if finished else None})
+  named = {row['name']: row for row in rows}
   main = f'{plan.times_s[0]:.12g}'
-  for case in cases:
-    if case['of'] and case['all'] and case['params'] == 'trained':
-      case['all']['change'] = change(
-          case['seeds'], named[case['of']]['seeds'], main)
-  return {'seeds': list(plan.seeds), 'times_s': list(plan.times_s),
-          'interval': INTERVAL, 'cases': cases,
+  for row in rows:
+    if row['of'] and row['all'] and row['params'] == 'trained':
+      row['all']['change'] = change(
+          row['seeds'], named[row['of']]['seeds'], main)
+  return {'format': FORMAT, 'seeds': list(plan.seeds),
+          'times_s': list(plan.times_s), 'interval': INTERVAL, 'cases': rows,
           'references': list(plan.references)}
 
 
-def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarize(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
   """Returns the means over seeds.
 
   Args:
-    rows: of the seeds of one case, at least one.
+    runs: numbers of the seeds of one row, at least one.
 
   Returns:
     'before', each of 'after_by_time_s' and of 'baselines' as `combine` gives
     them; the means of 'pulses_per_task', 'devices_written_per_task', ANEW,
-    'firing_rate_hz' and, of a trained case, 'wall_s'. `collect` adds 'change'.
+    'firing_rate_hz' and, of a trained row, 'wall_s'. `collect` adds 'change'.
   """
-  mean = lambda get: float(np.mean([get(row) for row in rows]))
-  times = [time for time in rows[0]['after_by_time_s']
-           if all(time in row['after_by_time_s'] for row in rows)]
-  walls = [row['training']['wall_s'] for row in rows
-           if row['training']['wall_s'] is not None]
-  own = [_own(row['baselines']) for row in rows]
+  mean = lambda get: float(np.mean([get(run) for run in runs]))
+  times = [time for time in runs[0]['after_by_time_s']
+           if all(time in run['after_by_time_s'] for run in runs)]
+  walls = [run['training']['wall_s'] for run in runs
+           if run['training']['wall_s'] is not None]
+  own = [_own(run['baselines']) for run in runs]
   return {
       'baselines': {
           name: combine([results[name] for results in own])
           for name in own[0] if all(name in results for results in own)},
-      'before': combine([row['before'] for row in rows]),
+      'before': combine([run['before'] for run in runs]),
       'after_by_time_s': {
-          time: combine([row['after_by_time_s'][time] for row in rows])
+          time: combine([run['after_by_time_s'][time] for run in runs])
           for time in times},
-      'pulses_per_task': mean(lambda row: row['write']['pulses_per_task']),
+      'pulses_per_task': mean(lambda run: run['write']['pulses_per_task']),
       'devices_written_per_task': mean(
-          lambda row: row['write']['devices_written_per_task']),
+          lambda run: run['write']['devices_written_per_task']),
       'firing_rate_hz': [float(x) for x in np.mean(
-          [row['firing_rate_hz'] for row in rows], axis=0)],
-      ANEW: {time: mean(lambda row, time=time: row['write'][ANEW][time])
-             for time in times} if ANEW in rows[0]['write'] else {},
+          [run['firing_rate_hz'] for run in runs], axis=0)],
+      ANEW: {time: mean(lambda run, time=time: run['write'][ANEW][time])
+             for time in times} if ANEW in runs[0]['write'] else {},
       'wall_s': float(np.mean(walls)) if walls else None}
 
 
 def change(
-    rows: Sequence[dict[str, Any]], of: Sequence[dict[str, Any]], time: str
+    runs: Sequence[dict[str, Any]], source: Sequence[dict[str, Any]],
+    time: str
 ) -> dict[str, float | None] | None:
   """Returns what other conditions change, pair by pair.
 
@@ -115,18 +117,18 @@ def change(
   the spread of these and of trainings falls out of the difference.
 
   Args:
-    rows: of the seeds of the case that tests nets again.
-    of: of those that it tests.
+    runs: numbers of the seeds of the evaluated row.
+    source: those of the trained row.
     time: key of 'after_by_time_s'.
 
   Returns:
     'mean' and 'ci95', of Student's t over the differences of the seeds that
     both have; None where there is none.
   """
-  at = lambda row: row['after_by_time_s'].get(time, {}).get('mean')
-  first = {row['seed']: at(row) for row in of}
-  pairs = [at(row) - first[row['seed']] for row in rows
-           if None not in (at(row), first.get(row['seed']))]
+  at = lambda run: run['after_by_time_s'].get(time, {}).get('mean')
+  first = {run['seed']: at(run) for run in source}
+  pairs = [at(run) - first[run['seed']] for run in runs
+           if None not in (at(run), first.get(run['seed']))]
   if not pairs:
     return None
   found = combine([{'mean': pair, 'ci95': None} for pair in pairs])
@@ -166,17 +168,17 @@ def combine(results: Sequence[dict[str, float | None]]) -> dict[str, Any]:
           'std_seeds': std}
 
 
-def _row(job, folder):
+def _numbers(run, folder):
   """Returns the numbers of a finished job, else None and why not."""
-  found = jobs.find(job, folder)
+  found = jobs.find(run, folder)
   if found.summary is None:
     return None, found.why
   try:
-    config = atomic_files.read_json(job.folder / workdir.CONFIG)
+    config = atomic_files.read_json(run.folder / workdir.CONFIG)
     summary, training = found.summary, found.summary['training']
     return {name: summary[name] for name in OF_SUMMARY} | {
-        'baselines': _own(summary['baselines']), 'seed': job.seed,
-        'folder': str(job.folder.relative_to(folder)),
+        'baselines': _own(summary['baselines']), 'seed': run.seed,
+        'folder': str(run.folder.relative_to(folder)),
         'training': {name: training.get(name) for name in OF_TRAINING},
         'hidden_sizes': config['network']['hidden_sizes'],
         'convolutions': config['network'].get('convolutions', []),
@@ -192,7 +194,9 @@ def _own(baselines):
           if 'source' not in result}
 
 
-def _config_of(plan, case):
-  """Returns the config that a case was made from."""
-  named = {other.name: other for other in plan.cases}
-  return named.get(case.of, case).config
+def _declared(plan, row):
+  """Returns what a row declares, by the keys of table.json."""
+  named = {other.name: other for other in plan.rows}
+  values = row._asdict()
+  return values | {'of': values.pop('source'), 'wanted': values.pop('required'),
+                   'config': named.get(row.source, row).config}

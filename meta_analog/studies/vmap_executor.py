@@ -39,6 +39,7 @@ from meta_analog.runtime import compilation
 from meta_analog.runtime import environment
 from meta_analog.runtime import metrics
 from meta_analog.runtime import signals
+from meta_analog.studies import plan
 from meta_analog.training import ensemble
 from meta_analog.training import meta_training
 from meta_analog.training import params_file
@@ -219,21 +220,28 @@ def _not_finite(each, step, before, info):
     raise errors.NonFiniteError(f'{each[i].name}, {error}') from None
 
 
-def main(argv: list[str]) -> None:
+def main(arguments: command_line.Arguments) -> None:
   """Flags in, run folders out."""
-  del argv
-  values = flags.FLAGS
-  compilation.keep(values.cache_dir, print)
-  environment.use_all_cores()
-  run(values.config, tuple(int(seed) for seed in values.seeds),
-      values.workdir, values.runs, overrides=command_line.overrides(),
-      stop=command_line.STOP)
+  values = arguments.flags
+  compilation.set_up(values.cache_dir, print)
+  environment.check_devices()
+  run(arguments.config, plan.seeds_of(values.seeds), values.workdir,
+      values.runs, overrides=arguments.record, stop=command_line.STOP)
+
+
+def define() -> flags.FlagValues:
+  """Returns the flags of this command, defined."""
+  values = flags.FlagValues()
+  command_line.define(values)
+  flags.DEFINE_list('seeds', None, 'Seeds that are trained together',
+                    flag_values=values)
+  flags.DEFINE_string('runs', None, 'Folder of the folders of the runs',
+                      flag_values=values)
+  flags.mark_flags_as_required(('seeds', 'workdir', 'runs'), values)
+  return values
 
 
 if __name__ == '__main__':
-  command_line.define()
-  flags.DEFINE_list('seeds', None, 'Seeds that are trained together')
-  flags.DEFINE_string('runs', None, 'Folder of the folders of the runs')
-  for required in ('seeds', 'workdir', 'runs'):
-    flags.mark_flag_as_required(required)
-  command_line.start(sys.argv, main)
+  compilation.tune()  # before a config file may use jax
+  environment.use_all_cores()
+  command_line.start(sys.argv[1:], define(), main)

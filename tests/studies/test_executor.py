@@ -1,37 +1,47 @@
-"""Tests of the schedule: who runs when, and what ends with whom."""
+"""Tests of execution: who runs when, and what ends with whom."""
 
+from concurrent import futures
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
 import pytest
 
+from meta_analog.core import errors
+from meta_analog.experiment import workdir
+from meta_analog.studies import child
 from meta_analog.studies import executor
-from meta_analog.studies import grid_worker
 from meta_analog.studies import jobs as jobs_lib
 
 
-class Process:
-  """Ends with a code at the n-th look, or when asked to."""
+class Fake:
+  """A backend of threads; each job takes `seconds`, or until it is stopped."""
 
-  def __init__(self, code=0, looks=1, do=lambda: None):
-    self.code, self.looks, self.do = code, looks, do
-    self.terminated = False
+  def __init__(self, capacity, codes=(), seconds=0.0):
+    self.codes, self.seconds = dict(codes), seconds
+    self.begun, self.most, self.alive = [], 0, set()
+    self.stopped, self._lock = threading.Event(), threading.Lock()
+    self.backend = executor.Backend(
+        futures.ThreadPoolExecutor(9), self.execute, lambda: capacity,
+        self.stopped.set)
 
-  def poll(self):
-    self.looks -= 1
-    if self.terminated:
-      return -15
-    if self.looks == 0:
-      self.do()
-    return self.code if self.looks <= 0 else None
-
-  def terminate(self):
-    self.terminated = True
+  def execute(self, job):
+    with self._lock:
+      self.begun.append(job.name)
+      self.alive.add(job.name)
+      self.most = max(self.most, len(self.alive))
+    self.stopped.wait(self.seconds)
+    with self._lock:
+      self.alive.remove(job.name)
+    code = self.codes.get(job.name, 0)
+    if isinstance(code, Exception):
+      raise code
+    return jobs_lib.Ended(143 if self.stopped.is_set() else code, self.seconds)
 
 
 def _jobs(*pairs):
@@ -39,87 +49,69 @@ def _jobs(*pairs):
           for name, needs in pairs]
 
 
-def _schedule(jobs, processes, num_processes, stopping=lambda: False):
-  """Returns (outcomes, order of beginnings, most at once)."""
-  begun, alive, most = [], set(), [0]
-
-  def start(job, slot):
-    assert 0 <= slot < num_processes and slot not in alive
-    begun.append(job.name)
-    alive.add(slot)
-    most[0] = max(most[0], len(alive))
-    process = processes.get(job.name, Process())
-    process.do = lambda: alive.remove(slot)
-    return process
-
-  hooks = executor.Hooks(start, lambda *_: None, stopping, lambda _: 1.0)
-  outcomes = executor.run(jobs, hooks, num_processes, pause_s=0.0)
-  return outcomes, begun, most[0]
+def _run(jobs, fake, stopping=lambda: False, ended=lambda *_: None,
+         cost=lambda _: 1.0):
+  return executor.run(
+      jobs, fake.backend, executor.Hooks(ended, stopping, cost))
 
 
-@pytest.mark.parametrize('num_processes', (1, 2, 3, 9))
-def test_as_many_jobs_run_at_once_as_asked_for(num_processes):
-  jobs = _jobs(*((str(i), None) for i in range(6)))
-  outcomes, begun, most = _schedule(
-      jobs, {str(i): Process(looks=3 + i % 2) for i in range(6)},
-      num_processes)
-  assert most == min(6, num_processes)
-  assert begun == [job.name for job in jobs]
+@pytest.mark.parametrize('capacity', (1, 2, 3, 9))
+def test_as_many_jobs_run_at_once_as_fit(capacity):
+  jobs, fake = _jobs(*((str(i), None) for i in range(6))), Fake(
+      capacity, seconds=0.1)
+  outcomes = _run(jobs, fake)
+  assert fake.most == min(6, capacity)
+  assert sorted(fake.begun) == [job.name for job in jobs]
   assert all(outcomes[job.name].code == 0 for job in jobs)
 
 
 def test_a_job_waits_for_what_it_needs_and_others_overtake_it():
-  jobs = _jobs(('a', None), ('test of a', 'a'), ('b', None))
-  _, begun, _ = _schedule(jobs, {'a': Process(looks=5)}, 2)
-  assert begun == ['a', 'b', 'test of a']
+  fake = Fake(1)
+  _run(_jobs(('test of a', 'a'), ('b', None), ('a', None)), fake)
+  assert fake.begun == ['b', 'a', 'test of a']
 
 
 def test_a_job_that_fails_stops_only_what_needs_it():
   jobs = _jobs(('a', None), ('test of a', 'a'), ('b', None),
-               ('test of c', 'c'))
-  outcomes, begun, _ = _schedule(jobs, {'a': Process(code=3)}, 1)
-  assert begun == ['a', 'b']
+               ('test of c', 'c'), ('d', None))
+  fake = Fake(1, {'a': 3, 'd': OSError(28, 'No space left')})
+  outcomes = _run(jobs, fake)
+  assert fake.begun == ['a', 'b', 'd']
   assert {name: outcome.code for name, outcome in outcomes.items()} == {
-      'a': 3, 'test of a': None, 'b': 0, 'test of c': None}
+      'a': 3, 'test of a': None, 'b': 0, 'test of c': None, 'd': -1}
+  assert 'No space left' in outcomes['d'].error
 
 
-def test_a_stop_ends_all_processes_and_begins_none():
-  looks = iter([False] * 4 + [True] * 9)
-  running = {name: Process(looks=99) for name in 'ab'}
-  outcomes, begun, _ = _schedule(
-      _jobs(('a', None), ('b', None), ('c', None)), running, 2,
-      lambda: next(looks))
-  assert outcomes == {} and begun == ['a', 'b']
-  assert all(process.terminated for process in running.values())
+def test_a_stop_ends_all_jobs_and_begins_none():
+  fake = Fake(2, seconds=60.0)
+  stopping = lambda: len(fake.begun) == 2
+  outcomes = _run(_jobs(('a', None), ('b', None), ('c', None)), fake, stopping)
+  assert outcomes == {} and sorted(fake.begun) == ['a', 'b']
+  assert not fake.alive and fake.stopped.is_set()
 
 
-def test_an_error_of_the_launcher_ends_all_processes():
-  process = Process(looks=99)
+def test_an_error_of_the_loop_ends_all_jobs():
+  fake = Fake(2, {}, seconds=60.0)
 
-  def start(job, slot):
-    if job.name == 'b':
-      raise OSError('no more')
-    return process
+  def stopping():
+    if len(fake.begun) == 2:
+      raise RuntimeError
 
-  hooks = executor.Hooks(
-      start, lambda *_: None, lambda: False, lambda _: 1.0)
-  with pytest.raises(OSError):
-    executor.run(_jobs(('a', None), ('b', None)), hooks, 2, pause_s=0.0)
-  assert process.terminated
+  with pytest.raises(RuntimeError):
+    _run(_jobs(('a', None), ('b', None)), fake, stopping)
+  assert not fake.alive
 
 
 def test_the_time_left_follows_the_cost_of_what_is_left():
-  told, seconds = [], iter(range(0, 1000, 5))  # 5 s from look to look
-  hooks = executor.Hooks(
-      lambda job, slot: Process(),
-      lambda job, outcome, done, left_s: told.append((outcome.seconds, left_s)),
-      lambda: False, lambda job: {'a': 1.0, 'b': 1.0, 'c': 4.0}[job.name])
-  executor.run(_jobs(('a', None), ('b', None), ('c', None)),
-               hooks,
-               1,
-               pause_s=0.0,
-               clock=lambda: next(seconds))
-  assert told[0] == (5, 25.0) and told[1] == (5, 20.0) and told[2][1] == 0.0
+  told = []
+  fake = Fake(1)
+  fake.execute = lambda job: jobs_lib.Ended(0, 5.0)
+  fake.backend = fake.backend._replace(execute=fake.execute)
+  _run(_jobs(('a', None), ('b', None), ('c', None)), fake,
+       ended=lambda job, outcome, done, left_s: told.append(
+           (outcome.seconds, done, left_s)),
+       cost=lambda job: {'a': 1.0, 'b': 1.0, 'c': 4.0}[job.name])
+  assert told == [(5.0, 1, 25.0), (5.0, 2, 20.0), (5.0, 3, 0.0)]
 
 
 def test_cores_are_dealt_out_once():
@@ -129,31 +121,67 @@ def test_cores_are_dealt_out_once():
   assert jobs_lib.split_cores(2, range(8), 4) == [[0, 1], [4, 5]]
 
 
-def _worker(cores, parent, *command):
-  return [sys.executable, '-I', '-S', grid_worker.__file__, cores, str(parent),
-          *command]
+def _job(folder, code):
+  """Returns a job that runs Python code."""
+  return jobs_lib.Job('a', (), None, folder, ('-c', code), os.getcwd())
 
 
-def test_a_worker_runs_its_command_on_its_cores():
+def test_a_process_runs_on_its_cores_and_gives_its_exit_code(tmp_path):
+  code = ('import os, sys; print(os.sched_getaffinity(0), flush=True); '
+          'sys.exit(7)')
   core = min(os.sched_getaffinity(0))
-  told = subprocess.run(
-      _worker(str(core), os.getpid(), sys.executable, '-c',
-              'import os; print(os.sched_getaffinity(0)); os._exit(7)'),
-      capture_output=True, text=True)
-  assert told.stdout == f'{{{core}}}\n' and told.returncode == 7
+  ended = jobs_lib.execute(_job(tmp_path, code), [core], lambda: False)
+  assert ended.code == 7
+  assert jobs_lib.last_line(_job(tmp_path, '')) == f'{{{core}}}'
 
 
-def test_a_worker_gets_a_signal_when_its_parent_is_killed(tmp_path):
+def test_a_process_that_is_stopped_gets_a_signal(tmp_path):
+  code = ('import signal, sys, time\n'
+          'signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n'
+          'print("ready", flush=True)\ntime.sleep(60)')
+  job = _job(tmp_path, code)
+  ended = jobs_lib.execute(job, sorted(os.sched_getaffinity(0)),
+                           lambda: jobs_lib.last_line(job) == 'ready')
+  assert ended.code == 9
+
+
+def test_a_folder_that_is_held_is_waited_for(tmp_path, monkeypatch):
+  release = threading.Event()
+
+  def hold():
+    with workdir.locked(tmp_path):
+      release.wait(30)
+
+  thread = threading.Thread(target=hold)
+  thread.start()
+  checks = []
+
+  def stopping():
+    checks.append(True)
+    if len(checks) == 2:
+      release.set()
+    return False
+
+  jobs_lib.wait_until_free(tmp_path, stopping)
+  thread.join()
+  assert len(checks) >= 2
+  monkeypatch.setattr(jobs_lib, 'PATIENCE_S', 0.0)
+  with workdir.locked(tmp_path):
+    with pytest.raises(errors.InputError, match='in use'):
+      jobs_lib.wait_until_free(tmp_path, lambda: False)
+
+
+def test_a_child_gets_a_signal_when_its_parent_is_killed(tmp_path):
   file = tmp_path / 'pid'
-  child = ('import os, sys, time; open(sys.argv[1], "w").write('
-           'str(os.getpid())); time.sleep(60)')
-  parent = ('import os, subprocess, sys; subprocess.Popen([word.replace('
-            '"PARENT", str(os.getpid())) for word in sys.argv[1:]]).wait()')
-  core = str(min(os.sched_getaffinity(0)))
+  code = ('import os, sys, time; open(sys.argv[1], "w").write('
+          'str(os.getpid())); time.sleep(60)')
+  parent = ('import subprocess, sys; from meta_analog.studies import child; '
+            'subprocess.Popen(child.command([int(sys.argv[1])], sys.argv[2:])'
+            ').wait()')
   process = subprocess.Popen([
-      sys.executable, '-c', parent, *_worker(
-          core, 'PARENT', sys.executable, '-c', child, str(file))])
-  until = time.monotonic() + 30
+      sys.executable, '-c', parent, str(min(os.sched_getaffinity(0))),
+      sys.executable, '-c', code, str(file)])
+  until = time.monotonic() + 60
   while not (file.is_file() and file.read_text()):
     assert time.monotonic() < until
     time.sleep(0.01)
@@ -163,6 +191,13 @@ def test_a_worker_gets_a_signal_when_its_parent_is_killed(tmp_path):
   while _is_alive(pid):
     assert time.monotonic() < until
     time.sleep(0.01)
+
+
+def test_a_child_whose_parent_is_gone_does_not_begin():
+  found = subprocess.run(
+      [*child.command([0], [])[:3], str(min(os.sched_getaffinity(0))), '1',
+       sys.executable, '-c', 'print("begun")'], capture_output=True, text=True)
+  assert found.stdout == ''
 
 
 def _is_alive(pid):
