@@ -1,4 +1,4 @@
-"""Pulses, reads and program-and-verify of arrays, against NumPy."""
+"""Pulses, reads and program-and-verify of arrays, beside NumPy."""
 
 import functools
 import time
@@ -62,17 +62,17 @@ def program_verify(*, size: int, num_rounds: int) -> dict[str, Any]:
     'rounds' and 'converged', and the same of NumPy with the prefix 'numpy_'.
   """
   rng = np.random.default_rng(0)
-  wanted_uS = rng.uniform(-LARGEST_uS, LARGEST_uS, (size, size)).astype(
+  target_uS = rng.uniform(-LARGEST_uS, LARGEST_uS, (size, size)).astype(
       np.float32)
   key = jax.random.key(1)
   with timing.no_cache():
     began = time.perf_counter()
-    program = jax.jit(_program).lower(key, jnp.asarray(wanted_uS)).compile()
+    program = jax.jit(_program).lower(key, jnp.asarray(target_uS)).compile()
     compile_s = time.perf_counter() - began
   in_numpy = functools.partial(
-      numpy_reference.verify, rng, pcm.PCMParams(), wanted_uS, BUDGET,
+      numpy_reference.verify, rng, pcm.PCMParams(), target_uS, BUDGET,
       REFERENCE_S)
-  run = functools.partial(program, key, jnp.asarray(wanted_uS))
+  run = functools.partial(program, key, jnp.asarray(target_uS))
   taken = timing.interleaved({'ours': run, 'numpy': in_numpy}, num_rounds)
   ours_s = float(taken['ours'].min())
   ended = jax.tree.map(float, run())
@@ -83,16 +83,16 @@ def program_verify(*, size: int, num_rounds: int) -> dict[str, Any]:
       **ended, **{f'numpy_{name}': value for name, value in in_numpy().items()}}
 
 
-def _program(key, wanted_uS):
-  """Returns how a program-and-verify ended; see `numpy_reference.verify`."""
+def _program(key, target_uS):
+  """Returns the result of program-and-verify; see `numpy_reference.verify`."""
   chip = pcm.make(max_pulses=1)
-  twin = pcm.make(pcm.PCMParams(noise_scale=0.0), max_pulses=1)
+  model = pcm.make(pcm.PCMParams(noise_scale=0.0), max_pulses=1)
   key_reset, key_verify = jax.random.split(key)
   blank = initial_programming.blank(
-      key_reset, chip, twin, (2, 1, *wanted_uS.shape), 1.0)
+      key_reset, chip, model, (2, 1, *target_uS.shape), 1.0)
   _, info = program_verify_lib.program_and_verify(
-      key_verify, chip, twin, blank,
-      program_verify_lib.pairs(wanted_uS, bidirectional=False), BUDGET,
+      key_verify, chip, model, blank,
+      program_verify_lib.pairs(target_uS, bidirectional=False), BUDGET,
       jnp.float32(REFERENCE_S))
   return {'pulses_per_pair': jnp.mean(info['num_pulses']),
           'rounds': info['num_rounds'], 'converged': info['converged']}

@@ -1,4 +1,4 @@
-"""Two layers of LIF neurons, forwards and backwards, ours and others'.
+"""Two layers of LIF neurons, forwards and backwards, ours and those of peers.
 
 Spikes [T, N, H] through a product, neurons, a product, neurons; the gradient of
 the number of spikes with respect to both matrices. Peers are installed by
@@ -102,10 +102,10 @@ def make(
 
 
 def measure(size: Size, *, num_rounds: int) -> dict[str, Any]:
-  """Returns seconds of ours, of plain scans and of the peers that there are.
+  """Returns seconds of ours, of plain scans and of the installed peers.
 
-  The plain form has the whole batch of a device at a time; how much of the
-  gain is that of chunks that fit the cache is given apart.
+  The plain form has the whole batch of a device at a time; the gain of chunks
+  that fit the cache is given apart.
   """
   share = share_of(size)
   ours, scan = counter(size, lif_fused.activity), counter(size, lif.activity)
@@ -137,7 +137,7 @@ def share_of(size: Size) -> int:
 
 
 def chunk_of(size: Size) -> int:
-  """Returns what a size says of chunks, or what suits the machine.
+  """Returns the chunk of a size, or what suits the machine.
 
   On a CPU four samples, for a core's cache; elsewhere all of a device.
   """

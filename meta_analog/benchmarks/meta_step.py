@@ -1,4 +1,4 @@
-"""The meta-training step against its textbook form, and what it costs."""
+"""The meta-training step: its cost, and that of the reference learner."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -139,18 +139,18 @@ def compare(
     config: ml_collections.ConfigDict, textbook_fn: LearnerFn, *,
     num_rounds: int, tasks_of_memory: Sequence[int], quick: bool = False
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
-  """Returns the numbers of a step beside those of its textbook form.
+  """Returns the numbers of a step beside those of the reference learner.
 
-  The textbook form takes all tasks of a device as one array, as vmap lays them
-  out; chunks that fit the cache are one of our short cuts, so it is measured
-  in the same chunks as well, one task at a time where we take one. Where ours
-  is one array too, these are one measurement.
+  The reference has all tasks of a device in one array, as vmap lays them out.
+  Chunks that fit the cache are an optimization of ours, so the reference is
+  measured in our chunks as well; where ours is one array too, these are one
+  measurement.
 
   Args:
     config: of the training.
-    textbook_fn: makes the textbook learner, see `build.build`.
+    textbook_fn: makes the reference learner, see `build.build`.
     num_rounds: in which they take turns.
-    tasks_of_memory: meta-batches whose memory is asked for as well.
+    tasks_of_memory: meta-batches whose memory is measured as well.
     quick: whether to do without 'compile_s', for which it is compiled alone,
       and 'ratio_same_chunks'.
 
@@ -213,7 +213,7 @@ def _compiled(config, textbook_fn, tasks_of_memory, quick):
 def cost(
     without_fn: Callable[[], Any], with_fn: Callable[[], Any], num_rounds: int
 ) -> float:
-  """Returns what something costs of a step without it, both in turns."""
+  """Returns the relative extra time of a step with something, in turns."""
   taken = timing.interleaved(
       {'without': without_fn, 'with': with_fn}, num_rounds)
   return timing.ratio(taken['with'], taken['without']) - 1.0
@@ -222,7 +222,7 @@ def cost(
 def draw_shapes(
     config: ml_collections.ConfigDict
 ) -> list[tuple[int, ...]]:
-  """Returns the shapes of the Gaussian values of one presentation of a task.
+  """Returns the shapes of the Gaussian values of one forward pass of a task.
 
   Args:
     config: of the training.
@@ -242,23 +242,23 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
   at_once = meta_training.chips_per_chunk(config) * build.tasks_at_once(config)
   shapes = [(at_once, *shape) for shape in draw_shapes(config)]
 
-  def piece(unused, i, key, scale):
+  def microbatch(unused, i, key, scale):
     del unused
     key = jax.random.fold_in(key, i)
 
-    def presentation(j, totals):
+    def forward(j, totals):
       keys = jax.random.split(jax.random.fold_in(key, j), len(shapes))
       return [total + scale * gaussian.normal(own, shape)
               for total, own, shape in zip(totals, keys, shapes)]
 
-    # What a loop leaves is computed whole, however little of it is used.
+    # The result of a loop is computed whole, even if a part of it is used.
     totals = jax.lax.fori_loop(
-        0, 2, presentation, [jnp.zeros(shape) for shape in shapes])
+        0, 2, forward, [jnp.zeros(shape) for shape in shapes])
     return sum(total[(0,) * total.ndim] for total in totals)
 
-  num_pieces = -(-config.training.tasks_per_step // at_once)
+  num_microbatches = -(-config.training.tasks_per_step // at_once)
   run = jax.jit(lambda key, scale: sharding.map_over_devices(
-      piece, num_pieces, (), key, scale),
+      microbatch, num_microbatches, (), key, scale),
                 compiler_options=compilation.options(
                     config.training.num_steps))
   return functools.partial(run, jax.random.key(config.seed), jnp.float32(1.0))

@@ -1,8 +1,8 @@
-"""Phase-change memory in vectorised NumPy, to measure `devices.pcm` against.
+"""Phase-change memory in vectorised NumPy, the reference of the benchmarks.
 
-The same law, written anew from its equations and with NumPy's own generator.
-Program-and-verify of pairs is that of `program_verify`, for one device per
-polarity.
+The law of `devices.pcm`, written anew from its equations and with NumPy's own
+generator. Program-and-verify of pairs is that of `program_verify`, for one
+device per polarity.
 
 Axes: P polarity (plus, minus), I in, O out.
 """
@@ -71,42 +71,43 @@ def read(
 
 
 def verify(
-    rng: np.random.Generator, p: pcm.PCMParams, wanted_uS: np.ndarray,
+    rng: np.random.Generator, p: pcm.PCMParams, target_uS: np.ndarray,
     budget: verify_options.VerifyOptions, reference_s: float
 ) -> dict[str, float]:
-  """Returns how a program-and-verify of pairs from RESET ended.
+  """Returns the result of program-and-verify of pairs from RESET.
 
   Args:
     rng: of all draws.
     p: of the device; step_std is not modelled and noise_scale is 1.
-    wanted_uS: differences [I, O].
+    target_uS: differences [I, O].
     budget: of `program_verify`.
     reference_s: from the start to the time that they are wanted for.
 
   Returns:
     'pulses_per_pair', 'rounds' and 'converged', a share.
   """
-  array = fresh(rng, p, (2, *wanted_uS.shape))
-  closed = np.zeros(wanted_uS.shape, bool)
-  pulses, resets = np.zeros(wanted_uS.shape), np.zeros(wanted_uS.shape)
+  array = fresh(rng, p, (2, *target_uS.shape))
+  closed = np.zeros(target_uS.shape, bool)
+  pulses, resets = np.zeros(target_uS.shape), np.zeros(target_uS.shape)
   variance = (1.0 - budget.fresh_share) + budget.fresh_share / budget.num_reads
-  seen, error = np.zeros_like(array.g_uS), np.zeros_like(wanted_uS)
-  level_uS = np.maximum(budget.level_uS, np.abs(wanted_uS))
+  measured_uS, error = np.zeros_like(array.g_uS), np.zeros_like(target_uS)
+  level_uS = np.maximum(budget.level_uS, np.abs(target_uS))
   wait_s, elapsed_s = budget.delay_s + budget.read_span_s, 0.0
   for rounds in range(budget.max_rounds + 1):
     elapsed_s += wait_s
     array = array._replace(age_s=array.age_s + np.float32(wait_s))
     known = (1.0 + (reference_s - elapsed_s) / array.age_s) ** (
         -p.nu_mean * budget.drift_correction)
-    seen = np.where(
-        closed, seen, read(rng, p, array, 0.0, variance) * known)
-    error = np.where(closed, error, wanted_uS - (seen[0] - seen[1]))
+    measured_uS = np.where(
+        closed, measured_uS, read(rng, p, array, 0.0, variance) * known)
+    error = np.where(
+        closed, error, target_uS - (measured_uS[0] - measured_uS[1]))
     closed |= np.abs(error) <= budget.tolerance_uS
     if closed.all() or rounds == budget.max_rounds:
       break
     up = np.stack([error > 0, error < 0])
-    again = (up & (seen > level_uS)).any(axis=0)
-    again |= -np.sign(wanted_uS) * error > budget.overshoot_uS
+    again = (up & (measured_uS > level_uS)).any(axis=0)
+    again |= -np.sign(target_uS) * error > budget.overshoot_uS
     again &= resets < budget.max_resets
     open_ = ~closed & (pulses < budget.max_pulses)
     again, up = again & open_, up & open_ & ~again

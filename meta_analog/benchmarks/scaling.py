@@ -1,4 +1,4 @@
-"""How the cost of a training step grows along each axis of its size."""
+"""Scaling of the cost of a training step along each axis of its size."""
 
 from collections.abc import Sequence
 import functools
@@ -10,7 +10,7 @@ import numpy as np
 from meta_analog.benchmarks import meta_step
 from meta_analog.benchmarks import timing
 
-# What all axes share but for the one that varies.
+# Shared by all axes, but for the one that varies.
 SHARED = {
     'adapt__rule': 'delta', 'adapt__num_steps': 1,
     'training__tasks_per_step': 64, 'training__tasks_per_chip': 4,
@@ -30,7 +30,7 @@ QUICK_AXES = {
 
 
 def fields(axis: str, value: int) -> dict[str, Any]:
-  """Returns what differs from the config at a value of an axis.
+  """Returns the changes to the config at a value of an axis.
 
   Args:
     axis: of AXES. 'chips' have one task each, where the chips of all others

@@ -1,4 +1,4 @@
-"""What is waited for: the first step of a training, and its test."""
+"""Time to the first training step, and of a test."""
 
 from concurrent import futures
 import multiprocessing

@@ -1,4 +1,4 @@
-"""All that `launch/benchmark.py` measures, as one file and one table."""
+"""Benchmark suite: every measurement, one file and one table."""
 
 from collections.abc import Callable
 import pathlib
@@ -25,7 +25,7 @@ from meta_analog.runtime import environment
 TASKS, QUICK_TASKS = 256, 64
 ROUNDS, QUICK_ROUNDS = 9, 3
 MEMORY_TASKS = (1024,)
-# The step that others are measured by: 1-40-40-1, and pulses by rounding.
+# The step that is compared: 1-40-40-1, and pulses by rounding.
 PLAIN = {'network__input_channels': 1, 'adapt__encoding': 'nearest'}
 FORMAT = 2  # of benchmark.json
 LONG = 'some ten minutes'
@@ -39,7 +39,7 @@ def run(
   """Measures this machine; writes benchmark.json and prints a table.
 
   The file is written after every case, with those still to come as
-  'unmeasured': who stops it keeps what there is.
+  'unmeasured', so that an interrupted suite keeps its results.
 
   Args:
     config: of the training that is measured; see `validation.check`.
@@ -52,7 +52,7 @@ def run(
     What benchmark.json holds.
 
   Raises:
-    settings.InputError: if the config or the folder cannot be.
+    InputError: if the config or the folder cannot be.
   """
   validation.check(config)
   folder = pathlib.Path(workdir)
@@ -78,13 +78,13 @@ def run(
 
 
 def machine() -> dict[str, Any]:
-  """Returns what was measured on: processor, devices, versions, commit."""
+  """Returns the machine: processor, devices, versions, commit."""
   kinds = sorted({device.device_kind for device in jax.devices()})
   return environment.record() | {'cpu': cpu(), 'device_kinds': kinds}
 
 
 def cpu() -> str:
-  """Returns the name of the processor, as far as it is known."""
+  """Returns the name of the processor, of the platform where it is unknown."""
   try:
     for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
       if line.startswith('model name'):
@@ -97,11 +97,11 @@ def cpu() -> str:
 def step_cases(
     config: ml_collections.ConfigDict, quick: bool
 ) -> list[Case]:
-  """Returns the cases of one training step against its textbook form."""
+  """Returns the cases of one training step against the reference learner."""
   tasks = QUICK_TASKS if quick else TASKS
   num_rounds = QUICK_ROUNDS if quick else ROUNDS
   more = () if quick else MEMORY_TASKS
-  made = {}  # of each case its step, as a function
+  made = {}  # (rule, noisy): its step as a function
 
   def case(rule, noisy):
     chosen = meta_step.step_config(
@@ -125,7 +125,7 @@ def step_cases(
 
     return measure
 
-  words = f'a training step of {tasks} tasks against its textbook form'
+  words = f'a training step of {tasks} tasks against the reference learner'
   cases = [('meta_step', words, case('delta', False)),
            ('meta_step_noisy', f'{words}, with read noise',
             case('delta', True))]

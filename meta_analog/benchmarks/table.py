@@ -1,4 +1,4 @@
-"""The benchmark's table, with what was wanted beside what was measured."""
+"""Table of the benchmark: measured numbers beside required ones."""
 
 import math
 from typing import Any
@@ -8,14 +8,14 @@ import rich.table
 
 
 class Target(NamedTuple):
-  """A number of benchmark.json that was asked for."""
+  """A required number of benchmark.json."""
 
   path: str
   at_most: float = math.inf
   at_least: float = -math.inf
 
 
-# For 2 CPU cores; on other machines they only say where it stands.
+# For 2 CPU cores; on other machines they are for comparison.
 TARGETS = (
     Target('cases.meta_step.ratio', at_least=3.0),
     Target('cases.meta_step.fraction_of_matmul_rate', at_least=0.35),
@@ -36,7 +36,7 @@ TARGETS = (
     Target('cases.start.cold_s', at_most=20.0),
     Target('cases.start.warm_s', at_most=3.0),
 )
-HIDDEN = ('size', 'tasks', 'steps', 'operations', 'members_at_once')
+HIDDEN = ('size', 'tasks', 'steps', 'operations', 'width')
 
 
 def find(out: dict[str, Any], path: str) -> Any:
@@ -58,7 +58,7 @@ def targets(out: dict[str, Any]) -> dict[str, dict[str, Any]]:
     value = find(out, target.path)
     if value is not None:
       found[target.path] = {
-          'value': value, 'wanted': _wanted(target),
+          'value': value, 'wanted': _in_words(target),
           'met': bool(target.at_least <= value <= target.at_most)}
   return found
 
@@ -70,14 +70,15 @@ def table(out: dict[str, Any]) -> rich.table.Table:
       f'{out["config"]} on {machine["devices"]} x '
       f'{", ".join(machine["device_kinds"])}, {machine["cores"]} cores of '
       f'{machine["cpu"]}, jax {machine["jax"]}'))
-  for name in ('case', 'quantity', 'measured', 'wanted', ''):
+  for name in ('case', 'quantity', 'measured', 'required', ''):
     made.add_column(name, justify='right' if name == 'measured' else 'left')
-  goals = out['targets']
+  required = out['targets']
 
   def row(case, name, path, value):
-    goal = goals.get(path)
-    verdict = '' if goal is None else 'met' if goal['met'] else 'NOT met'
-    made.add_row(case, name, _number(value), goal and goal['wanted'], verdict)
+    found = required.get(path)
+    verdict = '' if found is None else 'met' if found['met'] else 'NOT met'
+    made.add_row(case, name, _number(value), found and found['wanted'],
+                 verdict)
 
   for case, values in out['cases'].items():
     made.add_section()
@@ -97,14 +98,14 @@ def table(out: dict[str, Any]) -> rich.table.Table:
   if missing:
     notes.append(f'Not measured in a quick run: {", ".join(missing)}.')
   if machine['platform'] != 'cpu':
-    notes.append('Wanted is what was asked of two CPU cores. snnTorch and '
+    notes.append('Requirements are those of two CPU cores. snnTorch and '
                  'Norse run on the CPU.')
   made.caption = ' '.join(notes) or None
   return made
 
 
 def _flat(values, path):
-  """Yields (dotted path, value) of what a reader wants to see."""
+  """Yields (dotted path, value) of the numbers that the table shows."""
   for name, value in values.items():
     if isinstance(value, dict) and name not in HIDDEN:
       yield from _flat(value, f'{path}.{name}')
@@ -112,7 +113,7 @@ def _flat(values, path):
       yield f'{path}.{name}', value
 
 
-def _wanted(target):
+def _in_words(target):
   if target.at_least > -math.inf:
     return f'at least {target.at_least:g}'
   return f'at most {target.at_most:g}'

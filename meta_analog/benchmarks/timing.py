@@ -1,8 +1,8 @@
-"""How the benchmark measures: in turns, at the least, and as a share.
+"""Timing of the benchmarks: interleaved calls, ratios and rates.
 
-Machines are noisy, so what is compared takes turns within one process and the
-ratio is the median over the rounds; the seconds given are the fewest. The
-machine's own rate is that of products of two matrices, which take turns too.
+Machines are noisy, so what is compared takes turns within one process. A ratio
+is the median over the rounds, a time the fewest seconds. The machine's own rate
+is that of products of two matrices, which take turns too.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,8 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
   """Returns the seconds of each function, [num_rounds], taken in turns.
 
-  In its turn each is called twice, of which the second is counted: what took
-  much memory gives it back when it has ended, and a step of 64 tasks took 0.058
-  instead of 0.037 s right after its textbook form (2 cores of an AMD EPYC).
+  In its turn each is called twice, of which the second is counted, for memory
+  that another function gives back slows the first (0.058 s instead of 0.037 s).
   """
   taken = {name: [] for name in fns}
   for _ in range(num_rounds):
@@ -101,8 +100,7 @@ def products(size: int = MATMUL_SIZE) -> Products:
   """Returns float32 products by which the rate of a machine is measured.
 
   They round no factor (see `linalg`), and take turns with what is given as a
-  share of their rate: on a machine with other tenants, 2 cores of an Intel
-  Xeon, the step of 256 tasks was 0.21 to 0.30 of a rate measured once.
+  share of their rate, which differs from minute to minute.
   """
   matrix = jnp.full((size, size), 1.0 / size, jnp.float32)
   body = lambda x, y: jax.lax.fori_loop(
@@ -113,7 +111,7 @@ def products(size: int = MATMUL_SIZE) -> Products:
       out_specs=PartitionSpec(sharding.SHARD), check_vma=False)
   count = jax.device_count()
   rows = NamedSharding(sharding.mesh(), PartitionSpec(sharding.SHARD))
-  # Where they are needed, or every call would send them there.
+  # On their devices, or every call would transfer them.
   many = jax.device_put(jnp.tile(matrix, (count, 1)), rows)
   shared = jax.device_put(matrix, sharding.replicated())
   one = CHAIN * 2.0 * size ** 3
@@ -124,7 +122,7 @@ def products(size: int = MATMUL_SIZE) -> Products:
 
 
 def peak_bytes(compiled: Any) -> int | None:
-  """Returns the memory that a program asks for, where the backend says it."""
+  """Returns the memory of a program in bytes, None where it is unknown."""
   memory = compiled.memory_analysis()
   if memory is None:
     return None
@@ -134,7 +132,7 @@ def peak_bytes(compiled: Any) -> int | None:
 
 @contextlib.contextmanager
 def no_cache() -> Iterator[None]:
-  """Compiles from nothing within the block."""
+  """Compiles without a cache within the block."""
   before = jax.config.jax_enable_compilation_cache
   jax.config.update('jax_enable_compilation_cache', False)
   compilation_cache.reset_cache()

@@ -1,4 +1,4 @@
-"""The benchmark: what it counts, how it compares, what it leaves."""
+"""Tests of benchmarks: operations, comparisons, and the file that is left."""
 
 import json
 import pathlib
@@ -328,7 +328,7 @@ def test_targets_are_met_or_not_and_not_measured_is_neither():
   assert 'cases.start.cold_s' not in found
 
 
-def test_the_table_names_the_machine_and_what_was_wanted():
+def test_the_table_names_the_machine_and_what_is_required():
   out = _result()
   console = rich.console.Console(width=160)
   with console.capture() as capture:
@@ -341,7 +341,7 @@ def test_the_table_names_the_machine_and_what_was_wanted():
   out['machine'] |= {'device_kinds': ['NVIDIA H100'], 'platform': 'gpu'}
   with console.capture() as capture:
     console.print(table.table(out))
-  for words in ('2 x NVIDIA H100', 'asked of two CPU cores'):
+  for words in ('2 x NVIDIA H100', 'those of two CPU cores'):
     assert words in ' '.join(capture.get().split()), words
 
 

@@ -146,14 +146,16 @@ def test_a_process_that_is_stopped_gets_a_signal(tmp_path):
 
 
 def test_a_folder_that_is_held_is_waited_for(tmp_path, monkeypatch):
-  release = threading.Event()
+  held, release = threading.Event(), threading.Event()
 
   def hold():
     with workdir.locked(tmp_path):
+      held.set()
       release.wait(30)
 
   thread = threading.Thread(target=hold)
   thread.start()
+  held.wait(30)
   checks = []
 
   def stopping():
