@@ -35,7 +35,18 @@ def make(
     hardware: chip.Hardware, rule: update_rules.Rule, times: learner.Times, *,
     keep_trace: bool = False
 ) -> types.Learner:
-  """Returns the learner; the arguments are those of `learner.make`."""
+  """Returns the reference learner.
+
+  Args:
+    hardware: see `learner.make`; its network has no convolutions and constant
+      inputs.
+    rule: see `learner.make`.
+    times: see `learner.make`.
+    keep_trace: see `learner.make`.
+
+  Returns:
+    A `types.Learner` with the results of `learner.make`.
+  """
   by_gradient = rule.num_steps is not None and not rule.all_layers
   ask_fn = compute_updates if by_gradient else functools.partial(
       learner.compute_updates, forward)
@@ -93,7 +104,17 @@ def forward(
     key: jax.Array, network: network_lib.Network,
     readings: tuple[matvec.LayerReading, ...], inputs: jax.Array
 ) -> network_lib.ForwardPass:
-  """Returns the forward pass of `network.forward`, with the same arguments."""
+  """Returns the forward pass of `network.forward`.
+
+  Args:
+    key: consumed by the fresh part of the read noise.
+    network: see `network.Network`.
+    readings: one per layer.
+    inputs: [N, I - 1], constant over time.
+
+  Returns:
+    A `network.ForwardPass`.
+  """
   return forward_with_noise(draw_noise(key, network, readings, len(inputs)),
                             network, readings, inputs)
 

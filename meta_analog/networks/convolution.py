@@ -30,20 +30,32 @@ class ConvShape(NamedTuple):
 
 
 def out_size(shape: ConvShape) -> tuple[int, int]:
-  """Returns the height and width of the output, in positions."""
+  """Returns the height and width of the output, in positions.
+
+  Args:
+    shape: of the convolution.
+  """
   reach = 2 * (shape.kernel // 2) - shape.kernel
   return ((shape.height + reach) // shape.stride + 1,
           (shape.width + reach) // shape.stride + 1)
 
 
 def num_positions(shape: ConvShape) -> int:
-  """Returns the number of positions P."""
+  """Returns the number of positions P.
+
+  Args:
+    shape: of the convolution.
+  """
   height, width = out_size(shape)
   return height * width
 
 
 def num_rows(shape: ConvShape) -> int:
-  """Returns the number of crossbar rows R, without the bias."""
+  """Returns the number of crossbar rows R, without the bias.
+
+  Args:
+    shape: of the convolution.
+  """
   return shape.kernel**2 * shape.channels
 
 

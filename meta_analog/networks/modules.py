@@ -39,7 +39,7 @@ class CrossbarLinear(hk.Module):
   forward passes:
 
       chip = layer.program()           once: devices, with their errors
-      y = layer(x, chip, time_s)       as often as wanted: one forward pass
+      y = layer(x, chip, time_s)       any number of times: a forward pass
 
   A chip is a pytree without Haiku state: it may leave the transform and come
   back as an argument. Parameters: 'u' [I + 1, O], unconstrained, its last row
@@ -95,6 +95,9 @@ class CrossbarLinear(hk.Module):
 
     Draws one key: another key is another chip. The gradient with respect to
     'u' and 'log_gain' passes through it.
+
+    Returns:
+      A `ProgrammedLayer`, a pytree of arrays.
     """
     layer = layer_params(*self._shape, self._weight_std, self._weight_max,
                          self._span_uS * self._num_devices)
@@ -115,12 +118,12 @@ class CrossbarLinear(hk.Module):
   ) -> jax.Array:
     """Returns inputs @ W + b of one forward pass, as the chip computes it.
 
-    Draws one key for the read noise: every call reads the devices anew.
+    Draws one key for the read noise: no two calls share it.
 
     Args:
       inputs: [N, I], or [T, N, I] of one forward pass over T time steps.
       chip: see `program`.
-      time_s: chip time of the read, seconds after programming.
+      time_s: time of the read, seconds since programming; drift depends on it.
 
     Returns:
       [N, O], or [T, N, O].
@@ -202,7 +205,14 @@ class LIFCore(hk.RNNCore):
     return state.z, state
 
   def initial_state(self, batch_size: int | None) -> lif.LIFState:
-    """Returns neurons at rest, [N, H], or [H] when batch_size is None."""
+    """Returns neurons at rest.
+
+    Args:
+      batch_size: N, or None for a single sample.
+
+    Returns:
+      State arrays [N, H], or [H] for a single sample.
+    """
     shape = (self._num_neurons,)
     return lif.initial_state(
         shape if batch_size is None else (batch_size,) + shape)
