@@ -12,7 +12,6 @@ sys.path[:0] = [str(ROOT), str(DOCS)]
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['PYTHONPATH'] = os.pathsep.join(
     filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-os.environ['META_ANALOG_ROOT'] = str(ROOT)
 
 import generate  # noqa: E402  (beside this file; needs the path above)
 
@@ -31,7 +30,7 @@ suppress_warnings = ['config.cache']  # functions among the settings below
 
 # Code cells run each time; a cell that fails, or hangs, fails the build.
 nb_execution_mode = 'force'
-nb_execution_timeout = 150
+nb_execution_timeout = 400  # seconds, of one cell
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_output_stderr = 'remove'

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import tokenize
 
+import meta_analog
 from meta_analog import cli
 from meta_analog.config import reference
 
@@ -30,6 +31,8 @@ def write(folder: pathlib.Path) -> None:
   names = sorted(p.parent.name for p in PACKAGE.glob('*/__init__.py'))
   for name in names:
     pages[f'api_{name}.rst'] = api(name)
+  pages['names.md'] = public_names()
+  pages['api_testing.rst'] = module_page('meta_analog.testing')
   for name, text in pages.items():
     path = folder / name
     if not path.is_file() or path.read_text() != text:
@@ -48,6 +51,33 @@ def api(name: str) -> str:
     lines += [path.stem, '-' * len(path.stem), '',
               f'.. automodule:: {module}', '   :members:', '']
   return '\n'.join(lines)
+
+
+def module_page(module: str) -> str:
+  """Returns the page of one module."""
+  return '\n'.join([module, '=' * len(module), '',
+                    f'.. automodule:: {module}', '   :members:', ''])
+
+
+def public_names() -> str:
+  """Returns the table of what `import meta_analog` offers."""
+  lines = ['# Public names', '', *NAMES.strip().splitlines(), '',
+           '| name | where it is defined | what |', '| --- | --- | --- |']
+  for name in meta_analog.__all__:
+    value = getattr(meta_analog, name)
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+      continue
+    first = (inspect.getdoc(value) or '').partition('\n\n')[0]
+    first = ' '.join(first.split()).replace('|', '/')
+    lines.append(f'| `{name}` | `{value.__module__}` | {first} |')
+  return '\n'.join(lines) + '\n'
+
+
+NAMES = """
+`import meta_analog as ma` takes little time and starts no backend of jax: each
+name is imported when it is first used. The packages are there too, such as
+`ma.devices`.
+"""
 
 
 def command_line() -> str:
