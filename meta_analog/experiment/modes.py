@@ -82,11 +82,19 @@ def _restore(run):
   keys = run_keys.make(run.config.seed)
   run.stop.advice = 'the same command tests again'
   state = jax.jit(trainer.init)(keys.init)
-  restored = distributed.from_first(lambda: checkpoints.Checkpoints(
-      run.folder / 'checkpoints').newest(distributed.local(state), run.say))
+  found = [state]
+  distributed.from_first(lambda: found.append(
+      _newest(run, distributed.local(state))))
+  return setup, distributed.broadcast(found[-1]), keys
+
+
+def _newest(run, state):
+  """Returns the state of the newest checkpoint; another gives its shapes."""
+  restored = checkpoints.Checkpoints(run.folder / 'checkpoints').newest(
+      state, run.say)
   if restored is None:
     raise errors.InputError(f'{run.folder} holds no checkpoint to evaluate')
-  return setup, distributed.replicated(restored.state), keys
+  return restored.state
 
 
 def close(run, summary):

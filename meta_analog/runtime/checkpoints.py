@@ -3,6 +3,10 @@
 A checkpoint is a folder named by its step: `state` as orbax writes it, the
 metrics.jsonl up to that step, and the manifest, written last. The folder gets
 its name only then, so a checkpoint that can be seen is complete.
+
+orbax's CheckpointManager (0.12.8) is not used: it names the folder before a
+manifest can lie in it, and removes old ones under their names. One of 12 kills
+while it saved left half a checkpoint that it then listed.
 """
 
 from collections.abc import Callable

@@ -88,10 +88,10 @@ def tune() -> None:
 
   What XLA_FLAGS says of its extra options stays, as does the name of a file.
   """
-  said = os.environ.get('XLA_FLAGS', '').strip()
-  if said[:1] in ('', '-') and (
-      EXTRA_OPTIONS.partition('=')[0] not in said):
-    os.environ['XLA_FLAGS'] = f'{said} {EXTRA_OPTIONS}'.strip()
+  given = os.environ.get('XLA_FLAGS', '').strip()
+  if given[:1] in ('', '-') and (
+      EXTRA_OPTIONS.partition('=')[0] not in given):
+    os.environ['XLA_FLAGS'] = f'{given} {EXTRA_OPTIONS}'.strip()
 
 
 def options(num_steps: int) -> dict[str, int | bool]:
@@ -113,8 +113,8 @@ def options(num_steps: int) -> dict[str, int | bool]:
   options = {'xla_backend_optimization_level': 1}
   if num_steps < SHORT_RUN and _has_older_emitters():
     options['xla_cpu_use_fusion_emitters'] = False
-  said = os.environ.get('XLA_FLAGS', '')
-  return {name: value for name, value in options.items() if name not in said}
+  given = os.environ.get('XLA_FLAGS', '')
+  return {name: value for name, value in options.items() if name not in given}
 
 
 def collect_less() -> None:

@@ -7,8 +7,8 @@ that they are in or, within HEARTBEAT_S, by jax's own abort.
 """
 
 from collections.abc import Callable
+import json
 import os
-import pickle
 import sys
 from typing import Any
 from typing import TypeVar
@@ -117,31 +117,50 @@ def from_first(fn: Callable[[], T]) -> T:
   """Returns what a function returns in process 0, in all processes.
 
   Args:
-    fn: called in process 0 alone, such as one that reads or writes files.
-
-  Returns:
-    The value, whose arrays the other processes get as NumPy arrays.
+    fn: called in process 0 alone, such as one that reads or writes files;
+      returns a JSON value.
 
   Raises:
-    What the function raises, in all processes.
+    What the function raises, in all processes; the others raise a StorageError
+    for what is none of `core.errors`.
   """
   if jax.process_count() == 1:
     return fn()
-  value, error, data = None, None, b''
+  value, error, text = None, None, ''
   if is_first():
     try:
       value = fn()
-      data = pickle.dumps((value, None))
+      text = json.dumps({'value': value})
     except Exception as caught:  # the others must hear of any
       error = caught
-      data = pickle.dumps((None, _plain(caught)))
-  received = gather(data)[0]
+      text = json.dumps(
+          {'error': type(caught).__name__, 'text': errors.reason(caught)
+           if isinstance(caught, OSError) else str(caught)})
+  text = gather(text.encode())[0]
   if not is_first():
-    value, error = pickle.loads(received)
+    report = json.loads(text)
+    value, error = report.get('value'), _error_of(report)
   if error is not None:
     _Ending.together = True
     raise error
   return value
+
+
+def broadcast(tree: Any) -> Any:
+  """Returns process 0's pytree, on the devices of all processes.
+
+  Args:
+    tree: of arrays; those of the other processes give shapes and dtypes.
+  """
+  if jax.process_count() == 1:
+    return tree
+  leaves, treedef = jax.tree.flatten(jax.tree.map(np.asarray, tree))
+  data = gather(b''.join(leaf.tobytes() for leaf in leaves)
+                if is_first() else b'')[0]
+  begins = np.cumsum([0, *(leaf.nbytes for leaf in leaves)])
+  return sharding.replicate(treedef.unflatten([
+      np.frombuffer(data, leaf.dtype, leaf.size, begin).reshape(leaf.shape)
+      for leaf, begin in zip(leaves, begins)]))
 
 
 def agreed_signal(signum: int | None) -> int | None:
@@ -160,11 +179,6 @@ def local(tree: Any) -> Any:
   if jax.process_count() == 1:
     return tree
   return jax.tree.map(np.asarray, tree)
-
-
-def replicated(tree: Any) -> Any:
-  """Returns a pytree that all processes have on the devices of all."""
-  return tree if jax.process_count() == 1 else sharding.everywhere(tree)
 
 
 def is_of_another(error: BaseException) -> bool:
@@ -189,13 +203,12 @@ def _end(code):
     jax.distributed.shutdown()
 
 
-def _plain(error):
-  """Returns an error that other processes can read."""
-  try:
-    pickle.loads(pickle.dumps(error))
-    return error
-  except Exception:  # of the class of some library
-    return RuntimeError(errors.reason(error))
+def _error_of(report):
+  """Returns the error that process 0 reports, or None."""
+  if 'error' not in report:
+    return None
+  kind = getattr(errors, report['error'], errors.StorageError)
+  return kind(report['text'])
 
 
 def _connect():

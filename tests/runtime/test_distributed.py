@@ -296,6 +296,47 @@ def test_other_numbers_of_devices_and_processes_are_no_change():
   assert environment.changes(now, now | {'cores': 1000}) != []
 
 
+# What two processes hear of each other, each with numbers of its own.
+PAIR = '''
+import sys
+import numpy as np
+from meta_analog.core import errors
+from meta_analog.runtime import distributed
+i, port = int(sys.argv[1]), sys.argv[2]
+distributed.initialize(f'localhost:{port}', 2, i, False)
+assert distributed.gather(b'ab' * i) == [b'', b'ab']
+called = []
+assert distributed.from_first(lambda: called.append(i) or {'x': [1]}) == {
+    'x': [1]}
+assert called == [0] * (i == 0)
+tree = {'a': np.float32([-0.0, i]), 'b': np.int32(7 + i)}
+got = {name: np.asarray(x) for name, x in distributed.broadcast(tree).items()}
+assert got['a'].tobytes() == np.float32([-0.0, 0]).tobytes()
+assert got['b'] == 7 and got['b'].dtype == np.int32
+assert distributed.agreed_signal(None) is None
+assert distributed.agreed_signal(15 if i else None) == 15
+
+def fail():
+  raise errors.CorruptFileError('broken')
+
+try:
+  distributed.from_first(fail)
+except errors.CorruptFileError as error:
+  print(error, file=sys.stderr)
+'''
+
+
+def test_two_processes_hear_of_each_other():
+  port = free_port()
+  processes = [subprocess.Popen(
+      [sys.executable, '-c', PAIR, str(i), str(port)], text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      env=os.environ | {'PYTHONPATH': str(runs.ROOT)}) for i in range(2)]
+  codes, stderrs = end_both(processes)
+  assert codes == (0, 0), stderrs
+  assert stderrs == ('broken\n', 'broken\n')
+
+
 if __name__ == '__main__':
   for count in sys.argv[1:]:
     print(_digest(int(count)))
