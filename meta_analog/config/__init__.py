@@ -1,1 +1,1 @@
-"""Configs: defaults, validation, and what is built from them."""
+"""Configs: defaults, validation, and construction of what they name."""

@@ -194,7 +194,7 @@ def _make_transforms(
 
 
 def describe(config: ml_collections.ConfigDict) -> str:
-  """Returns one line that says what a config is of: name, task, net, device."""
+  """Returns one line about a config: its name, task, layers and device."""
   network = config.network
   sizes = '-'.join(
       [f'{channels} x {kernel}x{kernel}'
@@ -212,7 +212,7 @@ def tasks_at_once(config: ml_collections.ConfigDict) -> int:
     config: checked.
 
   Returns:
-    What the config says, or where it says 0 what suits the machine: on a CPU
+    training.tasks_at_once, or where it is 0 what suits the machine: on a CPU
     one, see `batching`, elsewhere all.
   """
   c = config.training

@@ -1,4 +1,4 @@
-"""From a checked config to the ways of programming and writing."""
+"""Devices, network, update rule and writers of a checked config."""
 
 from collections.abc import Callable
 import functools
@@ -102,7 +102,7 @@ def make_network(config, num_layers):
 
 def make_device(
     config, noise_scale, max_pulses, device_noise=None, layer='output'):
-  """Returns the technology, its deviations scaled."""
+  """Returns the device of a layer, its noise scaled."""
   values = noise_sources.params_of(config, layer)
   if device_noise is not None:
     values['noise_scale'] = device_noise
@@ -112,7 +112,7 @@ def make_device(
 
 
 def with_stuck(config, device):
-  """Returns the technology, some of its devices stuck where a config says."""
+  """Returns the device, a fraction of it stuck where a config has one."""
   c, params = config.crossbar, config.device_params[config.device]
   if not c.stuck_fraction:
     return device

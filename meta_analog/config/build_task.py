@@ -1,4 +1,4 @@
-"""Tasks that a config names, and the files that it names."""
+"""Task family and files of a checked config."""
 
 import pathlib
 from typing import Any

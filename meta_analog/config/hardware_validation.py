@@ -164,7 +164,7 @@ def verified_layers(
   uses = []
   if config.adapt.write == 'verified':
     written = ('output', 'hidden')[:1 + (config.adapt.layers == 'all')]
-    uses += [(layer, timeline.settle_room_s(config)) for layer in written]
+    uses += [(layer, timeline.settle_limit_s(config)) for layer in written]
   if config.evaluation.programming == 'verified':
     # It ends by time 0, and the first calibration comes later.
     uses += [(layer, math.inf) for layer in noise_sources.LAYERS]

@@ -1,14 +1,14 @@
-"""Sources of noise one by one: what `config.noise` scales, and in which layers.
+"""Sources of noise, each scaled by its factor in `config.noise`.
 
     program        of a target, by the statistics
     read           of every read
     write          of pulses and RESETs, over cycles and devices
     drift_spread   of the drift, of all layers together
 
-Each factor multiplies the deviation of one source and leaves all others, and
-all means, as they are; 0 switches it off, so what is left of an error names the
-source. `noise_scale` multiplies all of them on top. Which parameters of a
-technology a source is made of stands in its file (NOISE).
+Each factor multiplies the standard deviation of one source and leaves all
+others, and all means, as they are; 0 switches it off, so what is left of an
+error names the source. `noise_scale` multiplies all of them as well. The
+parameters that make up a source stand in the device's file (NOISE).
 """
 
 from typing import Any

@@ -77,7 +77,7 @@ def without_sweep(values: Any) -> Any:
     raise errors.InputError(
         f'the config names several runs (sweep = {axes}), which is a study '
         'now: name the folder of one of them, under members/, or train them '
-        'anew by launch/study.py --config FILE --seeds 0,1')
+        'again by launch/study.py --config FILE --seeds 0,1')
   return {name: value for name, value in values.items() if name != 'sweep'}
 
 

@@ -13,7 +13,7 @@ def last_write_s(config: ml_collections.ConfigDict) -> float:
           + (config.adapt.num_events - 1) * config.adapt.event_interval_s)
 
 
-def settle_room_s(config: ml_collections.ConfigDict) -> float:
+def settle_limit_s(config: ml_collections.ConfigDict) -> float:
   """Returns the time from the last write's start to what comes next, s.
 
   The next event, or the earliest date of a query or a test: what is measured
@@ -23,15 +23,15 @@ def settle_room_s(config: ml_collections.ConfigDict) -> float:
   last_s = adapt.t_prog_s + (adapt.num_events - 1) * adapt.event_interval_s
   first_s = min(config.training.t_query_s, config.evaluation.t_test_s,
                 *config.evaluation.after_s)
-  room_s = first_s - last_s
+  limit_s = first_s - last_s
   if adapt.num_events > 1:
     delay_s = adapt.t_prog_s - adapt.t_read_s
-    room_s = min(room_s, adapt.event_interval_s - delay_s)
-  return room_s
+    limit_s = min(limit_s, adapt.event_interval_s - delay_s)
+  return limit_s
 
 
 def make_times(config):
-  """Returns when a chip is calibrated, written and asked."""
+  """Returns when a chip is calibrated, written and read for a query."""
   c = config.adapt
   delay_s = c.t_prog_s - c.t_read_s
   duration_s = 0.0
@@ -39,9 +39,9 @@ def make_times(config):
     duration_s = verify_options.longest_s(
         verify_options.VerifyOptions(**config.verification))
   # Calibrated at the latest when the next event or the first test begins.
-  room_s = settle_room_s(config)
+  limit_s = settle_limit_s(config)
   return learner.Times(
       calibrate_s=config.crossbar.calibrate_after_s, write_delay_s=delay_s,
       write_duration_s=duration_s,
-      settle_s=min(config.crossbar.calibrate_after_s, room_s - duration_s),
+      settle_s=min(config.crossbar.calibrate_after_s, limit_s - duration_s),
       reference=config.training.t_query_s)

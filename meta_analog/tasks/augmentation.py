@@ -1,4 +1,4 @@
-"""Images under small random affine maps, so that few drawings count as many.
+"""Augmentation of images by small random affine maps.
 
     p' = m + (1 + A) (p - m) + b,  A_ij ~ N(0, s^2),  b_i ~ N(0, (s side / 4)^2)
 
@@ -18,7 +18,7 @@ from meta_analog.core import linalg
 
 def distort(
     key: jax.Array, images: jax.Array, image_shape: tuple[int, int, int],
-    deviation: float
+    std: float
 ) -> jax.Array:
   """Returns images, each under a map of its own, all its steps alike.
 
@@ -26,7 +26,7 @@ def distort(
     key: consumed.
     images: [N, ... h w C], flat.
     image_shape: h, w, C.
-    deviation: s.
+    std: s, standard deviation of the maps.
 
   Returns:
     The same shape.
@@ -38,8 +38,8 @@ def distort(
 
   def one(key, image):
     key_matrix, key_shift = jax.random.split(key)
-    matrix = jnp.eye(2) + deviation * jax.random.normal(key_matrix, (2, 2))
-    shift = 0.25 * deviation * sides * jax.random.normal(key_shift, (2, 1))
+    matrix = jnp.eye(2) + std * jax.random.normal(key_matrix, (2, 2))
+    shift = 0.25 * std * sides * jax.random.normal(key_shift, (2, 1))
     places = (middle + linalg.matmul(matrix, from_middle) + shift).reshape(
         2, *image_shape[:2])
     layers = jnp.moveaxis(image.reshape(-1, *image_shape), -1, 1)

@@ -1,9 +1,9 @@
-"""Where data sets lie: folders, archives, downloads, one compact file of each.
+"""Files of data sets: folders, archives, downloads, and a cache of arrays.
 
-A data set is read once, as it was published, and kept as one file of plain
+A data set is read once, as it was published, and cached as one file of plain
 arrays under $XDG_CACHE_HOME/meta_analog/data or ~/.cache/meta_analog/data,
 named by what it was made from. That file is a convenience: one that is damaged
-is made anew, and where none can be written all works without.
+is made again, and where none can be written all works without.
 
 Every mistake is a ValueError of one line that names the file.
 """
@@ -39,7 +39,7 @@ def find(data_dir: str, name: str) -> pathlib.Path | None:
   """Returns the folder of a data set.
 
   Args:
-    data_dir: of a config; '' is what META_ANALOG_DATA says.
+    data_dir: of a config; '' is the folder that META_ANALOG_DATA names.
     name: of the data set, the folder's name where data_dir holds several.
 
   Returns:
@@ -61,13 +61,13 @@ def find(data_dir: str, name: str) -> pathlib.Path | None:
 
 
 def read(
-    path: pathlib.Path, wanted: Collection[str]
+    path: pathlib.Path, members: Collection[str]
 ) -> Iterator[tuple[str, bytes]]:
   """Yields files of a folder or a zip archive.
 
   Args:
     path: of the folder, or of the archive where it ends in .zip.
-    wanted: names, as `names` gives them.
+    members: names of the files, see `names`.
 
   Yields:
     Their name within it, with slashes, and content.
@@ -78,11 +78,11 @@ def read(
   name = None
   try:
     if path.suffix != '.zip':
-      for name in wanted:
+      for name in members:
         yield name, (path / name).read_bytes()
       return
     with zipfile.ZipFile(path) as archive:
-      for name in wanted:
+      for name in members:
         yield name, archive.read(name)
   except _DAMAGES as error:
     where = f' at {name}' if name else ''
@@ -95,7 +95,7 @@ def names(path: pathlib.Path, suffix: str) -> list[str]:
 
   Args:
     path: of the folder, or of the archive where it ends in .zip.
-    suffix: of the files that are wanted.
+    suffix: of the files.
 
   Raises:
     ValueError: if the archive is damaged.
@@ -122,7 +122,7 @@ def download(
     name: of the file in a folder of the data set.
     url: where it is published.
     md5: of its content.
-    folder: to keep it in.
+    folder: to store it in.
 
   Returns:
     Its path.
@@ -147,7 +147,7 @@ def download(
 
 
 def cache_folder() -> pathlib.Path:
-  """Returns where data sets are kept."""
+  """Returns the folder of cached data sets."""
   home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
   return pathlib.Path(home).expanduser() / 'meta_analog' / 'data'
 
@@ -155,7 +155,7 @@ def cache_folder() -> pathlib.Path:
 def cached(
     name: str, sources: list[pathlib.Path], build: Callable[[], Arrays]
 ) -> Arrays:
-  """Returns the arrays that `build` makes of some files, kept for next time.
+  """Returns the arrays that `build` makes of some files, cached.
 
   Args:
     name: of the data set and the form of its arrays.
@@ -209,5 +209,5 @@ def _save(path, arrays):
 
 
 def _line(error):
-  """Returns what an exception says, in one line."""
+  """Returns the message of an exception, in one line."""
   return ' '.join(str(error).split())[:160] or type(error).__name__

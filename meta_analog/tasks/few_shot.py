@@ -1,4 +1,4 @@
-"""What few-shot classification tasks share: targets, bounds, simple baselines.
+"""Few-shot classification: targets, checks of sizes, simple baselines.
 
 An episode of W classes has its samples in order of class: those of class 0
 first.

@@ -1,4 +1,4 @@
-"""Double N-MNIST: pairs of digits, side by side, as a camera's events.
+"""Double N-MNIST tasks: pairs of digits, side by side, as a camera's events.
 
 A class is a pair of digits, 100 in all: 64 to train, 16 to validate, 20 to
 test. The recordings of each digit are split as well, 80 % to train and
@@ -42,14 +42,14 @@ RANGES = {
 
 
 class Drawn(NamedTuple):
-  """Which recordings a task is made of."""
+  """Recordings that a task is made of."""
 
   digits: jax.Array  # [W, 2], left and right
   recording: jax.Array  # [W, S, 2], the support set's first
 
 
 class Parts(NamedTuple):
-  """Who may be drawn in one split."""
+  """Classes and recordings that tasks of one split are drawn from."""
 
   classes: np.ndarray  # [classes, 2], pairs of digits
   recordings: np.ndarray  # [10, M], of each digit; -1 where it has fewer

@@ -1,7 +1,7 @@
-"""N-MNIST as it was published: events of a camera that looks at moving digits.
+"""Published files of N-MNIST: events of a camera that looks at moving digits.
 
 An event is 40 bits: x, y (one byte each), polarity (one bit) and time (23 bits,
-us), most significant first. y = 240 is no event but says that the clock's low
+us), most significant first. y = 240 is no event but means that the clock's low
 13 bits ran over: 8192 us are added to all that follows.
 Source: Orchard et al., 2015 (doi:10.3389/fnins.2015.00437), and the authors'
 Read_Ndataset.

@@ -1,4 +1,4 @@
-"""Omniglot: a task is to tell a few characters apart that were seen once.
+"""Omniglot tasks: characters told apart after one or a few drawings of each.
 
 The classes of a split are characters turned by quarters of a circle, each turn
 a class of its own; no character is in two splits. A sample is a drawing of 28 x
@@ -144,7 +144,7 @@ def _load(data_dir, variable, centred):
 
 
 def centred_if(centred: bool, arrays: data_cache.Arrays) -> data_cache.Arrays:
-  """Returns the arrays, their images centred where a config says so."""
+  """Returns the arrays, their images centred where a config asks for it."""
   if not centred:
     return arrays
   return arrays | {'images': omniglot_files.centred(arrays['images'])}

@@ -1,4 +1,4 @@
-"""Omniglot as it was published: 1,623 characters, each drawn by 20 people.
+"""Published files of Omniglot: 1,623 characters, each drawn by 20 people.
 
 Source: Lake, Salakhutdinov & Tenenbaum, 2015 (doi:10.1126/science.aab3050), and
 the split into classes of Vinyals et al., 2016 (arXiv:1606.04080), as published

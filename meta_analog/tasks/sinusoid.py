@@ -141,8 +141,9 @@ def best_linear_step(
   y is linear in (sin x, cos x), so a last layer over these two features could
   be exact. One batch gradient step from a common start w moves the weights by
   M f^T (y - f w) / N, with one matrix M for all tasks (a step size, or any
-  linear preconditioner). M and w are fitted here to these very tasks, in turn,
-  each by least squares, so a rule of this kind hardly does better on them.
+  linear preconditioner). M and w are fitted here to these very tasks,
+  alternately, each by least squares, so a rule of this kind hardly does better
+  on them.
 
   Args:
     params: ranges.

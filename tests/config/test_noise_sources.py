@@ -46,7 +46,7 @@ def configured(**noise):
 
 @functools.cache
 def measure_fn(name):
-  """Returns a function of params to the deviations of a population."""
+  """Returns a function of params to the standard deviations of a population."""
   family = device_registry.FAMILIES[name]
   target_uS = jnp.full(NUM_DEVICES, 0.4 * family.params().g_max_uS)
 
@@ -70,7 +70,7 @@ def measure_fn(name):
 
 
 def measured(name, source, factor):
-  """Returns the deviations of a technology, one of its sources scaled."""
+  """Returns a device's standard deviations, one of its sources scaled."""
   config = configured(**{
       source if source == 'drift_spread' else f'output_{source}': factor})
   with config.unlocked():
@@ -117,8 +117,8 @@ def test_a_field_reaches_its_layers_only(field, monkeypatch):
     changed = {name for name, before, now in zip(
         found._fields, default.device, found) if before != now}
     source = field.removeprefix(f'{layer}_')
-    wanted = device_registry.FAMILIES['pcm'].noise.get(source, ())
-    assert changed == {name for name in wanted if default.device._asdict(
+    scaled_names = device_registry.FAMILIES['pcm'].noise.get(source, ())
+    assert changed == {name for name in scaled_names if default.device._asdict(
         )[name] != 0}
     assert all(getattr(found, name) == 0 for name in changed)
 
@@ -170,7 +170,7 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
     return protocols.Written(
         crossbar, protocols.Counts(0.0, 0.0, 0.0, 0.0), 0.0)
 
-  def ask_fn(key, network, rule, views, support, params):
+  def compute_updates(key, network, rule, views, support, params):
     seen = network_lib.ForwardPass(support.x, support.x, support.y, ())
     return seen, {i: jnp.zeros_like(view.reading.weights)
                   for i, view in enumerate(views)}
@@ -181,7 +181,7 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
           output, hidden, small.network(), program_fn, write_fn, hidden),
       small.update_rules.make(
           rule='delta', encoding='nearest', update_bits=4),
-      small.TIMES, ask_fn=ask_fn)
+      small.TIMES, ask_fn=compute_updates)
   chip = learner.init(jax.random.key(0), small.theta())
   x = jnp.ones((2, 1))
   learner.update(jax.random.key(1), chip, types.Samples(x, x),

@@ -170,14 +170,14 @@ def test_verified_programming_and_writing_are_accepted_as_they_are(module):
   validation.check(config)
 
 
-@pytest.mark.parametrize('first_s, room_s', [(145.0, 4.0), (400.0, 19.0)])
+@pytest.mark.parametrize('first_s, limit_s', [(145.0, 4.0), (400.0, 19.0)])
 def test_a_written_array_is_measured_before_it_serves_any_test(
-    first_s, room_s):
+    first_s, limit_s):
   # The last of three events is written at 141 s, the one before 19 s earlier
   # than the support set is shown again.
   config = pcm.get_config('closed_loop')
   config.evaluation.after_s = (500.0, first_s)
-  assert timeline.settle_room_s(config) == room_s
+  assert timeline.settle_limit_s(config) == limit_s
 
 
 @pytest.mark.parametrize('change', [

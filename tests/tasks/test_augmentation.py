@@ -29,12 +29,12 @@ def _places(images):
                   axis=1) / ink.sum(axis=(1, 2))[:, None]
 
 
-def _distort(images, deviation):
+def _distort(images, std):
   return np.asarray(jax.jit(augmentation.distort, static_argnums=(2, 3))(
-      jax.random.key(0), images, SHAPE, deviation))
+      jax.random.key(0), images, SHAPE, std))
 
 
-def test_no_deviation_changes_nothing():
+def test_zero_std_changes_nothing():
   images = jax.random.uniform(jax.random.key(1), (4, 3 * 28 * 20 * 2))
   np.testing.assert_allclose(_distort(images, 0.0), images, atol=1e-6)
 

@@ -95,9 +95,9 @@ def test_a_config_says_whether_drawings_are_centred(
   config.task.centred = centred
   data = build_task.make_task(config).data
   images = _load(tmp_path)['images']
-  wanted = omniglot_files.centred(images) if centred else images
-  np.testing.assert_array_equal(data, wanted.reshape(data.shape))
-  assert (wanted != images).any() == centred
+  expected = omniglot_files.centred(images) if centred else images
+  np.testing.assert_array_equal(data, expected.reshape(data.shape))
+  assert (expected != images).any() == centred
 
 
 def test_a_folder_and_an_archive_give_the_same(arrays, tmp_path):
