@@ -1,12 +1,12 @@
-"""Signed weights on differential pairs of devices, and their products.
+"""Crossbar array of differential pairs: programming, pulses, reads, products.
 
-A weight is the difference of two groups of D devices read in parallel, in units
-that one digital gain per layer sets:
+A weight is the difference of two groups of D devices read in parallel, scaled
+by one digital gain per layer:
 
     w = gain (sum_d G+_d - sum_d G-_d)
 
-Targets come from `mapping`. A weight change is written with pulses on G+
-where it is positive and on G- where it is negative.
+Targets come from `mapping`. A weight change is written by pulses on G+ where it
+is positive and on G- where it is negative.
 
 Axes: P polarity (plus, minus), D device, I in (bias included, last), O out,
 N sample, T time step, K pulse.
@@ -27,27 +27,29 @@ from meta_analog.crossbar import read_noise
 
 
 class UsageCounts(NamedTuple):
-  """What the devices went through since the crossbar was programmed."""
+  """Usage counts since the crossbar was programmed."""
 
-  num_pulses: jax.Array  # [P, D, I, O], RESETs do not set it back
+  num_pulses: jax.Array  # [P, D, I, O], not cleared by a RESET
   num_resets: jax.Array  # [P, D, I, O]
 
 
 class Crossbar(NamedTuple):
-  """One layer on the chip."""
+  """State of one layer on the chip."""
 
   devices: Any  # device state, fields [P, D, I, O]
-  model: Any  # what the controller believes: the same, without any noise
+  # The controller's estimate of it: the state of noise-free devices that are
+  # programmed, pulsed and RESET alike.
+  estimate: Any
   gain_per_uS: jax.Array  # scalar, weight of one microsiemens
-  counter: jax.Array  # [P, I, O], the device whose turn is next, 0 .. D - 1
-  wear: UsageCounts
+  counter: jax.Array  # [P, I, O], the next device to be pulsed, 0 .. D - 1
+  usage: UsageCounts
 
 
 class Reading(NamedTuple):
-  """What a presentation sees of a crossbar."""
+  """Weights of a crossbar as one forward pass reads them."""
 
-  weights: jax.Array  # [I, O], mean and the frozen part of the read noise
-  # [I, O], of the part that is fresh in every product; None where there is none
+  weights: jax.Array  # [I, O], with the frozen part of the read noise
+  # [I, O], of the read noise that is fresh in every product; None for none
   variance: jax.Array | None
 
 
@@ -69,7 +71,7 @@ def weights_from_targets(
 def program(
     key: jax.Array,
     device: types.Device,
-    model: types.Device,
+    noise_free: types.Device,
     targets_uS: jax.Array,
     gain_per_uS: jax.Array,
 ) -> Crossbar:
@@ -78,33 +80,44 @@ def program(
   Args:
     key: consumed.
     device: the technology.
-    model: the same without noise, for the controller's table.
+    noise_free: the same without noise, for the controller's estimate.
     targets_uS: [P, D, I, O].
     gain_per_uS: scalar.
 
   Returns:
-    A `Crossbar`; every counter stands at the first device.
+    A `Crossbar`; every counter points to the first device.
   """
   chex.assert_rank(targets_uS, 4)
   shape = targets_uS.shape
   return Crossbar(
       devices=device.program(key, targets_uS),
-      model=model.program(jax.random.key(0), targets_uS),
+      estimate=noise_free.program(jax.random.key(0), targets_uS),
       gain_per_uS=jnp.asarray(gain_per_uS),
       counter=jnp.zeros(shape[:1] + shape[2:]),
-      wear=UsageCounts(jnp.zeros(shape), jnp.zeros(shape)),
+      usage=UsageCounts(jnp.zeros(shape), jnp.zeros(shape)),
   )
 
 
 def advance(
     device: types.Device,
-    model: types.Device,
+    noise_free: types.Device,
     crossbar: Crossbar,
     elapsed_s: jax.Array,
 ) -> Crossbar:
-  """Returns the crossbar elapsed_s later: its devices and its model age."""
-  return crossbar._replace(devices=device.advance(crossbar.devices, elapsed_s),
-                           model=model.advance(crossbar.model, elapsed_s))
+  """Returns the crossbar elapsed_s later, older by as much.
+
+  Args:
+    device: the technology.
+    noise_free: the technology without noise.
+    crossbar: state.
+    elapsed_s: time that passes, s.
+
+  Returns:
+    New `Crossbar`.
+  """
+  return crossbar._replace(
+      devices=device.advance(crossbar.devices, elapsed_s),
+      estimate=noise_free.advance(crossbar.estimate, elapsed_s))
 
 
 def read(
@@ -114,9 +127,9 @@ def read(
     elapsed_s: jax.Array,
     fresh_share: jax.Array,
 ) -> Reading:
-  """Returns what one presentation sees, elapsed_s after now.
+  """Returns the weights that one forward pass reads, elapsed_s after now.
 
-  Read noise has a 1/f spectrum: the part slower than a presentation is one
+  Read noise has a 1/f spectrum: the part slower than a forward pass is one
   draw, frozen while it lasts; the rest, `fresh_share` of the variance, is new
   in every product.
 
@@ -126,8 +139,7 @@ def read(
     crossbar: state.
     elapsed_s: from now to the read.
     fresh_share: 0 (one read per presentation) to 1 (a read per product). The
-      number 0, not traced, leaves the variance out, and with it all that
-      draws fresh noise.
+      number 0, not traced, leaves out the variance and every fresh draw.
 
   Returns:
     A `Reading`.
@@ -157,7 +169,8 @@ def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
     reading: [I, O].
 
   Returns:
-    Mean and deviation [..., O]; where the deviation is 0, so is its gradient.
+    Mean and standard deviation [..., O]; where the latter is 0, so is its
+    gradient.
   """
   mean = _affine(inputs, reading.weights)
   if reading.variance is None:
@@ -169,7 +182,7 @@ def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
 def pulse(
     key: jax.Array,
     device: types.Device,
-    model: types.Device,
+    noise_free: types.Device,
     crossbar: Crossbar,
     num_pulses: jax.Array,
 ) -> Crossbar:
@@ -178,54 +191,53 @@ def pulse(
   Args:
     key: consumed.
     device: the technology.
-    model: the technology without noise.
+    noise_free: the technology without noise.
     crossbar: state.
     num_pulses: [I, O], signed whole numbers.
 
   Returns:
-    New `Crossbar`, its counters moved on.
+    New `Crossbar`, its counters advanced.
   """
   pulses = device_selection.pulses_per_device(
-      num_pulses, crossbar.wear.num_pulses.shape[1], crossbar.counter)
-  new = pulse_devices(key, device, model, crossbar, pulses)
+      num_pulses, crossbar.usage.num_pulses.shape[1], crossbar.counter)
+  new = pulse_devices(key, device, noise_free, crossbar, pulses)
   return new._replace(
       counter=device_selection.advance(crossbar.counter, pulses))
 
 
 def pulse_devices(
-    key: jax.Array, device: types.Device, model: types.Device,
+    key: jax.Array, device: types.Device, noise_free: types.Device,
     crossbar: Crossbar, pulses: jax.Array
 ) -> Crossbar:
-  """Returns the crossbar after pulses [P, D, I, O]; no counter moves."""
+  """Returns the crossbar after pulses [P, D, I, O]; counters stay."""
   given = jnp.abs(jax.lax.stop_gradient(pulses))
-  wear = crossbar.wear
+  usage = crossbar.usage
   return crossbar._replace(
       devices=device.pulse(key, crossbar.devices, pulses),
-      model=jax.lax.stop_gradient(
-          model.pulse(jax.random.key(0), crossbar.model, pulses)),
-      wear=wear._replace(num_pulses=wear.num_pulses + given),
+      estimate=jax.lax.stop_gradient(
+          noise_free.pulse(jax.random.key(0), crossbar.estimate, pulses)),
+      usage=usage._replace(num_pulses=usage.num_pulses + given),
   )
 
 
 def reset_devices(
-    key: jax.Array, device: types.Device, model: types.Device,
+    key: jax.Array, device: types.Device, noise_free: types.Device,
     crossbar: Crossbar, mask: jax.Array
 ) -> Crossbar:
   """Returns the crossbar after RESETs where mask [P, D, I, O] is true."""
-  wear = crossbar.wear
+  usage = crossbar.usage
   return crossbar._replace(
       devices=device.reset(key, crossbar.devices, mask),
-      model=model.reset(jax.random.key(0), crossbar.model, mask),
-      wear=wear._replace(num_resets=wear.num_resets + mask),
+      estimate=noise_free.reset(jax.random.key(0), crossbar.estimate, mask),
+      usage=usage._replace(num_resets=usage.num_resets + mask),
   )
 
 
 def _sum_devices(g_uS, *, minus):
   """Returns sum_d G+_d + minus sum_d G-_d, [I, O] from [P, D, I, O].
 
-  A product, because XLA on CPU keeps its result: a sum it fuses, with the draws
-  behind it, into the currents and repeats the draws at every time step (a
-  presentation of 4 x 20 samples took 30 ms instead of 12 ms).
+  A matrix product, whose result XLA on CPU stores; a sum is fused into the time
+  loop and repeats the draws at every step (30 ms instead of 12 ms).
   """
   num_devices = g_uS.shape[1]
   signs = jnp.repeat(jnp.array([1.0, minus], g_uS.dtype), num_devices)
@@ -236,8 +248,8 @@ def _sum_devices(g_uS, *, minus):
 def _affine(inputs, weights):
   """Returns inputs @ weights[:-1] + weights[-1].
 
-  A constant input gets a column of ones, so that all is one product, which XLA
-  keeps; for spikes over time that would copy them all: the row is added.
+  A constant input gets a column of ones, so that XLA stores one product; spikes
+  over time would be copied for it, so the bias is added to them.
   """
   if inputs.ndim == 2:
     ones = jnp.ones((inputs.shape[0], 1), inputs.dtype)

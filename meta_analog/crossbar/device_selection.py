@@ -1,17 +1,17 @@
-"""Which device of a group gets the next pulse.
+"""Round-robin selection of the device that is pulsed.
 
-A weight has D devices per polarity, read in parallel. Each pulse goes to one of
-them, in turn, and the turn goes on over all events: every synapse and polarity
-has a counter c that says whose turn is next. Of n pulses device d gets
+A weight has D devices per polarity, read in parallel. Pulses go to one device
+after the other, continued over all events: every synapse and polarity has a
+counter c of the next device. Of n pulses device d gets
 
     n_d  =  max(0, ceil((n - ((d - c) mod D)) / D)),    c  <-  (c + n) mod D
 
-so that after any number of events no device of a group has had two pulses more
-than another. The counter belongs to the synapse, as in Demirag et al., 2021
+so that after any number of events the pulses of two devices of a group differ
+by at most one. The counter belongs to the synapse, as in Demirag et al., 2021
 (arXiv:2108.01804). Boybat et al., 2018 (doi:10.1038/s41467-018-04933-y) share
-one counter in a whole array, which saves its memory where updates come one
-pulse at a time; here an event writes trains of different lengths at once, and
-one shared counter would wear and saturate the devices of a synapse unevenly.
+one counter in a whole array, which saves memory where updates come one pulse at
+a time; here an event writes trains of different lengths together, and a shared
+counter would pulse and saturate the devices of a synapse unevenly.
 
 Axes: P polarity (plus, minus), D device, I in, O out.
 """
@@ -30,23 +30,23 @@ def positive(n: jax.Array) -> jax.Array:
 def spread(
     num_pulses: jax.Array, num_devices: int, counter: jax.Array
 ) -> jax.Array:
-  """Returns how many of n pulses each of D devices gets, in turn.
+  """Returns how many of n pulses each of D devices gets.
 
-  The gradient is shared equally.
+  The gradient is divided equally.
 
   Args:
     num_pulses: [P, I, O], non-negative whole numbers.
     num_devices: D.
-    counter: [P, I, O], the device that comes first, 0 .. D - 1.
+    counter: [P, I, O], the first device to be pulsed, 0 .. D - 1.
 
   Returns:
     [P, D, I, O], whole numbers that sum to num_pulses over D.
   """
   device = jnp.arange(num_devices, dtype=jnp.float32)[None, :, None, None]
   counter = jax.lax.stop_gradient(counter)[:, None]
-  turn = jnp.mod(device - counter, num_devices)
+  order = jnp.mod(device - counter, num_devices)
   shared = num_pulses[:, None] / num_devices
-  whole = jnp.ceil((jax.lax.stop_gradient(num_pulses)[:, None] - turn)
+  whole = jnp.ceil((jax.lax.stop_gradient(num_pulses)[:, None] - order)
                    / num_devices)
   return quantization.straight_through(jnp.maximum(whole, 0.0),
                                        shared + 0 * whole)
@@ -61,6 +61,6 @@ def pulses_per_device(
 
 
 def advance(counter: jax.Array, pulses: jax.Array) -> jax.Array:
-  """Returns the counters [P, I, O] after pulses [P, D, I, O] in turn."""
+  """Returns the counters [P, I, O] after pulses [P, D, I, O]."""
   given = jnp.sum(jax.lax.stop_gradient(pulses), axis=1)
   return jnp.mod(counter + given, pulses.shape[1])

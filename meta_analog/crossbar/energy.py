@@ -1,7 +1,7 @@
-"""Energy and latency: counts of pulses, RESETs, reads and products, priced.
+"""Energy and latency from counts of pulses, RESETs, reads and products.
 
 Orders of magnitude. The prices come from chips and cells of different nodes
-and are meant to be replaced by those of your own:
+and should be replaced by those of your own:
 
     SET pulse, RESET   90 nm cell, I^2 R and access transistor (NVSim,
                        sample_PCRAM.cell, after Lee et al., ISCA 2009)
@@ -10,7 +10,7 @@ and are meant to be replaced by those of your own:
                        and 63.1 TOPS at 2 x 256 x 256 operations a core
                        (Le Gallo et al., 2023, doi:10.1038/s41928-023-01010-1)
 
-A product costs the same whatever its inputs: silent rows save nothing here.
+A product costs the same for all inputs: silent rows save nothing here.
 """
 
 from typing import NamedTuple
@@ -28,14 +28,14 @@ class Prices(NamedTuple):
   read_ns: float = 250.0  # ns
   product_ns: float = 133.0  # ns, one product of one layer, tiles in parallel
   parallel_writes: float = 1.0  # devices that are pulsed or read at once
-  # Of a procedure that programs a device to a target where only its result is
-  # modelled; assumed.
+  # Of a device that is programmed to a target where only the result of the
+  # procedure is modelled; assumed.
   program_pulses: float = 20.0
   program_reads: float = 20.0
 
 
 class Counts(NamedTuple):
-  """What a write did, summed over devices."""
+  """Counts of a write, summed over devices."""
 
   sets: float
   resets: float
@@ -43,7 +43,7 @@ class Counts(NamedTuple):
 
 
 class Layer(NamedTuple):
-  """What a product of one layer takes."""
+  """Size of one layer."""
 
   num_rows: int  # bias included
   num_outputs: int
@@ -53,14 +53,14 @@ class Layer(NamedTuple):
 
 
 class Plan(NamedTuple):
-  """What a deployment does beside writing."""
+  """Everything in a deployment but the writes."""
 
   num_steps: int  # time steps of a sample
   num_events: int  # adaptation events
   num_samples: int  # of the support set
   num_written: int  # layers that are written, the last ones
-  probe_products: int  # of one measurement of drift, 0 without
-  program_products: int  # of every layer, to program by
+  probe_products: int  # of one drift measurement, 0 without
+  program_products: int  # of every layer, for its programming
   program_wait_s: float  # between pulses and reads, at most
   event_wait_s: float
 
@@ -82,7 +82,7 @@ def write_nJ(prices: Prices, counts: Counts, mean_uS: float) -> float:
 
 
 def write_ms(prices: Prices, counts: Counts) -> float:
-  """Returns how long a write takes, in ms; delays that it waits are extra."""
+  """Returns how long a write takes without its delays, in ms."""
   serial_ns = (counts.sets * prices.set_ns + counts.resets * prices.reset_ns
                + counts.reads * prices.read_ns)
   return 1e-6 * serial_ns / prices.parallel_writes
@@ -125,7 +125,7 @@ def account(
   Args:
     prices: see `Prices`.
     layers: of the network; the written ones come last.
-    plan: what happens beside the writes.
+    plan: everything but the writes.
     program: counts of programming the chip.
     adaptation: counts of all adaptation events of one task.
     mean_uS: mean conductance of a device.
@@ -135,12 +135,12 @@ def account(
     'inference_nJ_per_sample', 'calibration_nJ'}, 'latency': {'program_ms',
     'adaptation_ms', 'adaptation_write_ms', 'inference_ms_per_sample',
     'calibration_ms', 'program_wait_ms', 'adaptation_wait_ms'}}. The adaptation
-    holds the presentations of the support set, the measurements of drift and
-    the write; the waits between pulse and read are at most those given, and are
-    in no other time. A calibration is one measurement of drift of all layers,
-    which comes before every presentation; 0 where drift is not measured.
+    is the forward passes of the support set, the drift measurements and the
+    write; the waits between pulse and read are upper bounds and part of no
+    other time. A calibration is one drift measurement of all layers, before
+    every forward pass; 0 where drift is not measured.
   """
-  # Measured, and programmed, an array is by itself: not by position.
+  # An array is measured and programmed once, whatever its positions.
   alone = tuple(x._replace(num_products=1) for x in layers)
   written = alone[-plan.num_written:]
   sample_nJ = plan.num_steps * product_nJ(prices, layers)
@@ -150,7 +150,7 @@ def account(
   # After a write the written layers are measured twice.
   again_nJ = 2 * plan.probe_products * product_nJ(prices, written)
   again_ms = 2 * products_ms(prices, written, plan.probe_products)
-  presented = plan.num_events * plan.num_samples
+  num_samples = plan.num_events * plan.num_samples
   written_nJ = write_nJ(prices, adaptation, mean_uS)
   written_ms = write_ms(prices, adaptation)
   return {
@@ -158,7 +158,7 @@ def account(
           'program_nJ': (
               write_nJ(prices, program, mean_uS)
               + plan.program_products * product_nJ(prices, alone)),
-          'adaptation_nJ': (presented * sample_nJ + written_nJ
+          'adaptation_nJ': (num_samples * sample_nJ + written_nJ
                             + plan.num_events * (probe_nJ + again_nJ)),
           'adaptation_write_nJ': written_nJ,
           'inference_nJ_per_sample': sample_nJ,
@@ -167,7 +167,7 @@ def account(
           'program_ms': (
               write_ms(prices, program)
               + products_ms(prices, alone, plan.program_products)),
-          'adaptation_ms': (presented * sample_ms + written_ms
+          'adaptation_ms': (num_samples * sample_ms + written_ms
                             + plan.num_events * (probe_ms + again_ms)),
           'adaptation_write_ms': written_ms,
           'inference_ms_per_sample': sample_ms,

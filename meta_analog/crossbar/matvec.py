@@ -27,7 +27,7 @@ WIRE_TO_CELL = 5.7143e5
 
 
 class LayerReading(NamedTuple):
-  """One layer as a presentation sees it."""
+  """One layer as one forward pass reads it."""
 
   reading: array.Reading
   columns: periphery_lib.Columns
@@ -37,7 +37,7 @@ class LayerReading(NamedTuple):
 
 def product(key: jax.Array,
             periphery: periphery_lib.Periphery,
-            view: LayerReading,
+            layer: LayerReading,
             inputs: jax.Array,
             num_steps: int,
             *,
@@ -47,22 +47,22 @@ def product(key: jax.Array,
   The arguments are those of `matvec.source`.
   """
   return currents.currents(
-      source(key, periphery, view, inputs, num_steps, spikes=spikes))
+      source(key, periphery, layer, inputs, num_steps, spikes=spikes))
 
 
 def source(key: jax.Array,
            periphery: periphery_lib.Periphery,
-           view: LayerReading,
+           layer: LayerReading,
            inputs: jax.Array,
            num_steps: int,
            *,
            spikes: bool = False) -> currents.Source:
-  """Returns what the digital outputs of one layer are made of.
+  """Returns the digital outputs of one layer as a source of currents.
 
   Args:
     key: consumed by the read noise that is fresh in every product.
     periphery: design.
-    view: of the layer.
+    layer: reading of the layer.
     inputs: [N, I - 1], constant over time, or [T, N, I - 1].
     num_steps: T.
     spikes: whether every input is 0 or 1, static.
@@ -71,26 +71,26 @@ def source(key: jax.Array,
     A `currents.Source` of currents [T, N, O].
   """
   square = read_noise.square_of_spikes if spikes else jnp.square
-  parts = [_tile(jax.random.fold_in(key, k), periphery, view, inputs, square, k,
-                 num_steps) for k in range(view.columns.gain.shape[0])]
+  parts = [
+      _tile(jax.random.fold_in(key, k), periphery, layer, inputs, square, k,
+            num_steps) for k in range(layer.columns.gain.shape[0])]
   steps, noise, fixed = zip(*parts)
   return currents.Source(
       functools.partial(_digital, periphery.adc_bits), steps, noise,
-      (fixed, jnp.reshape(view.factor, (1, -1))), num_steps)
+      (fixed, jnp.reshape(layer.factor, (1, -1))), num_steps)
 
 
-def _tile(key, periphery, view, inputs, square, k, num_steps):
-  """Returns what outputs of tile k are made of: per step, its noise, fixed.
+def _tile(key, periphery, layer, inputs, square, k, num_steps):
+  """Returns the outputs of tile k: arrays per step, noise, fixed arrays.
 
-  The analog output of a column is given in the form that costs the time loop
-  least, forwards and backwards: 'line' where it is constant, with 'spread'
-  times 'noise', or else 'mean', its noise in it, before the 'shift'. The
-  column's gain is in the weights: for the loop, XLA would draw it anew for
-  every entry.
+  The form that makes the time loop fastest: 'line' where the analog output is
+  constant, plus 'spread' times 'noise'; or else 'mean', with its noise, plus
+  'shift'. The column's gain multiplies the weights: XLA would draw it in the
+  loop for every entry.
   """
-  columns = view.columns
+  columns = layer.columns
   rows = slice(k * periphery.tile_rows, (k + 1) * periphery.tile_rows)
-  weights = view.reading.weights[rows]
+  weights = layer.reading.weights[rows]
   num_rows = weights.shape[0]
   last = k == columns.gain.shape[0] - 1  # only the last tile holds the bias
   x, gain = inputs[..., rows], columns.gain[k][None]
@@ -98,15 +98,15 @@ def _tile(key, periphery, view, inputs, square, k, num_steps):
   if periphery.ir_drop:
     mean -= periphery.ir_drop * jnp.reshape(
         gain, (1,) * (mean.ndim - 1) + (-1,)) * _lost(
-            x, weights, view.weight_max, periphery.dac_range, num_rows, last)
+            x, weights, layer.weight_max, periphery.dac_range, num_rows, last)
   shift = (bias + columns.offset[k])[None]
   reach = min(periphery.adc_range, float(num_rows))
-  full_scale = reach * periphery.dac_range * view.weight_max
+  full_scale = reach * periphery.dac_range * layer.weight_max
   fixed = {'full_scale': jnp.reshape(full_scale, (1, 1))}
-  noisy = view.reading.variance is not None
+  noisy = layer.reading.variance is not None
   if noisy:
     variance = _with_bias(_affine(
-        square(x), jnp.square(gain) * view.reading.variance[rows], last))
+        square(x), jnp.square(gain) * layer.reading.variance[rows], last))
     noise = gaussian.normal(key, (num_steps,) + mean.shape[-2:])
   if inputs.ndim == 2:
     fixed['line'] = mean + shift
@@ -133,10 +133,10 @@ def _digital(adc_bits, steps, noise, fixed):
 
 
 def _affine(inputs, weights, last):
-  """Returns x w [..., N, O] and the bias [O]; only the last tile has one."""
+  """Returns x w [..., N, O] and the bias [O], 0 but for the last tile."""
   bias = weights[-1] if last else jnp.zeros_like(weights[0])
   matrix = weights[:-1] if last else weights
-  # One axis of rows: XLA would transpose a contraction over two, backwards.
+  # One axis of rows: for two, XLA transposes the gradient's contraction.
   num_rows = math.prod(inputs.shape[:-1])
   rows = linalg.matmul(
       inputs.reshape(num_rows, inputs.shape[-1]), matrix)
@@ -150,21 +150,21 @@ def _with_bias(product_and_bias):
 
 
 def wire_loss(a: jax.Array) -> jax.Array:
-  """Returns c = a (a (0.05 a - 0.2) + 0.5), the share lost to the wire.
+  """Returns c = a (a (0.05 a - 0.2) + 0.5), the fraction lost to the wire.
 
   Source: Rasch et al., 2023 (arXiv:2302.08469), as in aihwkit.
 
   Args:
-    a: load of the column over what its wire conducts.
+    a: conductance of the column's cells relative to that of its wire.
 
   Returns:
-    The share, any shape.
+    The fraction, any shape.
   """
   return a * (a * (0.05 * a - 0.2) + 0.5)
 
 
 def _lost(inputs, weights, weight_max, x_max, num_rows, last):
-  """Returns what the voltage drop along a column's wire takes from it.
+  """Returns the loss of a column's output by the voltage drop of its wire.
 
       a = n / 5.7143e5 sum_j |w_j| |x_j|,   c = a (a (0.05 a - 0.2) + 0.5)
       lost = c sum_j w_j x_j (1 - (1 - j / n)^2)

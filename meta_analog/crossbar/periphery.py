@@ -1,13 +1,13 @@
-"""What surrounds a crossbar: converters, columns, tiles, wires.
+"""Periphery of a crossbar: converters, columns, tiles and wires.
 
-A product, from digital inputs to digital outputs:
+A matrix-vector product, from digital inputs to digital outputs:
 
     x   = DAC(inputs)                                 rounded, limited
     y_k = g_k (x_k W_k (1 - IR drop) + noise) + o_k   tile k of the rows
     y   = factor * sum_k ADC(y_k)                     rounded, limited, digital
 
-W is what a presentation reads (`array.read`); gain g and offset o of every
-column differ from chip to chip; the factor undoes drift.
+W is what one forward pass reads (`array.read`); gain g and offset o of every
+column differ from chip to chip; the factor is the drift compensation.
 
 Axes: T time step, N sample, I in (bias included, last), O out, K tile of rows.
 """
@@ -25,7 +25,7 @@ EXACT_BITS = 32  # a converter as fine as float32 itself
 
 
 class Columns(NamedTuple):
-  """What is particular to the columns of one layer on one chip."""
+  """Gain and offset of the columns of one layer on one chip."""
 
   gain: jax.Array  # [K, O], 1 for a perfect column
   offset: jax.Array  # [K, O], in units of weight times input
@@ -42,9 +42,10 @@ class Periphery(NamedTuple):
       and never more than all rows of a tile can give.
     tile_rows: most rows of a tile, static.
     tile_columns: most columns of a tile, one for each polarity and device of an
-      output, static; columns do not see each other, so it only counts tiles.
-    gain_std: deviation of the columns' gain, relative.
-    offset_std: deviation of the columns' offset, in units of weight_max.
+      output, static; columns are independent, so it only counts tiles.
+    gain_std: standard deviation of the columns' gain, relative.
+    offset_std: standard deviation of the columns' offset, in units of
+      weight_max.
     ir_drop: 1 for the wires of the source, 0 for perfect wires, static.
   """
 
@@ -123,6 +124,6 @@ def perfect_columns(num_rows: int, num_outputs: int, tile_rows: int) -> Columns:
 
 
 def drive(periphery: Periphery, inputs: jax.Array) -> jax.Array:
-  """Returns what the DAC drives rows by; spikes need none."""
+  """Returns inputs [..., I] as the DAC drives the rows; spikes need none."""
   return convert(inputs, jnp.float32(periphery.dac_range),
                  bits=periphery.dac_bits)

@@ -1,1 +1,1 @@
-"""Memory technologies, each a `types.Device`: one file per model."""
+"""Models of memory devices, each a `types.Device`."""

@@ -1,7 +1,7 @@
-"""Phase-change memory of a 14 nm chip: the statistical model of HERMES.
+"""Phase-change memory of a 14 nm chip: statistical model of HERMES.
 
-The skeleton is that of `ibm_statistical`, which says what is assumed about
-pulses and RESET. The curves, with r = g / g_max and natural logarithms, have
+The form is that of `ibm_statistical`, which states the assumptions about pulses
+and RESET. The curves, with r = g / g_max and natural logarithms, have
 two branches each, which meet only roughly (mu jumps by 0.001 at its break
 point):
 
@@ -78,7 +78,7 @@ class HermesParams(NamedTuple):
   nu_mean_q0: jax.Array | float = 0.0736
   nu_mean_q1: jax.Array | float = -0.0126
   nu_mean_q2: jax.Array | float = -0.0436
-  # Deviation of nu.
+  # Standard deviation of nu.
   nu_std_break: jax.Array | float = 0.3039  # r
   nu_std_slope: jax.Array | float = -0.0120
   nu_std_offset: jax.Array | float = -0.0023
@@ -102,7 +102,8 @@ class HermesParams(NamedTuple):
   read_q3: jax.Array | float = 0.0664
   t_read_s: jax.Array | float = 512e-9  # s
   read_noise_from: jax.Array | float = 0.0  # 0 target, 1 programmed
-  # SET and RESET of a cell with this range, see `pcm`; scaling it is assumed.
+  # SET and RESET of a cell with this range, the constants of `pcm` (written out
+  # here, for a NamedTuple cannot share fields); scaling them is assumed.
   set_range_uS: jax.Array | float = 12.0  # uS
   m1: jax.Array | float = -0.084
   c1_uS: jax.Array | float = 0.880
@@ -114,7 +115,7 @@ class HermesParams(NamedTuple):
   g_reset_uS: jax.Array | float = 0.1  # uS
   reset_std: jax.Array | float = 0.1  # relative
   pulse_memory_after_program: jax.Array | float = 0.0  # P, assumed
-  noise_scale: jax.Array | float = 1.0  # multiplies every deviation
+  noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 
 
 def pair_params(**changes: jax.Array | float) -> HermesParams:

@@ -1,7 +1,7 @@
-"""The statistical model of programmed phase-change devices.
+"""Statistical model of programmed phase-change devices, by fitted curves.
 
-What iterative programming leaves, as curves of the relative conductance
-r = g / g_max, the same skeleton for every technology that was measured so:
+The result of iterative programming, as curves of the relative conductance
+r = g / g_max, the same form for every technology that was measured so:
 
     program   g_p  =  max(0, g_T + sigma_p(r_T) N)
     drift     g(t) =  g_p ((t + t_0) / t_0)^-nu,    nu = |mu(r_T) + s(r_T) N'|
@@ -9,13 +9,13 @@ r = g / g_max, the same skeleton for every technology that was measured so:
 
 t counts from the end of programming and t_0 is the age of the first read, so
 nothing is singular at t = 0; ages below 1 ms count as 1 ms. N' belongs to the
-device: one draw, kept. N'' is new in every read: Q is the level of a 1/f
+device: one draw for its life. N'' is new in every read: Q is the level of a 1/f
 spectrum, S_G / G^2 = Q / f, integrated from the programming on.
 
 Source: Nandakumar et al., 2019 (ieeexplore.ieee.org/document/8964852) and Joshi
 et al., 2020 (doi:10.1038/s41467-020-16108-9), in the form of aihwkit 1.1.0.
 
-What this file adds or decides:
+Additions and decisions of this file:
 
 * A target is limited to [g_min, g_max]; its error is clipped at 0 only, so a
   state may lie above g_max. Reads are never clipped (aihwkit clips at 0).
@@ -43,6 +43,7 @@ import jax.numpy as jnp
 from meta_analog.core import gaussian
 from meta_analog.core import quantization
 from meta_analog.core import types
+from meta_analog.devices import common
 from meta_analog.devices import partial_set
 
 MIN_AGE_S = 1e-3  # s, no read comes sooner
@@ -53,7 +54,7 @@ Curve = Callable[[jax.Array], jax.Array]
 
 
 class Curves(NamedTuple):
-  """What was measured, as functions of r = g / g_max."""
+  """Measured curves, as functions of r = g / g_max."""
 
   program_sigma_uS: Curve
   nu_mean: Curve
@@ -114,14 +115,8 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
     return _restart(p, curves, new, mask)
 
-  def advance(state, elapsed_s):
-    return state._replace(age_s=state.age_s + elapsed_s)
-
-  def read(key, state, elapsed_s):
-    mean_uS, sigma_uS = read_stats(state, elapsed_s)
-    return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
-
-  return types.Device(program, pulse, reset, advance, read, read_stats)
+  return types.Device(program, pulse, reset, common.advance,
+                      common.gaussian_read(read_stats), read_stats)
 
 
 def drift(
@@ -145,7 +140,7 @@ def accumulated(
 
 
 def _program(p, curves, key, target_uS):
-  """Returns fresh devices that were programmed to a target."""
+  """Returns new devices that were programmed to a target."""
   shape = target_uS.shape
   target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
   error, nu_normal = p.noise_scale * gaussian.normal(key, (2,) + shape)
@@ -175,7 +170,7 @@ def _restart(p, curves, state, mask):
 
 
 def _read_stats(p, state, elapsed_s):
-  """Returns mean and deviation of a read, uS."""
+  """Returns mean and standard deviation of a read, uS."""
   age_s = state.age_s + elapsed_s
   g_uS = drift(state.g_uS, state.nu, age_s, p.t0_s)
   noise = state.read_q * accumulated(age_s, p.t0_s, p.t_read_s)

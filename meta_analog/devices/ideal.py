@@ -1,7 +1,7 @@
-"""An ideal analog memory: exact, bidirectional, without noise or drift.
+"""Ideal analog memory: exact, bidirectional, without noise or drift.
 
-It keeps the contract of every device, so it stands in for a real one by one
-word of the configuration, and shows what the devices cost.
+It replaces a real device by one word of the configuration, and so shows the
+effect of device physics.
 """
 
 from typing import NamedTuple

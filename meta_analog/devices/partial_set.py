@@ -1,4 +1,4 @@
-"""Trains of partial SET pulses, as phase-change devices share them.
+"""Trains of partial SET pulses of phase-change devices.
 
 One SET pulse, the n-th since RESET, adds a random step that depends on the
 conductance G and on the history, carried by a pulse memory P = exp(-n / a):
@@ -23,7 +23,7 @@ from meta_analog.core import quantization
 class Law(NamedTuple):
   """Constants of one SET pulse, all traced.
 
-  The mean step is m1 G + c1 + A1 P, its deviation m2 G + c2 + A2 P.
+  The mean step is m1 G + c1 + A1 P, its standard deviation m2 G + c2 + A2 P.
   """
 
   m1: jax.Array | float
@@ -69,7 +69,7 @@ def train(
     step: relative size of this device's mean step.
     low_uS: lowest state after a pulse.
     high_uS: highest state after a pulse.
-    noise_scale: multiplies the deviation of the step.
+    noise_scale: multiplies the standard deviation of the step.
     max_pulses: static.
 
   Returns:
@@ -123,8 +123,8 @@ def _pulse(law, state, normal, active, share, step, noise_scale, limits):
       law.m2 * state.g_uS + law.c2_uS + law.a2_uS * memory)
   delta_uS = mean_uS + sigma_uS * normal
   g_uS = state.g_uS + jnp.where(active, delta_uS, 0.0)
-  room_uS = jnp.clip(state.g_uS + mean_uS, *limits) - state.g_uS
-  g_uS = g_uS + share * jax.lax.stop_gradient(room_uS)
+  headroom_uS = jnp.clip(state.g_uS + mean_uS, *limits) - state.g_uS
+  g_uS = g_uS + share * jax.lax.stop_gradient(headroom_uS)
   return state._replace(
       g_uS=jnp.where(active, quantization.saturate(g_uS, *limits), g_uS),
       pulse_memory=jnp.where(active, memory, state.pulse_memory),

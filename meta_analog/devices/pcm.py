@@ -1,4 +1,4 @@
-"""Phase-change memory, 90 nm mushroom cell: the complete statistical model.
+"""Phase-change memory, 90 nm mushroom cell: statistical model of all steps.
 
 One SET pulse, the n-th since RESET, adds a random step that depends on the
 conductance G and on the history, carried by a pulse memory P = exp(-n / a):
@@ -13,8 +13,8 @@ white noise:
     G_d(t)  =  G (t / T0)^-nu                         eq. 3
     G_r     =  G_d + (m3 G_d + c3) N(0, 1)
 
-G itself is the conductance T0 after the last event. A pulse or a RESET starts
-the drift of that device afresh. RESET: G ~ N(g0, 0.1 g0), P <- 1.
+G itself is the conductance T0 after the last event. A pulse or a RESET restarts
+the drift of its device. RESET: G ~ N(g0, 0.1 g0), P <- 1.
 
 Source: Nandakumar et al., 2018 (doi:10.1063/1.5042408); constants as in the
 public implementation that reproduces its figure (srnn-pcm, xbar.py). It has no
@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from meta_analog.core import gaussian
 from meta_analog.core import quantization
 from meta_analog.core import types
+from meta_analog.devices import common
 from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = False
@@ -57,7 +58,7 @@ class PCMParams(NamedTuple):
   g_min_uS: jax.Array | float = 0.1  # uS, lowest state after SET
   g_max_uS: jax.Array | float = 12.0  # uS; 20 redraws the published figure
   g_reset_min_uS: jax.Array | float = 0.01  # uS, lowest state after RESET
-  # SET: mean step m1 G + c1 + A1 P and its deviation m2 G + c2 + A2 P.
+  # SET: mean step m1 G + c1 + A1 P and its standard deviation m2 G + c2 + A2 P.
   m1: jax.Array | float = -0.084
   c1_uS: jax.Array | float = 0.880
   a1_uS: jax.Array | float = 1.40
@@ -65,7 +66,7 @@ class PCMParams(NamedTuple):
   c2_uS: jax.Array | float = 0.260
   a2_uS: jax.Array | float = 2.15
   memory_pulses: jax.Array | float = 2.6  # a, pulses
-  # Read: deviation m3 G + c3.
+  # Read: standard deviation m3 G + c3.
   m3: jax.Array | float = 0.03
   c3_uS: jax.Array | float = 0.13
   # Drift.
@@ -83,7 +84,7 @@ class PCMParams(NamedTuple):
   program_p1: jax.Array | float = 0.0786
   program_p2_per_uS: jax.Array | float = -0.001877
   pulse_memory_after_program: jax.Array | float = 0.0  # P, assumed
-  noise_scale: jax.Array | float = 1.0  # multiplies every deviation
+  noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 
 
 class PCMState(NamedTuple):
@@ -119,20 +120,7 @@ def make(
       p.m1, p.c1_uS, p.a1_uS, p.m2, p.c2_uS, p.a2_uS, p.memory_pulses)
 
   def program(key, target_uS):
-    shape = target_uS.shape
-    error, spread_nu, spread_step = (
-        p.noise_scale * gaussian.normal(key, (3,) + shape))
-    g_uS = target_uS + program_sigma_uS(p, target_uS) * error
-    nu = p.nu_mean + p.nu_std * spread_nu
-    step = 1.0 + p.step_std * spread_step
-    return PCMState(
-        g_uS=quantization.saturate(g_uS, p.g_min_uS, p.g_max_uS),
-        pulse_memory=jnp.full(shape, p.pulse_memory_after_program),
-        age_s=jnp.zeros(shape),
-        nu=jnp.maximum(nu, 0.0),
-        step=jnp.maximum(step, 0.0),
-        num_pulses=jnp.zeros(shape),
-    )
+    return _program(p, key, target_uS)
 
   def pulse(key, state, num_pulses):
     new = partial_set.train(
@@ -142,28 +130,14 @@ def make(
     return new._replace(age_s=jnp.where(touched, 0.0, state.age_s))
 
   def reset(key, state, mask):
-    noise = gaussian.normal(key, state.g_uS.shape)
-    g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
-    g_uS = quantization.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
-    return state._replace(
-        g_uS=jnp.where(mask, g_uS, state.g_uS),
-        pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
-        age_s=jnp.where(mask, 0.0, state.age_s),
-        num_pulses=jnp.where(mask, 0.0, state.num_pulses),
-    )
-
-  def advance(state, elapsed_s):
-    return state._replace(age_s=state.age_s + elapsed_s)
-
-  def read(key, state, elapsed_s):
-    mean_uS, sigma_uS = read_stats(state, elapsed_s)
-    return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
+    return _reset(p, key, state, mask)
 
   def read_stats(state, elapsed_s):
     g_uS = drift(state.g_uS, state.nu, state.age_s + elapsed_s, p.t0_s)
     return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
 
-  return types.Device(program, pulse, reset, advance, read, read_stats)
+  return types.Device(program, pulse, reset, common.advance,
+                      common.gaussian_read(read_stats), read_stats)
 
 
 def drift(
@@ -183,17 +157,47 @@ def drift(
   Returns:
     Conductance, uS.
   """
-  # With a power, a training step without read noise took 1.02 times longer
-  # (1-40-40-1, one core of an AMD EPYC).
+  # With a power, a training step without read noise took 1.02 times longer.
   ages = jnp.maximum(age_s, MIN_AGE_S) / t0_s
   return g_uS * jnp.exp(-nu * jnp.log(ages))
 
 
 def program_sigma_uS(params: PCMParams, target_uS: jax.Array) -> jax.Array:
-  """Returns the deviation of programming to a target, in uS.
+  """Returns the standard deviation of programming to a target, uS.
 
   Source: Joshi et al., 2020 (doi:10.1038/s41467-020-16108-9), in absolute
   conductance whatever g_max is.
   """
   linear = params.program_p0_uS + params.program_p1 * target_uS
   return linear + params.program_p2_per_uS * jnp.square(target_uS)
+
+
+def _program(p, key, target_uS):
+  """Returns new devices that were programmed to a target."""
+  shape = target_uS.shape
+  error, spread_nu, spread_step = (
+      p.noise_scale * gaussian.normal(key, (3,) + shape))
+  g_uS = target_uS + program_sigma_uS(p, target_uS) * error
+  nu = p.nu_mean + p.nu_std * spread_nu
+  step = 1.0 + p.step_std * spread_step
+  return PCMState(
+      g_uS=quantization.saturate(g_uS, p.g_min_uS, p.g_max_uS),
+      pulse_memory=jnp.full(shape, p.pulse_memory_after_program),
+      age_s=jnp.zeros(shape),
+      nu=jnp.maximum(nu, 0.0),
+      step=jnp.maximum(step, 0.0),
+      num_pulses=jnp.zeros(shape),
+  )
+
+
+def _reset(p, key, state, mask):
+  """Returns the state after a RESET where the mask is true."""
+  noise = gaussian.normal(key, state.g_uS.shape)
+  g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
+  g_uS = quantization.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
+  return state._replace(
+      g_uS=jnp.where(mask, g_uS, state.g_uS),
+      pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
+      age_s=jnp.where(mask, 0.0, state.age_s),
+      num_pulses=jnp.where(mask, 0.0, state.num_pulses),
+  )

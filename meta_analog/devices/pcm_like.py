@@ -1,7 +1,7 @@
-"""Phase-change memory after iterative programming: IBM's statistical model.
+"""Phase-change memory after iterative programming: statistical model of IBM.
 
-The skeleton is that of `ibm_statistical`, which says what is assumed about
-pulses and RESET. Its curves, with r = g / g_max and natural logarithms:
+The form is that of `ibm_statistical`, which states the assumptions about pulses
+and RESET. Its curves, with r = g / g_max and natural logarithms:
 
     sigma_p =  (0.26348 + 1.9650 r - 1.1731 r^2) g_max / 25     uS
     mu      =  clip(-0.0155 ln r + 0.0244, 0.049, 0.1)
@@ -51,7 +51,8 @@ class PCMLikeParams(NamedTuple):
   program_p1_uS: jax.Array | float = 1.9650
   program_p2_uS: jax.Array | float = -1.1731
   program_range_uS: jax.Array | float = 25.0  # uS, g_max of the measurement
-  # Drift: mean and deviation of nu, clip(slope ln r + offset, min, max).
+  # Drift: mean and standard deviation of nu, each
+  # clip(slope ln r + offset, min, max).
   nu_mean_slope: jax.Array | float = -0.0155
   nu_mean_offset: jax.Array | float = 0.0244
   nu_mean_min: jax.Array | float = 0.049
@@ -69,7 +70,8 @@ class PCMLikeParams(NamedTuple):
   read_q_max: jax.Array | float = 0.2
   t_read_s: jax.Array | float = 250e-9  # s
   read_noise_from: jax.Array | float = 0.0  # 0 target, 1 programmed
-  # SET and RESET of a cell with this range, see `pcm`; scaling it is assumed.
+  # SET and RESET of a cell with this range, the constants of `pcm` (written out
+  # here, for a NamedTuple cannot share fields); scaling them is assumed.
   set_range_uS: jax.Array | float = 12.0  # uS
   m1: jax.Array | float = -0.084
   c1_uS: jax.Array | float = 0.880
@@ -81,7 +83,7 @@ class PCMLikeParams(NamedTuple):
   g_reset_uS: jax.Array | float = 0.1  # uS
   reset_std: jax.Array | float = 0.1  # relative
   pulse_memory_after_program: jax.Array | float = 0.0  # P, assumed
-  noise_scale: jax.Array | float = 1.0  # multiplies every deviation
+  noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 
 
 def make(

@@ -1,4 +1,4 @@
-"""Memory technologies, one per file, all with the contract of base.Device."""
+"""Registry of the device models, by the name that a config uses."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ NONE: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})
 
 
 class Family(NamedTuple):
-  """A technology: its parameters, its constructor, what a config may hold.
+  """A device model: parameters, constructor and choices of a config.
 
   Attributes:
     params: `(**changes) -> NamedTuple` of scalars.
-    make: `(params, max_pulses) -> base.Device`.
+    make: `(params, max_pulses) -> types.Device`.
     signed: parameters that may be negative.
-    choices: `{parameter: words}`. A config says the word, and the parameter is
+    choices: `{parameter: words}`. A config has the word, and the parameter is
       its index, a scalar like any other.
     bidirectional: whether pulses may be negative.
-    noise: `{source: parameters}` that this noise is proportional to; a source
-      that is not there is none of the technology.
+    noise: `{source: parameters}` that this noise is proportional to; sources
+      that are absent do not exist in the technology.
   """
 
   params: Callable[..., Any]

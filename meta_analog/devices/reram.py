@@ -1,4 +1,4 @@
-"""Resistive memory: soft bounds, pulses of both signs, filaments that relax.
+"""Resistive memory with soft bounds, bidirectional pulses and relaxation.
 
 A pulse moves the conductance G towards a bound, and less the nearer it is:
 
@@ -26,7 +26,8 @@ is 15 uS, and the smallest step of the preset, 0.002, is 0.04 uS. Its reference
 device is not modelled: a crossbar subtracts pairs.
 
 Programming to a target, and what becomes of it, are those of Wan et al., 2022
-(doi:10.1038/s41586-022-04992-8): the deviation from the target sigma(r, t),
+(doi:10.1038/s41586-022-04992-8): the standard deviation from the target
+sigma(r, t),
 r = G / g_max, at 1 s, 1 day and 2 days, as polynomials fitted in aihwkit
 1.1.0 (inference/noise/reram.py) at g_max = 40 uS. They are scaled with g_max
 here, which the source means to do and does not. Between these times the
@@ -54,6 +55,7 @@ import jax.numpy as jnp
 from meta_analog.core import gaussian
 from meta_analog.core import quantization
 from meta_analog.core import types
+from meta_analog.devices import common
 from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = True
@@ -101,7 +103,7 @@ class ReRamParams(NamedTuple):
   read_std: jax.Array | float = 0.01  # of g_max
   # RESET ends above low by |N(0, 1)| of this; 0.01 x 20 uS, aihwkit's default.
   reset_std_uS: jax.Array | float = 0.2
-  noise_scale: jax.Array | float = 1.0  # multiplies every deviation
+  noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 
 
 class ReRamState(NamedTuple):
@@ -139,27 +141,7 @@ def make(
   ref_uS = p.g_min_uS + REFERENCE * (p.g_max_uS - p.g_min_uS)
 
   def program(key, target_uS):
-    shape = target_uS.shape
-    error, gain, imbalance, high, low, relaxation = (
-        p.noise_scale * gaussian.normal(key, (6,) + shape))
-    target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
-    sigma_uS = p.program_scale * programming_std_uS(p, target_uS, 0)
-    g_uS = quantization.saturate(target_uS + sigma_uS * error, 0.0, jnp.inf)
-    high_uS = ref_uS + (p.g_max_uS - ref_uS) * _distance(p.high_std * high)
-    low_uS = ref_uS - (ref_uS - p.g_min_uS) * _distance(p.low_std * low)
-    here_uS = jax.lax.stop_gradient(g_uS)
-    gain, imbalance = 1.0 + p.step_std * gain, p.imbalance_std * imbalance
-    return ReRamState(
-        g_uS=g_uS,
-        low_uS=jnp.minimum(jnp.maximum(low_uS, 0.0), here_uS),
-        high_uS=jnp.maximum(high_uS, here_uS),
-        up_uS=p.step_uS * jnp.abs(gain + imbalance),
-        down_uS=p.step_uS * jnp.abs(gain - imbalance),
-        write_uS=jnp.zeros(shape),
-        relaxation=relaxation,
-        age_s=jnp.zeros(shape),
-        num_pulses=jnp.zeros(shape),
-    )
+    return _program(p, ref_uS, key, target_uS)
 
   def pulse(key, state, num_pulses):
     key_train, key_touch = jax.random.split(key)
@@ -183,13 +165,6 @@ def make(
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
     return _touch(p, key_touch, new, mask)
 
-  def advance(state, elapsed_s):
-    return state._replace(age_s=state.age_s + elapsed_s)
-
-  def read(key, state, elapsed_s):
-    mean_uS, sigma_uS = read_stats(state, elapsed_s)
-    return mean_uS + sigma_uS * gaussian.normal(key, mean_uS.shape)
-
   def read_stats(state, elapsed_s):
     moved_uS = relaxation_uS(p, state.g_uS, state.age_s + elapsed_s)
     mean_uS = state.g_uS + state.write_uS + moved_uS * state.relaxation
@@ -197,13 +172,14 @@ def make(
     return (quantization.saturate(mean_uS, 0.0, jnp.inf),
             jnp.broadcast_to(sigma_uS, mean_uS.shape).astype(mean_uS.dtype))
 
-  return types.Device(program, pulse, reset, advance, read, read_stats)
+  return types.Device(program, pulse, reset, common.advance,
+                      common.gaussian_read(read_stats), read_stats)
 
 
 def programming_std_uS(
     params: ReRamParams, g_uS: jax.Array, when: int
 ) -> jax.Array:
-  """Returns the deviation from the target at SIGMA_TIMES_S[when], in uS.
+  """Returns the standard deviation from the target at SIGMA_TIMES_S[when], uS.
 
       sigma(r) = (c0 + c1 r + c2 r^2 + c3 r^3 + c4 r^4) g_max / 40 uS
 
@@ -220,7 +196,7 @@ def programming_std_uS(
 def relaxation_uS(
     params: ReRamParams, g_uS: jax.Array, age_s: jax.Array
 ) -> jax.Array:
-  """Returns how far devices have spread since 1 s after programming.
+  """Returns the standard deviation of relaxation since 1 s after programming.
 
       sqrt(sigma(r, t)^2 - sigma(r, 1 s)^2) relax_scale
 
@@ -232,7 +208,7 @@ def relaxation_uS(
     age_s: time since the last programming event, s.
 
   Returns:
-    Deviation, uS; 0 up to an age of 1 s, constant from 2 days on.
+    Standard deviation, uS; 0 up to an age of 1 s, constant from 2 days on.
   """
   start, day, two_days = (
       jnp.square(programming_std_uS(params, g_uS, when)) for when in range(3))
@@ -248,12 +224,38 @@ def relaxation_uS(
   return params.relax_scale * jnp.where(moved, root, 0.0)
 
 
-def _distance(deviation):
-  return jnp.maximum(1.0 + deviation, MIN_DISTANCE)
+def _program(p, ref_uS, key, target_uS):
+  """Returns new devices that were programmed to a target."""
+  shape = target_uS.shape
+  error, gain, imbalance, high, low, relaxation = (
+      p.noise_scale * gaussian.normal(key, (6,) + shape))
+  target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
+  sigma_uS = p.program_scale * programming_std_uS(p, target_uS, 0)
+  g_uS = quantization.saturate(target_uS + sigma_uS * error, 0.0, jnp.inf)
+  high_uS = ref_uS + (p.g_max_uS - ref_uS) * _distance(p.high_std * high)
+  low_uS = ref_uS - (ref_uS - p.g_min_uS) * _distance(p.low_std * low)
+  here_uS = jax.lax.stop_gradient(g_uS)
+  gain, imbalance = 1.0 + p.step_std * gain, p.imbalance_std * imbalance
+  return ReRamState(
+      g_uS=g_uS,
+      low_uS=jnp.minimum(jnp.maximum(low_uS, 0.0), here_uS),
+      high_uS=jnp.maximum(high_uS, here_uS),
+      up_uS=p.step_uS * jnp.abs(gain + imbalance),
+      down_uS=p.step_uS * jnp.abs(gain - imbalance),
+      write_uS=jnp.zeros(shape),
+      relaxation=relaxation,
+      age_s=jnp.zeros(shape),
+      num_pulses=jnp.zeros(shape),
+  )
+
+
+def _distance(spread):
+  """Returns the distance of a bound from ref, relative to its mean."""
+  return jnp.maximum(1.0 + spread, MIN_DISTANCE)
 
 
 def _touch(p, key, state, touched):
-  """Returns the state with what every train of pulses draws afresh."""
+  """Returns the state with the draws and the age of a new train of pulses."""
   write, relaxation = (
       p.noise_scale * gaussian.normal(key, (2,) + state.g_uS.shape))
   write_uS = p.write_std * p.step_uS * write
@@ -275,9 +277,9 @@ def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):
   sigma_uS = p.noise_scale * p.cycle_std * step_uS
   delta_uS = mean_uS + sigma_uS * gaussian.normal(key, g_uS.shape)
   new_uS = g_uS + jnp.where(active, delta_uS, 0.0)
-  room = lambda step: jnp.clip(g_uS + step, low_uS, high_uS) - g_uS
-  both_uS = 0.5 * (room(up_uS) - room(-down_uS))
-  slope_uS = jnp.where(n == 0, both_uS, jnp.sign(n) * room(mean_uS))
+  headroom = lambda step: jnp.clip(g_uS + step, low_uS, high_uS) - g_uS
+  both_uS = 0.5 * (headroom(up_uS) - headroom(-down_uS))
+  slope_uS = jnp.where(n == 0, both_uS, jnp.sign(n) * headroom(mean_uS))
   share = partial_set.count_gradient(num_pulses, i, max_pulses)
   new_uS = new_uS + share * jax.lax.stop_gradient(slope_uS)
   limited = quantization.saturate(new_uS, low_uS, high_uS)

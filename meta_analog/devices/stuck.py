@@ -1,8 +1,8 @@
-"""Devices of which some are stuck: a wrapper around any technology.
+"""Stuck devices: a wrapper around any device model.
 
-A stuck device reads one conductance for ever, shorted (high) or open (low),
-without noise or drift; pulses reach it and change nothing. Which ones are
-stuck is drawn when the array is programmed. The controller does not know.
+A stuck device always reads one conductance, shorted (high) or open (low),
+without noise or drift; pulses have no effect. Which devices are stuck is drawn
+when the array is programmed and unknown to the controller.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ from meta_analog.core import types
 class StuckState(NamedTuple):
   """State of an array of devices of which some are stuck."""
 
-  healthy: Any  # what every device would be were it not stuck
+  healthy: Any  # state of the devices without defects
   stuck: jax.Array  # whether it is, bool
-  stuck_uS: jax.Array  # uS, what it reads then
+  stuck_uS: jax.Array  # uS, its conductance then
 
   @property
   def g_uS(self) -> jax.Array:
-    """Conductance at the reference time, uS."""
+    """Conductance at the reference age, uS."""
     return jnp.where(self.stuck, self.stuck_uS, self.healthy.g_uS)
 
   @property

@@ -220,7 +220,7 @@ def _num_written(chip, adapted, written_fn):
 
 def _used(before, after):
   """Returns where a device had a pulse or a RESET, [B, P, D, I, O]."""
-  touched = [b[None] != a for b, a in zip(before.wear, after.wear)]
+  touched = [b[None] != a for b, a in zip(before.usage, after.usage)]
   return touched[0] | touched[1]
 
 
@@ -237,7 +237,8 @@ def _chip_arrays(targets_uS, chip, adapted):
         f'layer_{i}_target_uS': targets_uS[i],
         f'layer_{i}_programmed_uS': before.devices.g_uS,
         f'layer_{i}_adapted_uS': after.devices.g_uS,
-        f'layer_{i}_num_pulses': after.wear.num_pulses - before.wear.num_pulses,
+        f'layer_{i}_num_pulses': (
+            after.usage.num_pulses - before.usage.num_pulses),
         f'layer_{i}_gain_per_uS': before.gain_per_uS
     }
   return out

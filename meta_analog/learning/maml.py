@@ -32,9 +32,9 @@ OneTask = Callable[[Any, tuple[jax.Array, types.Episode]],
 class Schedule(NamedTuple):
   """Dates of one deployment on the chip's clock, in seconds."""
 
-  support_s: clock.Time | float  # first presentation of the support set
+  support_s: clock.Time | float  # first forward pass of the support set
   interval_s: float  # from one adaptation event to the next
-  query_s: float  # presentation of the query set in training
+  query_s: float  # forward pass of the query set in training
 
 
 def adapt(
@@ -138,7 +138,7 @@ def evaluate(
 ) -> dict[str, Any]:
   """Returns predictions on the query sets, before and after adaptation.
 
-  Every prediction is a presentation of its own, with its own read noise.
+  Every prediction is a forward pass of its own, with its own read noise.
 
   Args:
     learner: what is tested.
@@ -149,10 +149,10 @@ def evaluate(
     before: date of the test of the chip as programmed.
     after: [D], dates of the tests after adaptation.
     num_events: adaptation events per task, static.
-    anew_fn: date to the learner that wants predictions then. Where it is given,
-      each test later than query_s is of the adapted chip after another
-      adaptation, as long before it as the first was before query_s. Each date
-      stands alone.
+    anew_fn: date to the learner whose predictions are for it. Where it is
+      given, each test later than query_s is of the adapted chip after another
+      adaptation, as long before it as the first was before query_s. Dates are
+      independent.
 
   Returns:
     'before' [B, N, O], 'after' [B, D, N, O], the chip as programmed 'chip' and

@@ -48,10 +48,10 @@ def make(
     A `types.Learner` with the results of `learner.make`.
   """
   by_gradient = rule.num_steps is not None and not rule.all_layers
-  ask_fn = compute_updates if by_gradient else functools.partial(
+  updates_fn = compute_updates if by_gradient else functools.partial(
       learner.compute_updates, forward)
   return learner.make(hardware, rule, times, keep_trace=keep_trace,
-                      present_fn=forward, ask_fn=ask_fn)
+                      forward_fn=forward, updates_fn=updates_fn)
 
 
 def compute_updates(

@@ -1,8 +1,9 @@
-"""A chip: its arrays, its columns, and what a presentation sees of them.
+"""Chip of several crossbars: programming, calibration and layer readings.
 
 Axes: I in (bias included), O out, L layer, B calibration vector.
 """
 
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -21,13 +22,13 @@ from meta_analog.programming import writing
 
 
 class Chip(NamedTuple):
-  """A programmed chip, with the calibration of its digital periphery.
+  """A programmed chip with the calibration of its digital periphery.
 
-  Only the chip knows dates; what it is made of has ages.
+  The chip alone has dates; its devices have ages.
   """
 
-  start: clock.Time  # when it was programmed
-  times: tuple[clock.Time, ...]  # of each array, as it is in `crossbars`
+  start: clock.Time  # date of its programming
+  times: tuple[clock.Time, ...]  # date of the state of each crossbar
   crossbars: tuple[array.Crossbar, ...]
   columns: tuple[periphery.Columns, ...]
   baselines: tuple[drift_compensation.Baseline | None, ...]  # of each layer
@@ -35,10 +36,10 @@ class Chip(NamedTuple):
 
 
 class Hardware(NamedTuple):
-  """What a chip is made of."""
+  """Devices, design and write methods of a chip."""
 
   device: types.Device
-  model: types.Device  # the same technology without noise
+  noise_free_device: types.Device  # the same technology without noise
   network: network_lib.Network
   program_fn: protocols.ProgramFn = initial_programming.statistical
   write_fn: protocols.WriteFn = writing.open_loop()
@@ -49,13 +50,13 @@ def program_chip(
     key: jax.Array, hardware: Hardware,
     layers: tuple[network_lib.LayerParams, ...], calibrate_s: float
 ) -> Chip:
-  """Returns a fresh chip, programmed at time 0 and calibrated later.
+  """Returns a new chip, programmed at time 0 and calibrated later.
 
   Args:
     key: consumed.
     hardware: see `Hardware`.
     layers: meta-parameters of each crossbar.
-    calibrate_s: chip time of the drift calibration.
+    calibrate_s: date of the drift calibration, s.
 
   Returns:
     A `Chip`.
@@ -66,7 +67,8 @@ def program_chip(
     key_devices, key_columns = jax.random.split(key)
     gain_per_uS = jnp.exp(layer.log_gain)
     crossbar, counts = hardware.program_fn(
-        key_devices, device, hardware.model, targets_uS, gain_per_uS)
+        key_devices, device, hardware.noise_free_device, targets_uS,
+        gain_per_uS)
     weight_max = gain_per_uS * network.span_uS * num_devices
     columns = periphery.make_columns(
         key_columns, network.periphery, *layer.u.shape, weight_max)
@@ -99,7 +101,7 @@ def device_of(hardware: Hardware, i: int) -> types.Device:
 def read_layers(
     key: jax.Array, hardware: Hardware, chip: Chip, time: clock.Time
 ) -> tuple[tuple[matvec.LayerReading, ...], tuple[jax.Array | None, ...]]:
-  """Returns what a presentation sees of every layer, and what was measured.
+  """Returns the readings of one forward pass, and the drift measurements.
 
   Args:
     key: consumed.
@@ -108,23 +110,23 @@ def read_layers(
     time: of the reads, not before `chip.times`.
 
   Returns:
-    Views, and the outputs [B, O] by which each layer's drift was measured.
+    One reading per layer, and the outputs [B, O] of its drift measurement, or
+    None.
   """
   keys = jax.random.split(key, len(chip.crossbars))
-  seen = [read_layer(k, hardware, chip, i, time)
-          for i, k in enumerate(keys)]
-  views, measured = zip(*seen)
-  return views, measured
+  readings, measured = zip(*(
+      read_layer(k, hardware, chip, i, time) for i, k in enumerate(keys)))
+  return readings, measured
 
 
 def read_layer(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int, time: clock.Time
 ) -> tuple[matvec.LayerReading, jax.Array | None]:
   """Returns the reading of layer i and its drift measurement."""
-  view, outputs = _read_uncompensated(key, hardware, chip, i, time)
+  layer, outputs = _read_uncompensated(key, hardware, chip, i, time)
   factor = hardware.network.compensation.factor(
       chip.baselines[i], outputs, clock.elapsed_s(time, chip.start))
-  return view._replace(factor=factor), outputs
+  return layer._replace(factor=factor), outputs
 
 
 def calibrate(
@@ -133,8 +135,8 @@ def calibrate(
 ) -> drift_compensation.Baseline | None:
   """Returns the baseline of layer i, from two reads.
 
-  They count as taken so far apart that the slow part of the read noise is
-  another in each; what is presented later shares it with its own measurement.
+  They are assumed to be so far apart that the slow part of the read noise is
+  independent; a later forward pass shares it with its own measurement.
 
   Args:
     key: consumed.
@@ -155,18 +157,51 @@ def calibrate(
                                       jax.lax.stop_gradient(level))
 
 
+def write_layer(
+    key: jax.Array, hardware: Hardware, chip: Chip, i: int,
+    request: protocols.Request, time: clock.Time
+) -> tuple[Chip, protocols.Counts]:
+  """Returns the chip after a write of layer i, and its counts.
+
+  Args:
+    key: consumed.
+    hardware: see `Hardware`.
+    chip: state.
+    i: layer.
+    request: the weight change.
+    time: start of the write, not before `chip.times`.
+
+  Returns:
+    New `Chip`, its layer i at the end of the write; `protocols.Counts`.
+  """
+  device, noise_free = device_of(hardware, i), hardware.noise_free_device
+  crossbar = array.advance(device, noise_free, chip.crossbars[i],
+                           clock.elapsed_s(time, chip.times[i]))
+  written = hardware.write_fn(key, device, noise_free, crossbar, request)
+  return replace_layer(
+      chip, i, crossbars=written.crossbar,
+      times=clock.later(time, written.elapsed_s)), written.counts
+
+
+def replace_layer(chip: Chip, i: int, **items: Any) -> Chip:
+  """Returns the chip with entry i of each named tuple field replaced."""
+  replace = lambda old, new: old[:i] + (new,) + old[i + 1:]
+  return chip._replace(**{
+      name: replace(getattr(chip, name), item) for name, item in items.items()})
+
+
 def _read_uncompensated(key, hardware, chip, i, time):
-  """Returns the view of layer i without compensation, and a measurement."""
+  """Returns the uncompensated reading of layer i, and a measurement."""
   network = hardware.network
   key_read, key_measure = jax.random.split(key)
   crossbar = chip.crossbars[i]
   reading = array.read(
       key_read, device_of(hardware, i), crossbar,
       clock.elapsed_s(time, chip.times[i]), network.fresh_share)
-  view = network_lib.layer_reading(reading, chip.columns[i],
-                                   crossbar.gain_per_uS, network,
-                                   network.num_devices[i])
+  layer = network_lib.layer_reading(
+      reading, chip.columns[i], crossbar.gain_per_uS, network,
+      network.num_devices[i])
   if not network.compensation.measures:
-    return view, None
-  return view, jax.lax.stop_gradient(
-      drift_compensation.probe(key_measure, network.periphery, view))
+    return layer, None
+  return layer, jax.lax.stop_gradient(
+      drift_compensation.probe(key_measure, network.periphery, layer))

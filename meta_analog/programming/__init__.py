@@ -1,1 +1,1 @@
-"""All that writes devices: programming, writing, verification, refresh."""
+"""Programming, writing, verification and refresh of crossbar devices."""

@@ -1,8 +1,9 @@
-"""What the controller of a crossbar may know, and its table of pulses.
+"""Controller of a crossbar: its estimate of conductances and its noisy reads.
 
-It never sees a state. It has its noise-free model, the twin, which is pulsed
-and RESET with the chip; the clock, and with it the mean law of drift; and what
-it reads, with noise. Where it reads, the twin can be moved to what was read.
+It has no access to the true states. Its noise-free model, `Crossbar.estimate`,
+is pulsed and RESET with the devices and ages with them, so it follows the mean
+law of drift; reads have noise. Where the controller reads, it can correct the
+estimate.
 
 Axes: P polarity (plus, minus), D device, I in, O out.
 """
@@ -17,11 +18,12 @@ from meta_analog.core import types
 from meta_analog.crossbar import array
 
 
-def estimate(
-    model: types.Device, crossbar: array.Crossbar, elapsed_s: jax.Array | float
+def estimated_uS(
+    noise_free: types.Device, crossbar: array.Crossbar,
+    elapsed_s: jax.Array | float
 ) -> jax.Array:
-  """Returns the twin's conductances elapsed_s after now, [P, D, I, O], uS."""
-  return model.read_stats(crossbar.model, elapsed_s)[0]
+  """Returns the estimate elapsed_s after now, [P, D, I, O], uS."""
+  return noise_free.read_stats(crossbar.estimate, elapsed_s)[0]
 
 
 def measure(
@@ -30,10 +32,10 @@ def measure(
 ) -> jax.Array:
   """Returns the mean of `num_reads` noisy reads now, [P, D, I, O], uS.
 
-  Read noise is Gaussian with a 1/f spectrum. The part slower than the look is
-  one draw, which all its reads share, so that no number of reads averages it
-  out; only the rest, `fresh_share` of the variance, is new in each. The sum of
-  the two is drawn at once, see `mean_read_variance`.
+  Read noise is Gaussian with a 1/f spectrum. The part slower than the
+  measurement is one draw that all its reads share, so averaging does not remove
+  it; the rest, `fresh_share` of the variance, is new in each read. The sum of
+  the two is one draw, see `mean_read_variance`.
   """
   mean_uS, sigma_uS = device.read_stats(crossbar.devices, 0.0)
   scale = jnp.sqrt(mean_read_variance(num_reads, fresh_share))
@@ -51,49 +53,58 @@ def mean_read_variance(
 
 
 def known_drift(
-    model: types.Device, crossbar: array.Crossbar, horizon_s: jax.Array
+    noise_free: types.Device, crossbar: array.Crossbar, horizon_s: jax.Array
 ) -> jax.Array:
-  """Returns G(horizon_s after now) / G(now) of the twin, [P, D, I, O].
+  """Returns G(horizon_s after now) / G(now) of the estimate, [P, D, I, O].
 
-  The controller knows when it last touched a device, and the mean law. Where
-  the twin conducts nothing, 1.
+  The mean law of drift at the known ages; 1 where the estimate is 0.
   """
-  now_uS = estimate(model, crossbar, 0.0)
-  then_uS = estimate(model, crossbar, horizon_s)
+  now_uS = estimated_uS(noise_free, crossbar, 0.0)
+  then_uS = estimated_uS(noise_free, crossbar, horizon_s)
   conducts = now_uS > 1e-6
   return jnp.where(conducts, then_uS / jnp.where(conducts, now_uS, 1.0), 1.0)
 
 
 def correct_estimate(
-    model: types.Device, crossbar: array.Crossbar, read_uS: jax.Array,
+    noise_free: types.Device, crossbar: array.Crossbar, read_uS: jax.Array,
     mask: jax.Array
 ) -> array.Crossbar:
-  """Returns the crossbar with its twin moved to what was read now.
+  """Returns the crossbar with its estimate corrected to what was read now.
 
-  Where mask [P, D, I, O] is true the twin's conductance is scaled so that it
+  Where mask [P, D, I, O] is true the estimated conductance is scaled so that it
   predicts the read; a read below 0.01 uS counts as 0.01 uS. Every state of a
   device holds its conductance as `g_uS`.
   """
-  state = crossbar.model
-  predicted_uS = model.read_stats(state, 0.0)[0]
+  state = crossbar.estimate
+  predicted_uS = noise_free.read_stats(state, 0.0)[0]
   conducts = mask & (predicted_uS > 1e-6)
   ratio = (jnp.maximum(read_uS, 0.01)
            / jnp.where(conducts, predicted_uS, 1.0))
-  return crossbar._replace(model=state._replace(
+  return crossbar._replace(estimate=state._replace(
       g_uS=jnp.where(conducts, state.g_uS * ratio, state.g_uS)))
 
 
 def read_sigma_uS(
-    device: types.Device, model: types.Device, largest_uS: float,
+    device: types.Device, noise_free: types.Device, largest_uS: float,
     lowest_uS: float, num_devices: int, age_s: float
 ) -> float:
-  """Returns the deviation of one read of a pair at its largest difference.
+  """Returns the standard deviation of one read of a pair, uS.
 
-  The states are those that the noise-free model is programmed to: no luck of
-  programming decides.
+  At states without programming errors, so that no draw enters.
+
+  Args:
+    device: the technology.
+    noise_free: the technology without noise.
+    largest_uS: target of the one side, at the largest difference.
+    lowest_uS: target of the other.
+    num_devices: devices per polarity.
+    age_s: of the devices, s.
+
+  Returns:
+    A number.
   """
   targets_uS = jnp.array([largest_uS, lowest_uS])
-  state = model.program(jax.random.key(0), targets_uS)
+  state = noise_free.program(jax.random.key(0), targets_uS)
   variance = jnp.sum(jnp.square(device.read_stats(state, age_s)[1]))
   return math.sqrt(num_devices * float(variance))
 

@@ -1,27 +1,22 @@
-"""Programming a chip from RESET, in open loop and by gradient descent.
+"""Gradient programming: descent on the error of measured products.
 
-No state is assumed that pulses cannot reach. For programming that reads device
-by device see `program_verify`.
+Programming that never reads a single device; for programming that reads device
+by device see `program_verify`. It measures products of random inputs X [B, I]
+and lowers their error. With target weights W,
 
-Open loop: the number of pulses whose mean effect, by the controller's table,
-comes nearest.
-
-Gradient descent asks no device for its conductance. It measures products of
-random inputs X [B, I] and lowers their error: with W wanted,
-
-    E  =  Y - X W                             measured minus wanted
+    E  =  Y - X W                             measured minus target
     M  <- beta M + (1 - beta) X^T E / B       its gradient, averaged
 
 White inputs make the mean of X^T E / B the error of the weights itself, so a
-weight gets the pulses whose mean effect is nearest to -M, and M starts again at
-0 where it was pulsed: what was averaged is of a weight that is no more.
+weight gets the pulses whose mean effect is nearest to -M, and M is set to 0
+where it was pulsed: the average was that of another weight.
 
 Source: Buchel et al., 2022 (arXiv:2305.16647), for the descent on products of
-random inputs; the average and its restart are ours.
+random inputs; the average and its restart are our own.
 
-`make_program_fn` programs a whole chip so: from RESET, one open-loop train of
-pulses on each pair, then rounds of random inputs through the periphery that the
-chip computes with, its ADC included, and pulses that lower their error.
+`make_program_fn` programs a whole chip: from RESET, one open-loop train of
+pulses on each pair, then rounds of random inputs through the chip's own
+periphery, its ADC included, and pulses that lower their error.
 
 Axes: P polarity (plus, minus), D device, I in, O out, B input, N iteration.
 """
@@ -58,7 +53,7 @@ class Descent(NamedTuple):
 
 def check_options(descent: Descent, *, num_iterations: int,
                   num_inputs: int) -> None:
-  """Raises ValueError at the first value that cannot be.
+  """Checks the settings of gradient descent.
 
   Raises:
     ValueError: names the field, its value and what is allowed.
@@ -77,24 +72,25 @@ def check_options(descent: Descent, *, num_iterations: int,
 
 
 def bare_products(device: types.Device) -> MeasureFn:
-  """Returns how to measure products on the bare array, read fresh for each.
+  """Returns the measurement of products on the array without its periphery.
 
-  Of independent Gaussian devices, drawn by the law of their sum.
+  Every product reads the devices anew: independent Gaussian draws, whose sum is
+  drawn.
   """
   def measure_fn(key, crossbar, inputs):
     mean_uS, sigma_uS = device.read_stats(crossbar.devices, 0.0)
     variance = jnp.sum(jnp.square(sigma_uS), axis=(0, 1))
-    deviation = jnp.sqrt(linalg.matmul(jnp.square(inputs), variance))
+    sigma = jnp.sqrt(linalg.matmul(jnp.square(inputs), variance))
     currents = linalg.matmul(inputs, controller.difference(mean_uS))
     noise = gaussian.normal(key, currents.shape)
-    return crossbar.gain_per_uS * (currents + deviation * noise)
+    return crossbar.gain_per_uS * (currents + sigma * noise)
 
   return measure_fn
 
 
 def gradient_descent(
-    key: jax.Array, device: types.Device, model: types.Device,
-    crossbar: array.Crossbar, wanted_w: jax.Array, measure_fn: MeasureFn,
+    key: jax.Array, device: types.Device, noise_free: types.Device,
+    crossbar: array.Crossbar, target_w: jax.Array, measure_fn: MeasureFn,
     descent: Descent, horizon_s: jax.Array, *, num_iterations: int,
     num_inputs: int, num_levels: int = 1
 ) -> tuple[array.Crossbar, types.Info]:
@@ -103,13 +99,13 @@ def gradient_descent(
   Args:
     key: consumed.
     device: the technology; its maximum of pulses is at least num_levels / D.
-    model: the technology without noise.
+    noise_free: the technology without noise.
     crossbar: state, usually after `initial_programming.open_loop`.
-    wanted_w: [I, O], weights.
+    target_w: [I, O], weights.
     measure_fn: see `bare_products`.
     descent: settings.
-    horizon_s: from now, the first products, to the time that the weights are
-      wanted for.
+    horizon_s: from now, the first products, to the time that the targets are
+      for.
     num_iterations: N, static.
     num_inputs: B, random inputs in each iteration, static.
     num_levels: most pulses of one pair in one iteration, static.
@@ -118,46 +114,47 @@ def gradient_descent(
     New `Crossbar`, as it is at the last products, N interval_s after the first;
     and 'error' [N + 1], the root mean square error of the
     products before each write and after the last, relative to that of the
-    wanted products; 'num_pulses' [N].
+    target products; 'num_pulses' [N].
   """
-  def look(key, crossbar, i):
+  def measure(key, crossbar, i):
     key_inputs, key_noise = jax.random.split(key)
-    inputs = gaussian.normal(key_inputs, (num_inputs, wanted_w.shape[0]))
-    wanted = linalg.matmul(inputs, _wanted_now(
-        model, crossbar, wanted_w, horizon_s - i * descent.interval_s))
-    error = measure_fn(key_noise, crossbar, inputs) - wanted
-    size = jnp.sqrt(jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(wanted)))
+    inputs = gaussian.normal(key_inputs, (num_inputs, target_w.shape[0]))
+    target = linalg.matmul(inputs, _targets_now(
+        noise_free, crossbar, target_w, horizon_s - i * descent.interval_s))
+    error = measure_fn(key_noise, crossbar, inputs) - target
+    size = jnp.sqrt(jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(target)))
     return linalg.matmul(inputs.T, error) / num_inputs, size
 
   def body(carry, i):
     crossbar, mean = carry
-    key_look, key_pulse = jax.random.split(jax.random.fold_in(key, i))
-    gradient, error = look(key_look, crossbar, i)
+    key_measure, key_pulse = jax.random.split(jax.random.fold_in(key, i))
+    gradient, error = measure(key_measure, crossbar, i)
     mean = descent.decay * mean + (1.0 - descent.decay) * gradient
     num_pulses = pulse_response.nearest_pulses(
-        model, crossbar, -mean, horizon_s - i * descent.interval_s, num_levels,
-        descent.threshold)
-    crossbar = array.pulse(key_pulse, device, model, crossbar, num_pulses)
-    crossbar = array.advance(device, model, crossbar, descent.interval_s)
+        noise_free, crossbar, -mean, horizon_s - i * descent.interval_s,
+        num_levels, descent.threshold)
+    crossbar = array.pulse(key_pulse, device, noise_free, crossbar, num_pulses)
+    crossbar = array.advance(device, noise_free, crossbar, descent.interval_s)
     mean = jnp.where(num_pulses == 0, mean, 0.0)
     return (crossbar, mean), (error, jnp.sum(jnp.abs(num_pulses)))
 
   (crossbar, _), (errors, counts) = jax.lax.scan(
-      body, (crossbar, jnp.zeros_like(wanted_w)), jnp.arange(num_iterations))
-  last = look(
+      body, (crossbar, jnp.zeros_like(target_w)), jnp.arange(num_iterations))
+  last = measure(
       jax.random.fold_in(key, num_iterations), crossbar, num_iterations)[1]
   return crossbar, {'error': jnp.append(errors, last), 'num_pulses': counts}
 
 
-def _wanted_now(model, crossbar, wanted_w, horizon_s):
-  """Returns the weights that drift, by its mean law, to those wanted."""
+def _targets_now(noise_free, crossbar, target_w, horizon_s):
+  """Returns the weights that drift to the targets by the mean law."""
   now_uS, then_uS = (
-      jnp.sum(controller.estimate(model, crossbar, t), axis=(0, 1))
+      jnp.sum(controller.estimated_uS(noise_free, crossbar, t), axis=(0, 1))
       for t in (0.0, horizon_s))
-  return wanted_w * now_uS / jnp.maximum(then_uS, 1e-6)
+  return target_w * now_uS / jnp.maximum(then_uS, 1e-6)
 
 
-REACH = 4.0  # deviations of a random input that fill the range of the DAC
+# Standard deviations of a random input that fill the range of the DAC.
+REACH = 4.0
 
 
 def make_program_fn(
@@ -171,14 +168,14 @@ def make_program_fn(
     num_inputs: int,
     num_levels: int,
 ) -> protocols.ProgramFn:
-  """Returns the way to program a chip, which ends by time 0.
+  """Returns gradient programming of a whole array, which ends at time 0.
 
   Args:
     descent: settings.
     periphery: design; the columns are taken as calibrated.
     span_uS: largest difference of a pair.
     fresh_share: share of the read noise that is new in every product.
-    reference_s: chip time that the differences are wanted for.
+    reference_s: date of the target differences, s after 0.
     num_iterations: rounds.
     num_inputs: B, random inputs of a round.
     num_levels: most pulses of a pair in the first train.
@@ -188,22 +185,22 @@ def make_program_fn(
   """
   length_s, interval_s = duration_s(descent, num_iterations), descent.interval_s
 
-  def program_fn(key, device, model, targets_uS, gain_per_uS):
+  def program_fn(key, device, noise_free, targets_uS, gain_per_uS):
     keys = jax.random.split(key, 3)
     fixed = jax.lax.stop_gradient
-    wanted_uS = fixed(controller.difference(targets_uS))
+    target_uS = fixed(controller.difference(targets_uS))
     crossbar = initial_programming.blank(
-        keys[0], device, model, targets_uS.shape, fixed(gain_per_uS))
+        keys[0], device, noise_free, targets_uS.shape, fixed(gain_per_uS))
     crossbar = initial_programming.open_loop(
-        keys[1], device, model, crossbar, wanted_uS,
+        keys[1], device, noise_free, crossbar, target_uS,
         jnp.float32(length_s + reference_s), num_levels=num_levels)
-    crossbar = array.advance(device, model, crossbar, interval_s)
+    crossbar = array.advance(device, noise_free, crossbar, interval_s)
     crossbar, _ = gradient_descent(
-        keys[2], device, model, crossbar, fixed(gain_per_uS) * wanted_uS,
+        keys[2], device, noise_free, crossbar, fixed(gain_per_uS) * target_uS,
         periphery_products(device, periphery, span_uS, fresh_share), descent,
         jnp.float32(length_s - interval_s + reference_s),
         num_iterations=num_iterations, num_inputs=num_inputs)
-    crossbar = array.advance(device, model, crossbar, interval_s)
+    crossbar = array.advance(device, noise_free, crossbar, interval_s)
     counts = protocols.count(
         jax.tree.map(jnp.zeros_like, crossbar), crossbar, jnp.float32(0.0))
     return crossbar._replace(gain_per_uS=gain_per_uS), counts
@@ -220,7 +217,7 @@ def periphery_products(
     device: types.Device, periphery: periphery_lib.Periphery, span_uS: float,
     fresh_share: float
 ) -> MeasureFn:
-  """Returns how to measure products through the periphery.
+  """Returns the measurement of products through the periphery.
 
   Every row is driven, that of the bias too; inputs beyond `REACH` are limited
   by the DAC, as outputs are by the ADC.
@@ -239,13 +236,13 @@ def periphery_products(
     reading = array.read(key_read, device, crossbar, 0.0, fresh_share)
     # An idle bias row below the driven ones.
     reading = jax.tree.map(lambda x: jnp.pad(x, ((0, 1), (0, 0))), reading)
-    num_devices = crossbar.wear.num_pulses.shape[1]
+    num_devices = crossbar.usage.num_pulses.shape[1]
     weight_max = crossbar.gain_per_uS * span_uS * num_devices
     columns = periphery_lib.perfect_columns(*reading.weights.shape,
                                             periphery.tile_rows)
-    view = matvec.LayerReading(reading, columns, weight_max, 1.0)
+    layer = matvec.LayerReading(reading, columns, weight_max, 1.0)
     scale = periphery.dac_range / REACH
     driven = periphery_lib.drive(periphery, scale * inputs)
-    return matvec.product(key_run, periphery, view, driven, 1)[0] / scale
+    return matvec.product(key_run, periphery, layer, driven, 1)[0] / scale
 
   return measure_fn

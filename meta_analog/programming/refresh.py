@@ -1,16 +1,15 @@
-"""Room for more: RESET of pairs whose devices came near their highest state.
+"""Refresh: RESET of pairs whose devices are near their highest conductance.
 
-SET only adds, so a pair that is pulsed on both sides runs out of room. Two
+SET only adds, so a pair that is pulsed on both sides runs out of headroom. Two
 rules, with conductances as means over the D devices of a polarity:
 
     threshold      max(G+, G-) > level and |G+ - G-| < difference:
                    RESET both, write G+ - G- anew on one side
     update ready   |delta G| > ceiling - G of the side to be potentiated:
-                   RESET the other side, aim at G+ - G- + delta G anew
+                   RESET the other side, write the rest to G+ - G- + delta G
 
-What decides is what a controller may know (`controller.estimate`, its
-noise-free model, or `controller.measure`, the mean of noisy reads), never the
-true state.
+The decision is by what a controller may know (`controller.estimated_uS` or
+`controller.measure`, the mean of noisy reads), never by the true state.
 
 Source: Demirag et al., 2021 (arXiv:2108.01804); levels per device as in its
 public implementation (srnn-pcm, xbar.py), which reads the state perfectly and
@@ -45,7 +44,7 @@ class UpdateReady(NamedTuple):
 
 def check(level_uS: float, difference_uS: float, ceiling_uS: float,
           g_max_uS: float) -> None:
-  """Raises ValueError where a rule could never act, or would always.
+  """Checks that a rule sometimes acts and sometimes does not.
 
   Args:
     level_uS: of `Threshold`.
@@ -69,7 +68,7 @@ def check(level_uS: float, difference_uS: float, ceiling_uS: float,
 def by_threshold(
     key: jax.Array,
     device: types.Device,
-    model: types.Device,
+    noise_free: types.Device,
     crossbar: array.Crossbar,
     known_uS: jax.Array,
     rule: Threshold,
@@ -85,11 +84,11 @@ def by_threshold(
   Args:
     key: consumed.
     device: the technology.
-    model: the technology without noise.
+    noise_free: the technology without noise.
     crossbar: state.
     known_uS: [P, D, I, O], what the controller knows now.
     rule: levels.
-    horizon_s: from now to the time that the difference is wanted for.
+    horizon_s: from now to the date of the predictions.
     num_levels: K, most pulses that write a pair anew, static.
 
   Returns:
@@ -100,57 +99,58 @@ def by_threshold(
   near_top = jnp.max(mean_uS, axis=0) > rule.level_uS
   close = jnp.abs(mean_uS[0] - mean_uS[1]) < rule.difference_uS
   refreshed = near_top & close
-  kept_uS = known_uS * controller.known_drift(model, crossbar, horizon_s)
-  wanted = crossbar.gain_per_uS * controller.difference(kept_uS)
+  drift = controller.known_drift(noise_free, crossbar, horizon_s)
+  kept_uS = known_uS * drift
+  target_w = crossbar.gain_per_uS * controller.difference(kept_uS)
   crossbar = array.reset_devices(
-      key_reset, device, model, crossbar,
+      key_reset, device, noise_free, crossbar,
       jnp.broadcast_to(refreshed, known_uS.shape))
   num_pulses = jnp.where(refreshed, pulse_response.nearest_pulses(
-      model, crossbar, wanted, horizon_s, num_levels), 0.0)
-  crossbar = array.pulse(key_pulse, device, model, crossbar, num_pulses)
+      noise_free, crossbar, target_w, horizon_s, num_levels), 0.0)
+  crossbar = array.pulse(key_pulse, device, noise_free, crossbar, num_pulses)
   return crossbar, {'refreshed': refreshed, 'num_pulses': num_pulses}
 
 
 def by_update_ready(
     key: jax.Array,
     device: types.Device,
-    model: types.Device,
+    noise_free: types.Device,
     crossbar: array.Crossbar,
     known_uS: jax.Array,
     delta_w: jax.Array,
     rule: UpdateReady,
     horizon_s: jax.Array,
 ) -> tuple[array.Crossbar, jax.Array, types.Info]:
-  """Returns the crossbar with room for a change, and the change still wanted.
+  """Returns the crossbar with headroom for a change, and the change to write.
 
   Args:
     key: consumed.
     device: the technology.
-    model: the technology without noise.
+    noise_free: the technology without noise.
     crossbar: state.
     known_uS: [P, D, I, O], what the controller knows now.
-    delta_w: [I, O], wanted change of the weights.
+    delta_w: [I, O], required change of the weights.
     rule: levels.
-    horizon_s: from now to the time that the change is wanted for.
+    horizon_s: from now to the date of the predictions.
 
   Returns:
-    New `Crossbar`; the change [I, O] that takes the pair from where the twin
-    has it after RESET to where it should be: delta_w itself where there was
-    room; and 'refreshed' [P, I, O], booleans.
+    New `Crossbar`; the change [I, O] from the estimate of the pair after RESET
+    to its target, delta_w itself where there was headroom; and 'refreshed'
+    [P, I, O], booleans.
   """
   num_devices = known_uS.shape[1]
   total_uS = jnp.sum(known_uS, axis=1)
-  room_uS = num_devices * rule.ceiling_uS - total_uS
+  headroom_uS = num_devices * rule.ceiling_uS - total_uS
   change_uS = delta_w / crossbar.gain_per_uS
-  lacking = jnp.stack([change_uS > room_uS[0], -change_uS > room_uS[1]])
-  refreshed = lacking[::-1]  # the side that is not to be potentiated
-  kept_uS = known_uS * controller.known_drift(model, crossbar, horizon_s)
+  lacks_headroom = jnp.stack(
+      [change_uS > headroom_uS[0], -change_uS > headroom_uS[1]])
+  refreshed = lacks_headroom[::-1]  # the side that is not potentiated
+  kept_uS = known_uS * controller.known_drift(noise_free, crossbar, horizon_s)
   crossbar = array.reset_devices(
-      key, device, model, crossbar,
+      key, device, noise_free, crossbar,
       jnp.broadcast_to(refreshed[:, None], known_uS.shape))
-  # Of a RESET state the controller knows the mean.
-  low_uS = controller.estimate(model, crossbar, horizon_s)
+  low_uS = controller.estimated_uS(noise_free, crossbar, horizon_s)
   after_uS = jnp.where(refreshed[:, None], low_uS, kept_uS)
   moved_uS = controller.difference(after_uS) - controller.difference(kept_uS)
-  aimed = delta_w - crossbar.gain_per_uS * moved_uS
-  return crossbar, aimed, {'refreshed': refreshed}
+  remaining = delta_w - crossbar.gain_per_uS * moved_uS
+  return crossbar, remaining, {'refreshed': refreshed}

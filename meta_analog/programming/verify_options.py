@@ -1,7 +1,7 @@
-"""What a program-and-verify may spend, and whether that can be.
+"""Options of program-and-verify, and checks that they can be met.
 
-A tolerance below what its reads can tell makes each latch a lottery of read
-noise, so it is refused, and with it what would never end.
+With a tolerance below the standard deviation of its reads each latch would be
+decided by read noise, so such a tolerance is refused.
 """
 
 import math
@@ -11,95 +11,96 @@ import jax
 
 from meta_analog.programming import controller
 
-MIN_SIGMAS = 1.0  # a tolerance below so many deviations is a lottery of reads
+MIN_SIGMAS = 1.0  # least tolerance in standard deviations of the mean read
 
 
 class VerifyOptions(NamedTuple):
-  """What a verification may spend, and when it is content; all traced."""
+  """Limits and tolerance of a verification; all traced."""
 
   max_rounds: jax.Array | int = 100
   max_pulses: jax.Array | int = 100  # per pair, or per device
   max_resets: jax.Array | int = 10  # per pair, or per device
-  num_reads: jax.Array | int = 16  # averaged in each look
-  read_span_s: jax.Array | float = 0.1  # that the reads of a look spread over
-  # Share of the read variance that is new in each read of a look, for 1/f noise
+  num_reads: jax.Array | int = 16  # averaged in each measurement
+  read_span_s: jax.Array | float = 0.1  # duration of a measurement
+  # Share of the read variance that is new in each read; for 1/f noise it is
   # ln(read_span_s / t_read) / ln(t / t_read) = ln(0.1 s / 250 ns) / ln(100 s /
   # 250 ns); the rest no number of reads averages out. 16 reads back to back,
   # 4 us, have 0.14.
   fresh_share: jax.Array | float = 0.65
-  # At least the deviation of a look: 0.64 uS for 4 PCM devices per polarity.
+  # At least the standard deviation of a measurement: 0.64 uS for 4 PCM devices
+  # per polarity.
   tolerance_uS: jax.Array | float = 0.7
   delay_s: jax.Array | float = 1.0  # between a pulse and its read
   drift_correction: jax.Array | float = 1.0  # 0 none, 1 all of the mean law
-  level_uS: jax.Array | float = 9.0  # above, a side has no room left
-  overshoot_uS: jax.Array | float = 2.0  # beyond, begin again
+  level_uS: jax.Array | float = 9.0  # above, a side has no headroom
+  overshoot_uS: jax.Array | float = 2.0  # beyond, RESET both
 
 
-def check_ranges(budget: VerifyOptions) -> None:
-  """Raises ValueError at the first value that no verification could use.
+def check_ranges(options: VerifyOptions) -> None:
+  """Checks the range of every option.
 
   Raises:
     ValueError: names the field, its value and what is allowed.
   """
   for field, least in (('max_rounds', 1), ('max_pulses', 1), ('max_resets', 0),
                        ('num_reads', 1)):
-    value = getattr(budget, field)
+    value = getattr(options, field)
     if not math.isfinite(value) or value != int(value) or value < least:
       raise ValueError(f'{field} = {value}: must be a whole number, at least '
                        f'{least}')
   for field in ('tolerance_uS', 'level_uS', 'overshoot_uS'):
-    value = getattr(budget, field)
+    value = getattr(options, field)
     if not value > 0:
       raise ValueError(f'{field} = {value}: must be greater than 0')
   for field in ('delay_s', 'read_span_s'):
-    value = getattr(budget, field)
+    value = getattr(options, field)
     if not 0 <= value < math.inf:
       raise ValueError(f'{field} = {value}: must be at least 0')
   for field in ('drift_correction', 'fresh_share'):
-    value = getattr(budget, field)
+    value = getattr(options, field)
     if not 0 <= value <= 1:
       raise ValueError(f'{field} = {value}: must be from 0 to 1')
 
 
-def check(budget: VerifyOptions,
+def check(options: VerifyOptions,
           read_sigma_uS: float,
           *,
           duration_s: float = math.inf,
           step_uS: float = 0.0) -> None:
-  """Raises ValueError where a budget cannot be kept; see `check_ranges`.
+  """Checks that options can be met; see also `check_ranges`.
 
   Args:
-    budget: numbers.
-    read_sigma_uS: deviation of one read of what is verified, at the largest
-      target, see `controller.read_sigma_uS`.
-    duration_s: from the start to the time that the weights are wanted for.
+    options: numbers.
+    read_sigma_uS: standard deviation of one read at the largest target, see
+      `controller.read_sigma_uS`.
+    duration_s: from the start to the date of the target.
     step_uS: mean step of a bidirectional device; 0 for others.
 
   Raises:
     ValueError: names the field, its value and what is allowed.
   """
-  check_ranges(budget)
-  if budget.tolerance_uS < 0.5 * step_uS:
+  check_ranges(options)
+  if options.tolerance_uS < 0.5 * step_uS:
     raise ValueError(
-        f'tolerance_uS = {budget.tolerance_uS}: must be at least half a step, '
+        f'tolerance_uS = {options.tolerance_uS}: must be at least half a step, '
         f'{0.5 * step_uS:.3g}, of a device whose pulses go both ways: around '
         'the target they would come without end')
   least_uS = MIN_SIGMAS * read_sigma_uS * math.sqrt(
-      controller.mean_read_variance(budget.num_reads, budget.fresh_share))
-  if not budget.tolerance_uS >= least_uS:
+      controller.mean_read_variance(options.num_reads, options.fresh_share))
+  if not options.tolerance_uS >= least_uS:
     raise ValueError(
-        f'tolerance_uS = {budget.tolerance_uS}: must be at least '
-        f'{least_uS:.3g}, the deviation of the mean of num_reads = '
-        f'{budget.num_reads} reads')
-  last_s = longest_s(budget)
+        f'tolerance_uS = {options.tolerance_uS}: must be at least '
+        f'{least_uS:.3g}, the standard deviation of the mean of num_reads '
+        f'= {options.num_reads} reads')
+  last_s = longest_s(options)
   if last_s > duration_s:
     raise ValueError(
-        f'max_rounds = {budget.max_rounds}, delay_s = {budget.delay_s}, '
-        f'read_span_s = {budget.read_span_s}: {last_s:.6g} s must not exceed '
-        f'the {duration_s} s until the weights are wanted')
+        f'max_rounds = {options.max_rounds}, delay_s = {options.delay_s}, '
+        f'read_span_s = {options.read_span_s}: {last_s:.6g} s must not exceed '
+        f'the {duration_s} s until the date of the target')
 
 
-def longest_s(budget: VerifyOptions) -> float:
+def longest_s(options: VerifyOptions) -> float:
   """Returns how long a verification may take, s."""
   return float(
-      (budget.max_rounds + 1) * (budget.delay_s + budget.read_span_s))
+      (options.max_rounds + 1) * (options.delay_s + options.read_span_s))

@@ -1,17 +1,13 @@
-"""Ways to program a crossbar and to write a wanted weight change to it.
+"""Writing a weight change: open-loop, verified, after a refresh, or exact.
 
-A chip is programmed by the statistics of its technology, which stand for a
-procedure that nobody models, or by program-and-verify from RESET, so that no
-state is assumed that pulses cannot reach. A `protocols.WriteFn` is handed the
-target change,
-not how many pulses:
+A `protocols.WriteFn` is given the target change, not the number of pulses:
 
-    open loop   blind pulse trains, by the controller's table of mean effects
+    open loop   pulse trains without reads, by the table of mean pulse responses
     verified    program-and-verify of the pairs that the open loop would pulse,
-                until noisy reads agree with the wanted difference
+                until noisy reads agree with the target difference
 
-each after a refresh of pairs that ran out of room, where one is asked for.
-Reads pass the device's own noise; no true state decides anything.
+each after a refresh of pairs without headroom, if there is one. Reads have the
+device's own noise; no decision uses a true state.
 
 An exact write, for a float reference, makes the target change itself:
 
@@ -40,9 +36,9 @@ from meta_analog.programming import refresh
 from meta_analog.programming import verify_options
 
 
-def no_refresh(key, device, model, crossbar, request):
-  """A `protocols.RefreshFn` that leaves everything as it is."""
-  del key, device, model
+def no_refresh(key, device, noise_free, crossbar, request):
+  """A `protocols.RefreshFn` that changes nothing."""
+  del key, device, noise_free
   return protocols.Refreshed(crossbar, request,
                              jnp.zeros(request.delta_w.shape, bool),
                              jnp.float32(0.0), None)
@@ -52,74 +48,73 @@ def threshold_refresh(
     rule: refresh.Threshold, *, num_reads: int, fresh_share: float,
     num_levels: int
 ) -> protocols.RefreshFn:
-  """Returns the refresh of `refresh.by_threshold`, decided by noisy reads.
+  """Returns the refresh of `refresh.by_threshold` by noisy reads.
 
   Args:
     rule: levels.
     num_reads: averaged for the decision.
     fresh_share: of each, see `controller.measure`.
-    num_levels: most pulses that write a pair anew.
+    num_levels: most pulses that rewrite a pair.
 
   Returns:
     A `protocols.RefreshFn`.
   """
-  def refresh_fn(key, device, model, crossbar, request):
-    key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, num_reads, fresh_share)
+  def apply(key, device, noise_free, crossbar, request, known_uS):
     crossbar, info = refresh.by_threshold(
-        key_write, device, model, crossbar, known_uS, rule, request.horizon_s,
+        key, device, noise_free, crossbar, known_uS, rule, request.horizon_s,
         num_levels=num_levels)
-    return protocols.Refreshed(crossbar, request, info['refreshed'],
-                               jnp.float32(num_reads * known_uS.size), known_uS)
+    return crossbar, request, info['refreshed']
 
-  return refresh_fn
+  return _by_reads(apply, num_reads, fresh_share)
 
 
 def update_ready_refresh(
     rule: refresh.UpdateReady, *, num_reads: int, fresh_share: float,
     num_levels: int
 ) -> protocols.RefreshFn:
-  """Returns the refresh of `refresh.by_update_ready`, by noisy reads.
+  """Returns the refresh of `refresh.by_update_ready` by noisy reads.
 
-  What a refreshed pair lost is written with up to num_levels pulses, by the
-  controller's table: the rule of adaptation may have no more than one.
-
-  Args:
-    rule: levels.
-    num_reads: averaged for the decision.
-    fresh_share: of each, see `controller.measure`.
-    num_levels: most pulses that write a pair anew.
-
-  Returns:
-    A `protocols.RefreshFn`.
+  A refreshed pair is rewritten with up to num_levels pulses by the table of
+  mean responses: an update rule may have no more than one. The arguments are
+  those of `threshold_refresh`.
   """
-  def refresh_fn(key, device, model, crossbar, request):
-    key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, num_reads, fresh_share)
-    crossbar, aimed, info = refresh.by_update_ready(
-        key_write, device, model, crossbar, known_uS, request.delta_w, rule,
+  def apply(key, device, noise_free, crossbar, request, known_uS):
+    crossbar, remaining, info = refresh.by_update_ready(
+        key, device, noise_free, crossbar, known_uS, request.delta_w, rule,
         request.horizon_s)
     touched = jnp.any(info['refreshed'], axis=0)
 
     def encode_fn(crossbar, delta_w):
-      anew = pulse_response.nearest_pulses(
-          model, crossbar, delta_w, request.horizon_s, num_levels)
-      return jnp.where(touched, anew, request.encode_fn(crossbar, delta_w))
+      rewritten = pulse_response.nearest_pulses(
+          noise_free, crossbar, delta_w, request.horizon_s, num_levels)
+      return jnp.where(touched, rewritten, request.encode_fn(crossbar, delta_w))
 
-    return protocols.Refreshed(
-        crossbar, request._replace(delta_w=aimed, encode_fn=encode_fn), touched,
-        jnp.float32(num_reads * known_uS.size), known_uS)
+    return crossbar, request._replace(
+        delta_w=remaining, encode_fn=encode_fn), touched
+
+  return _by_reads(apply, num_reads, fresh_share)
+
+
+def _by_reads(apply, num_reads, fresh_share):
+  """Returns the refresh that decides by the mean of noisy reads."""
+  def refresh_fn(key, device, noise_free, crossbar, request):
+    key_read, key_write = jax.random.split(key)
+    known_uS = _measure(key_read, device, crossbar, num_reads, fresh_share)
+    crossbar, request, touched = apply(
+        key_write, device, noise_free, crossbar, request, known_uS)
+    return protocols.Refreshed(crossbar, request, touched,
+                               jnp.float32(num_reads * known_uS.size), known_uS)
 
   return refresh_fn
 
 
 def open_loop(
     refresh_fn: protocols.RefreshFn = no_refresh) -> protocols.WriteFn:
-  """Returns blind pulse trains, after a refresh."""
-  def write_fn(key, device, model, crossbar, request):
+  """Returns the open-loop write, after a refresh."""
+  def write_fn(key, device, noise_free, crossbar, request):
     key_refresh, key_pulse = jax.random.split(key)
-    begun = refresh_fn(key_refresh, device, model, crossbar, request)
-    new, _ = _pulse_blindly(key_pulse, device, model, begun)
+    begun = refresh_fn(key_refresh, device, noise_free, crossbar, request)
+    new, _ = _pulse_open_loop(key_pulse, device, noise_free, begun)
     return protocols.Written(
         new, protocols.count(crossbar, new, begun.reads), jnp.float32(0.0))
 
@@ -127,43 +122,43 @@ def open_loop(
 
 
 def verified(
-    budget: verify_options.VerifyOptions,
+    options: verify_options.VerifyOptions,
     refresh_fn: protocols.RefreshFn = no_refresh,
     *,
     bidirectional: bool,
 ) -> protocols.WriteFn:
-  """Returns program-and-verify, differentiated as the open loop.
+  """Returns the verified write, differentiated as the open loop.
 
-  Only pairs that were refreshed or that the open loop would pulse are touched,
-  read and believed. Their wanted difference is what was read before the
-  refresh, by the known drift, plus the change: what a refresh wrote amiss is an
-  error like any other.
+  Only pairs that were refreshed or that the open loop would pulse are read and
+  written. Their target difference is what was read before the refresh, by the
+  known drift, plus the change: an error of the refresh is corrected too.
 
   Args:
-    budget: of each pair.
+    options: of each pair.
     refresh_fn: comes first.
     bidirectional: whether the device takes negative pulses.
 
   Returns:
     A `protocols.WriteFn`.
   """
-  def write_fn(key, device, model, crossbar, request):
+  def write_fn(key, device, noise_free, crossbar, request):
     key_refresh, key_pulse, key_read, key_verify = jax.random.split(key, 4)
-    begun = refresh_fn(key_refresh, device, model, crossbar, request)
-    surrogate, num_pulses = _pulse_blindly(key_pulse, device, model, begun)
+    begun = refresh_fn(key_refresh, device, noise_free, crossbar, request)
+    surrogate, num_pulses = _pulse_open_loop(
+        key_pulse, device, noise_free, begun)
     touched = begun.touched | (jax.lax.stop_gradient(num_pulses) != 0)
     known_uS, reads = begun.known_uS, begun.reads
     if known_uS is None:
       known_uS = _measure(
-          key_read, device, crossbar, budget.num_reads, budget.fresh_share)
-      reads = reads + budget.num_reads * jnp.sum(
+          key_read, device, crossbar, options.num_reads, options.fresh_share)
+      reads = reads + options.num_reads * jnp.sum(
           jnp.broadcast_to(touched, known_uS.shape))
     fixed = jax.lax.stop_gradient
-    wanted_uS = _wanted_uS(
-        model, fixed(crossbar), known_uS, request, fixed(request.delta_w))
+    target_uS = _target_uS(
+        noise_free, fixed(crossbar), known_uS, request, fixed(request.delta_w))
     new, info = program_verify.program_and_verify(
-        key_verify, device, model, fixed(begun.crossbar),
-        program_verify.pairs(wanted_uS, bidirectional=bidirectional), budget,
+        key_verify, device, noise_free, fixed(begun.crossbar),
+        program_verify.pairs(target_uS, bidirectional=bidirectional), options,
         request.horizon_s, touched)
     return protocols.Written(
         jax.tree.map(_straight_through, new, surrogate),
@@ -173,17 +168,17 @@ def verified(
   return write_fn
 
 
-def _pulse_blindly(key, device, model, begun):
+def _pulse_open_loop(key, device, noise_free, begun):
   """Returns the crossbar after the open loop's pulses, and these [I, O]."""
   crossbar, request = begun.crossbar, begun.request
   num_pulses = request.encode_fn(crossbar, request.delta_w)
-  new = array.pulse(key, device, model, crossbar, num_pulses)
+  new = array.pulse(key, device, noise_free, crossbar, num_pulses)
   return new, num_pulses
 
 
-def _wanted_uS(model, crossbar, known_uS, request, delta_w):
-  """Returns the differences [I, O] wanted at the reference time."""
-  drift = controller.known_drift(model, crossbar, request.horizon_s)
+def _target_uS(noise_free, crossbar, known_uS, request, delta_w):
+  """Returns the target differences [I, O] at the date of the predictions."""
+  drift = controller.known_drift(noise_free, crossbar, request.horizon_s)
   return (controller.difference(known_uS * drift)
           + delta_w / crossbar.gain_per_uS)
 
@@ -205,7 +200,7 @@ ShiftFn = Callable[[Any, jax.Array], Any]
 
 
 def exact(shift_fn: ShiftFn) -> protocols.WriteFn:
-  """Returns the exact write; its gradient to the wanted change is exact too.
+  """Returns the exact write; its gradient to the target change is exact too.
 
   It counts the devices that change, and no pulses, RESETs or reads.
 
@@ -215,12 +210,12 @@ def exact(shift_fn: ShiftFn) -> protocols.WriteFn:
   Returns:
     A `protocols.WriteFn`.
   """
-  def write_fn(key, device, model, crossbar, request):
-    del key, device, model
+  def write_fn(key, device, noise_free, crossbar, request):
+    del key, device, noise_free
     change_uS = _changes_uS(crossbar, request.delta_w)
     new = crossbar._replace(
         devices=shift_fn(crossbar.devices, change_uS),
-        model=shift_fn(crossbar.model, jax.lax.stop_gradient(change_uS)))
+        estimate=shift_fn(crossbar.estimate, jax.lax.stop_gradient(change_uS)))
     zero = jnp.float32(0.0)
     written = jnp.sum((change_uS != 0).astype(jnp.float32))
     return protocols.Written(
@@ -230,8 +225,8 @@ def exact(shift_fn: ShiftFn) -> protocols.WriteFn:
 
 
 def _changes_uS(crossbar: array.Crossbar, delta_w: jax.Array) -> jax.Array:
-  """Returns what is added to each device, [P, D, I, O]."""
-  shape = crossbar.wear.num_pulses.shape
+  """Returns the change of each device, [P, D, I, O]."""
+  shape = crossbar.usage.num_pulses.shape
   each_uS = delta_w / (crossbar.gain_per_uS * shape[1])
   sides_uS = jnp.stack(
       [device_selection.positive(each_uS),

@@ -165,15 +165,15 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
     used['read'].append(device)
     return read(key, device, *args)
 
-  def write_fn(key, device, model, crossbar, request):
+  def write_fn(key, device, noise_free, crossbar, request):
     used['write'].append(device)
     return protocols.Written(
         crossbar, protocols.Counts(0.0, 0.0, 0.0, 0.0), 0.0)
 
-  def compute_updates(key, network, rule, views, support, params):
+  def compute_updates(key, network, rule, readings, support, params):
     seen = network_lib.ForwardPass(support.x, support.x, support.y, ())
-    return seen, {i: jnp.zeros_like(view.reading.weights)
-                  for i, view in enumerate(views)}
+    return seen, {i: jnp.zeros_like(layer.reading.weights)
+                  for i, layer in enumerate(readings)}
 
   monkeypatch.setattr(array, 'read', read_fn)
   learner = learner_lib.make(
@@ -181,7 +181,7 @@ def test_a_layer_is_programmed_read_and_written_on_its_own_device(monkeypatch):
           output, hidden, small.network(), program_fn, write_fn, hidden),
       small.update_rules.make(
           rule='delta', encoding='nearest', update_bits=4),
-      small.TIMES, ask_fn=compute_updates)
+      small.TIMES, updates_fn=compute_updates)
   chip = learner.init(jax.random.key(0), small.theta())
   x = jnp.ones((2, 1))
   learner.update(jax.random.key(1), chip, types.Samples(x, x),

@@ -115,7 +115,7 @@ def test_pulses_write_only_the_devices_they_reach(num_devices):
       n, num_devices, crossbar.counter))
   assert (counts == 0).any() and (counts > 0).any()
   np.testing.assert_array_equal(new.devices.num_pulses, counts)
-  np.testing.assert_array_equal(new.model.num_pulses, counts)
+  np.testing.assert_array_equal(new.estimate.num_pulses, counts)
   np.testing.assert_array_equal(
       new.devices.age_s, np.where(counts > 0, 0.0, AGE_S))
   np.testing.assert_array_equal(
@@ -254,25 +254,25 @@ def test_gradient_at_silence_is_finite(variance):
 
 
 @devices_per_polarity
-def test_staircases_rise_from_zero(num_devices):
+def test_pulse_responses_rise_from_zero(num_devices):
   pair = small.pcm_pair()
   crossbar = program(pair, uniform(0, SHAPE, -1.0, 1.0), num_devices)
-  stairs = np.asarray(table(
+  response = np.asarray(table(
       pair[1], crossbar, 7, jnp.float32(51.0)))
-  assert stairs.shape == (2, 8) + SHAPE
-  np.testing.assert_allclose(stairs[:, 0], 0.0, atol=1e-6)
-  assert np.all(np.diff(stairs, axis=1) > 0)
+  assert response.shape == (2, 8) + SHAPE
+  np.testing.assert_allclose(response[:, 0], 0.0, atol=1e-6)
+  assert np.all(np.diff(response, axis=1) > 0)
 
 
 @devices_per_polarity
-def test_staircases_equal_the_recursion_of_the_mean_pulse(num_devices):
+def test_pulse_responses_equal_the_recursion_of_the_mean_pulse(num_devices):
   # Without drift, so that only the pulses change the conductance.
   params = pcm.PCMParams(
       nu_mean=0.0, nu_std=0.0, pulse_memory_after_program=0.3)
   pair = small.pcm_pair(params)
   u = uniform(0, (2, 2), -1.0, 1.0)
   crossbar = program(pair, u, num_devices)
-  stairs = np.asarray(table(
+  response = np.asarray(table(
       pair[1], crossbar, 5, jnp.float32(51.0)))
   start_uS = np.asarray(targets(u, num_devices))
   for p, k, i, o in np.ndindex(2, 6, 2, 2):
@@ -283,19 +283,19 @@ def test_staircases_equal_the_recursion_of_the_mean_pulse(num_devices):
       expected += GAIN * (
           oracles.pcm_mean_pulses(params, g_uS, 0.3, share) - g_uS)
     np.testing.assert_allclose(
-        stairs[p, k, i, o], expected, rtol=1e-3, atol=1e-4)
+        response[p, k, i, o], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_staircase_of_the_ideal_device_is_a_ruler():
+def test_pulse_response_of_the_ideal_device_is_a_ruler():
   device = ideal.make(ideal.IdealParams(step_uS=0.5))
   crossbar = program((device, device), uniform(0, SHAPE, -1.0, 1.0), 2)
-  stairs = table(device, crossbar, 3, jnp.float32(0.0))
+  response = table(device, crossbar, 3, jnp.float32(0.0))
   for k in range(4):
     np.testing.assert_allclose(
-        stairs[:, k], 0.5 * GAIN * k, rtol=1e-3, atol=1e-4)
+        response[:, k], 0.5 * GAIN * k, rtol=1e-3, atol=1e-4)
 
 
-def test_staircases_do_not_see_the_chip():
+def test_pulse_responses_do_not_see_the_chip():
   pair = small.pcm_pair()
   first, second = (program(pair, uniform(0, SHAPE, -1.0, 1.0), 2, seed)
                    for seed in (1, 2))
@@ -359,7 +359,7 @@ def test_pulse_noise_of_devices_is_independent(wide):
   assert_uncorrelated(rows)
 
 
-def test_frozen_reads_are_independent_between_presentations(wide):
+def test_frozen_reads_are_independent_between_forward_passs(wide):
   pair, targets_uS = wide
   crossbar = array.program(
       jax.random.key(0), *pair, targets_uS, GAIN)

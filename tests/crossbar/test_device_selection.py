@@ -127,23 +127,23 @@ def _events(num_devices):
 
 
 @devices_per_polarity
-def test_crossbar_deals_over_events_and_keeps_the_wear(num_devices):
+def test_crossbar_deals_over_events_and_keeps_the_usage(num_devices):
   crossbar, events = _events(num_devices)
   expected, turn = oracles.deal(events, num_devices)
   np.testing.assert_array_equal(crossbar.devices.num_pulses, expected)
-  np.testing.assert_array_equal(crossbar.wear.num_pulses, expected)
+  np.testing.assert_array_equal(crossbar.usage.num_pulses, expected)
   np.testing.assert_array_equal(crossbar.counter, turn)
-  assert not crossbar.wear.num_resets.any()
+  assert not crossbar.usage.num_resets.any()
 
 
 @devices_per_polarity
-def test_twin_equals_the_noise_free_device(num_devices):
+def test_estimate_equals_the_noise_free_device(num_devices):
   crossbar, _ = _events(num_devices)
-  for seen, believed in zip(crossbar.devices, crossbar.model, strict=True):
+  for seen, believed in zip(crossbar.devices, crossbar.estimate, strict=True):
     np.testing.assert_allclose(seen, believed, rtol=1e-6)
 
 
-def test_wear_outlives_a_reset():
+def test_usage_outlives_a_reset():
   pair = small.pcm_pair()
   crossbar = program(pair, 2)
   n = jnp.full(SHAPE, 3.0)
@@ -151,16 +151,16 @@ def test_wear_outlives_a_reset():
   mask = jnp.zeros((2, 2, *SHAPE), bool).at[0, 0].set(True)
   crossbar = reset(jax.random.key(2), *pair, crossbar, mask)
   crossbar = write(jax.random.key(3), *pair, crossbar, n)
-  for state in (crossbar.devices, crossbar.model):
+  for state in (crossbar.devices, crossbar.estimate):
     np.testing.assert_array_equal(state.num_pulses[0, 0], 1.0)
     np.testing.assert_array_equal(state.num_pulses[0, 1], 3.0)
-  np.testing.assert_array_equal(crossbar.wear.num_pulses[0], 3.0)
-  np.testing.assert_array_equal(crossbar.wear.num_pulses[1], 0.0)
-  np.testing.assert_array_equal(crossbar.wear.num_resets, mask)
+  np.testing.assert_array_equal(crossbar.usage.num_pulses[0], 3.0)
+  np.testing.assert_array_equal(crossbar.usage.num_pulses[1], 0.0)
+  np.testing.assert_array_equal(crossbar.usage.num_resets, mask)
 
 
 @devices_per_polarity
-def test_table_tells_what_the_twin_does_after_earlier_events(num_devices):
+def test_table_tells_what_the_estimate_does_after_earlier_events(num_devices):
   # The devices differ, so a table that always began with device 0 would lie.
   pair = small.pcm_pair()
   shape = (2, num_devices, *SHAPE)
@@ -170,11 +170,11 @@ def test_table_tells_what_the_twin_does_after_earlier_events(num_devices):
   crossbar = write(jax.random.key(1), *pair, crossbar,
                    jnp.ones(SHAPE))
   horizon_s = jnp.float32(51.0)
-  stairs = table(pair[1], crossbar, 3, horizon_s)
+  response = table(pair[1], crossbar, 3, horizon_s)
   believed = lambda c: array.weights_from_targets(
-      pair[1].read_stats(c.model, horizon_s)[0], 0.3)
+      pair[1].read_stats(c.estimate, horizon_s)[0], 0.3)
   for n in (-2.0, 1.0, 3.0):
     new = write(jax.random.key(2), *pair, crossbar, jnp.full(SHAPE, n))
-    step = np.sign(n) * stairs[int(n < 0), int(abs(n))]
+    step = np.sign(n) * response[int(n < 0), int(abs(n))]
     np.testing.assert_allclose(
         believed(new) - believed(crossbar), step, rtol=1e-3, atol=1e-4)

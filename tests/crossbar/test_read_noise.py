@@ -66,11 +66,11 @@ def test_a_network_that_says_it_spikes_has_the_same_gradient():
   network = small.network(fresh_share=0.5)
 
   def loss(theta, spiking):
-    views = [view._replace(reading=view.reading._replace(
+    readings = [view._replace(reading=view.reading._replace(
         variance=0.05 * jnp.square(view.reading.weights)))
              for view in network_lib.exact_readings(theta.layers, network)]
     seen = network_lib.forward(
-        jax.random.key(1), network._replace(spiking=spiking), tuple(views),
+        jax.random.key(1), network._replace(spiking=spiking), tuple(readings),
         jnp.linspace(-1.0, 1.0, 6)[:, None])
     return jnp.sum(jnp.square(seen.outputs - 1.0)), seen
 

@@ -57,6 +57,18 @@ def test_a_stuck_device_reads_the_same_whatever_is_done_to_it(time_s):
   assert not np.any(device.read_stats(state, time_s)[1])
 
 
+def test_devices_that_are_not_stuck_age():
+  device = make(0.3)
+  state = program(device)
+  aged = device.advance(state, 1e6)
+  for a, b in zip(device.read_stats(aged, 1.0),
+                  device.read_stats(state, 1e6 + 1.0)):
+    np.testing.assert_array_equal(a, b)
+  moved = np.asarray(device.read_stats(aged, 1.0)[0]) != (
+      device.read_stats(state, 1.0)[0])
+  np.testing.assert_array_equal(moved, ~np.asarray(state.stuck))
+
+
 def test_full_yield_is_the_technology_itself():
   state = program(make(0.0))
   assert not np.any(state.stuck)

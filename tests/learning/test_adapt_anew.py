@@ -47,10 +47,10 @@ def linear(reference=151.0):
     error = support.y - features @ weights(chip, time)
     crossbar = array.advance(
         device, device, chip[0], clock.elapsed_s(write_time, chip[1]))
-    stairs = pulse_response.table(
+    response = pulse_response.table(
         device, crossbar, NUM_LEVELS, clock.elapsed_s(reference, write_time))
     num_pulses = pulse_response.pulses_from_table(
-        plasticity.ridge(features, error, 1e-6), stairs, 0.5)
+        plasticity.ridge(features, error, 1e-6), response, 0.5)
     crossbar = array.pulse(key, device, device, crossbar, num_pulses)
     return (crossbar, write_time), {
         'pulses': jnp.sum(jnp.abs(num_pulses)),

@@ -12,9 +12,12 @@ from meta_analog.core import currents as currents_lib
 from meta_analog.core import types
 from meta_analog.crossbar import array
 from meta_analog.crossbar import periphery
+from meta_analog.learning import learner as learner_lib
+from meta_analog.learning import update_rules
 from meta_analog.networks import chip
 from meta_analog.networks import lif
 from meta_analog.networks import network as network_lib
+from meta_analog.programming import protocols
 from tests.helpers import small_networks as small
 from tests.oracles import network as oracles
 
@@ -110,10 +113,10 @@ def test_update_without_error_changes_nothing_bit_for_bit(
 def outputs_of_update(key, device, state, samples):
   """Returns what `update` sees of its support set: same keys, same reads."""
   hardware = chip.Hardware(*DEVICES[device](), small.network())
-  key_view, key_run, _ = jax.random.split(key, 3)
-  views, _ = chip.read_layers(key_view, hardware, state.chip, T_READ_S)
+  key_read, key_run, _ = jax.random.split(key, 3)
+  readings, _ = chip.read_layers(key_read, hardware, state.chip, T_READ_S)
   return network_lib.forward(
-      key_run, hardware.network, views, samples.x).outputs
+      key_run, hardware.network, readings, samples.x).outputs
 
 
 @pytest.mark.parametrize('device', sorted(DEVICES))
@@ -171,12 +174,13 @@ def test_adaptation_lowers_the_support_error(rule, encoding):
   assert after < before
 
 
-def test_prediction_does_not_see_the_controllers_model():
+def test_prediction_does_not_depend_on_the_controllers_estimate():
   learner = jitted('pcm')
   state = learner.init(jax.random.key(0), small.theta())
   state, _ = learner.update(jax.random.key(1), state, support(), T_READ_S)
   disturbed = state._replace(chip=state.chip._replace(crossbars=tuple(
-      c._replace(model=jax.tree.map(lambda leaf: 2.0 * leaf + 1.0, c.model))
+      c._replace(estimate=jax.tree.map(
+          lambda leaf: 2.0 * leaf + 1.0, c.estimate))
       for c in state.chip.crossbars)))
   first, second = (
       learner.predict(jax.random.key(2), c, support().x, T_WRITE_S)[0]
@@ -394,7 +398,7 @@ def test_programming_errors_of_layers_are_independent():
   errors = []
   for seed in (0, 1):  # two chips
     state = learner.init(jax.random.key(seed), theta)
-    errors += [np.ravel(c.devices.g_uS[0] - c.model.g_uS[0])
+    errors += [np.ravel(c.devices.g_uS[0] - c.estimate.g_uS[0])
                for c in state.chip.crossbars]
   assert_uncorrelated(errors)
 
@@ -416,6 +420,45 @@ def test_a_measured_compensation_undoes_a_common_drift(name):
       for time_s in (small.TIMES.calibrate_s, 1e6))
   assert np.all(np.isfinite(early)) and np.any(early != 0)
   np.testing.assert_allclose(late, early, rtol=1e-3, atol=1e-3)
+
+
+def of_clock(compensation, write_fn=None, **times):
+  """Returns the state after an update, by a mean law that goes with age."""
+  params = small.pcm.PCMParams(nu_std=0.0, noise_scale=0.0)
+  network = small.network(
+      fresh_share=0, periphery=WIDE, compensation=compensation,
+      clock=lambda age_s: age_s ** 0.04)
+  hardware = chip.Hardware(*small.pcm_pair(params), network)
+  if write_fn is not None:
+    hardware = hardware._replace(write_fn=write_fn)
+  learner = learner_lib.make(
+      hardware, update_rules.make(
+          rule='delta', encoding='nearest', update_bits=4),
+      small.TIMES._replace(**times))
+  state = learner.init(jax.random.key(0), small.theta())
+  return learner.update(jax.random.key(1), state, support(), T_READ_S)[0]
+
+
+def test_changes_are_scaled_by_the_factor_of_the_date_of_predictions():
+  changes = []
+
+  def write_fn(key, device, noise_free, crossbar, request):
+    changes.append(np.asarray(request.delta_w))
+    return protocols.Written(
+        crossbar, protocols.Counts(*(jnp.float32(0.0),) * 4), jnp.float32(0.0))
+
+  for reference in (151.0, 1e6):
+    of_clock('clock', write_fn, reference=reference)
+  assert np.any(changes[0] != 0)
+  np.testing.assert_allclose(
+      changes[1], changes[0] * (1e6 / 151.0) ** -0.04, rtol=1e-4)
+
+
+def test_the_calibration_after_a_write_waits_for_its_end():
+  levels = [of_clock('global', write_duration_s=duration_s
+                     ).chip.baselines[-1].level for duration_s in (0.0, 1e5)]
+  np.testing.assert_allclose(
+      levels[1] / levels[0], ((101.0 + 1e5 + 5.0) / 106.0) ** 0.04, rtol=1e-4)
 
 
 def test_a_write_is_not_taken_for_drift():

@@ -72,7 +72,7 @@ def recorded():
       losses.squared_error, num_events=3)
 
 
-def test_every_presentation_of_every_task_has_its_own_key(recorded):
+def test_every_forward_pass_of_every_task_has_its_own_key(recorded):
   info = recorded[1]
   bits = np.concatenate([np.asarray(info['support']['key']).reshape(-1, 2),
                          np.asarray(info['query']['key']).reshape(-1, 2),
@@ -118,19 +118,19 @@ def test_evaluation_tests_before_adapting_and_at_every_date():
 
 def one_array_learner(shape=(32, 32)):
   """Returns a learner whose predictions are the frozen read noise itself."""
-  device, model = small.pcm_pair()
+  device, noise_free = small.pcm_pair()
   exact = lambda chip, elapsed_s: array.read(
       jax.random.key(0), device, chip, elapsed_s, 1.0).weights
 
   def init(key, theta):
-    return array.program(key, device, model, jnp.full((2, 1) + shape, theta),
-                         1.0)
+    targets_uS = jnp.full((2, 1) + shape, theta)
+    return array.program(key, device, noise_free, targets_uS, 1.0)
 
   def predict(key, chip, inputs, time):
     del inputs
     elapsed_s = clock.elapsed_s(time, clock.START)
     weights = array.read(key, device, chip, elapsed_s, 0.0).weights
-    info = {'error': chip.devices.g_uS - chip.model.g_uS}
+    info = {'error': chip.devices.g_uS - chip.estimate.g_uS}
     return weights - exact(chip, elapsed_s), info
 
   def update(key, chip, support, time):

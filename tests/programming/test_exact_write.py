@@ -54,13 +54,13 @@ def test_weights_change_by_what_was_wanted_beyond_any_range():
   before = write(jnp.zeros(SHAPE))[0]
   after, crossbar, _ = write(changes())
   np.testing.assert_allclose(after - before, changes(), rtol=1e-5, atol=1e-5)
-  np.testing.assert_array_equal(crossbar.model.g_uS, crossbar.devices.g_uS)
+  np.testing.assert_array_equal(crossbar.estimate.g_uS, crossbar.devices.g_uS)
 
 
 def test_only_devices_that_change_are_counted_and_no_pulse():
   _, crossbar, counts = write(changes())
   assert counts == (0.0, 0.0, 0.0, NUM_DEVICES * 12)
-  assert not np.any(crossbar.wear.num_pulses)
+  assert not np.any(crossbar.usage.num_pulses)
 
 
 def test_the_gradient_is_that_of_the_change_itself_also_at_0():
@@ -83,9 +83,9 @@ def adapted():
 
   @jax.jit
   def see(chip):
-    views, _ = chip_lib.read_layers(
+    readings, _ = chip_lib.read_layers(
         jax.random.key(1), hardware, chip.chip, T_READ_S)
-    return network.forward(jax.random.key(2), net, views, support.x)
+    return network.forward(jax.random.key(2), net, readings, support.x)
 
   seen = see(chip)
   new, _ = learner.update(jax.random.key(3), chip, support, T_READ_S)

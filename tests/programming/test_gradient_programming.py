@@ -24,14 +24,14 @@ def targets_uS():
 
 
 def test_products_through_an_exact_periphery_are_those_of_the_bare_array():
-  model = PAIR[1]
-  crossbar = array.advance(model, model, array.program(
-      jax.random.key(0), model, model, targets_uS(), GAIN), 100.0)
+  noise_free = PAIR[1]
+  crossbar = array.advance(noise_free, noise_free, array.program(
+      jax.random.key(0), noise_free, noise_free, targets_uS(), GAIN), 100.0)
   inputs = jax.random.normal(jax.random.key(1), (32, SHAPE[0]))
   found = gradient_programming.periphery_products(
-      model, periphery.Periphery(adc_range=100.0), SPAN_uS, 0.65)(
+      noise_free, periphery.Periphery(adc_range=100.0), SPAN_uS, 0.65)(
           jax.random.key(2), crossbar, inputs)
-  expected = gradient_programming.bare_products(model)(
+  expected = gradient_programming.bare_products(noise_free)(
       jax.random.key(3), crossbar, inputs)
   np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -44,8 +44,8 @@ def test_descent_on_measured_products_beats_the_open_loop():
         num_levels=20)
     crossbar, counts = jax.jit(lambda key: program_fn(
         key, *PAIR, targets_uS(), GAIN))(jax.random.key(1))
-    assert counts.pulses == np.sum(crossbar.wear.num_pulses)
-    assert np.all(crossbar.wear.num_resets == 1)
+    assert counts.pulses == np.sum(crossbar.usage.num_pulses)
+    assert np.all(crossbar.usage.num_resets == 1)
     # Programmed at time 0: the last pulse two intervals ago, RESET before all.
     assert np.min(crossbar.devices.age_s) == 0.5
     assert np.max(crossbar.devices.age_s) <= 0.25 * (num_iterations + 2)

@@ -19,7 +19,7 @@ SHAPE = (2, 1, 24, 24)  # P, D, I, O
 GAIN = 0.3
 HORIZON_S = jnp.float32(200.0)  # from the start to the time of predictions
 DESCENT = gradient_programming.Descent()
-WANTED_uS = np.random.default_rng(0).uniform(-9, 9, SHAPE[2:]).astype('f')
+TARGET_uS = np.random.default_rng(0).uniform(-9, 9, SHAPE[2:]).astype('f')
 
 
 def pair_of(params, max_pulses=1):
@@ -35,7 +35,7 @@ def true_error(params, crossbar, elapsed_s=0.0):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
   mean_uS = device.read_stats(crossbar.devices, HORIZON_S - elapsed_s)[0]
-  return WANTED_uS - controller.difference(mean_uS)
+  return TARGET_uS - controller.difference(mean_uS)
 
 
 @jax.jit
@@ -44,7 +44,7 @@ def _open_loop(key, params):
   keys = jax.random.split(key)
   crossbar = initial_programming.blank(keys[0], *pair, SHAPE, GAIN)
   return crossbar, initial_programming.open_loop(
-      keys[1], *pair, crossbar, jnp.asarray(WANTED_uS), HORIZON_S,
+      keys[1], *pair, crossbar, jnp.asarray(TARGET_uS), HORIZON_S,
       num_levels=20)
 
 
@@ -64,7 +64,7 @@ def _descend(key, params, descent, crossbar, num_inputs=64):
       key,
       *pair,
       crossbar,
-      GAIN * WANTED_uS,
+      GAIN * TARGET_uS,
       gradient_programming.bare_products(pair[0]),
       descent,
       HORIZON_S - 1.0,
@@ -82,7 +82,7 @@ def descended(descent=DESCENT, noise_scale=1.0):
 
 def product_error(error_uS):
   """Returns the relative error of products with white inputs."""
-  return rms(error_uS) / rms(WANTED_uS)
+  return rms(error_uS) / rms(TARGET_uS)
 
 
 # Open loop.
@@ -92,8 +92,8 @@ def test_a_blank_chip_is_reset():
   crossbar = opened()[0]
   assert np.all(crossbar.devices.g_uS < 0.2)
   assert np.all(crossbar.devices.pulse_memory == 1.0)
-  assert np.all(crossbar.wear.num_resets == 1.0)
-  assert np.all(crossbar.model.pulse_memory == 1.0)
+  assert np.all(crossbar.usage.num_resets == 1.0)
+  assert np.all(crossbar.estimate.pulse_memory == 1.0)
   assert np.std(crossbar.devices.nu) > 0
 
 
@@ -109,8 +109,8 @@ def test_open_loop_error_is_that_of_the_pulses():
 
 def test_open_loop_pulses_the_side_of_the_sign():
   plus, minus = np.asarray(opened()[1].devices.num_pulses)[:, 0]
-  assert not np.any(plus[WANTED_uS < 0]) and not np.any(minus[WANTED_uS > 0])
-  assert np.all((plus + minus)[np.abs(WANTED_uS) > 2.0] > 0)
+  assert not np.any(plus[TARGET_uS < 0]) and not np.any(minus[TARGET_uS > 0])
+  assert np.all((plus + minus)[np.abs(TARGET_uS) > 2.0] > 0)
 
 
 # Gradient descent on products.
@@ -129,7 +129,7 @@ def test_verification_leaves_less_than_descent_and_descent_than_open_loop():
   pair = pair_of(pcm.PCMParams())
   crossbar, info = program_verify.program_and_verify(
       jax.random.key(1), *pair, opened()[0],
-      program_verify.pairs(jnp.asarray(WANTED_uS), bidirectional=False),
+      program_verify.pairs(jnp.asarray(TARGET_uS), bidirectional=False),
       verify_options.VerifyOptions(), HORIZON_S)
   errors = [product_error(e) for e in (
       true_error(pcm.PCMParams(), crossbar, info['elapsed_s']), descended()[2],
@@ -141,7 +141,7 @@ def test_descent_from_what_is_wanted_stays_there():
   still = opened(noise_scale=0.0)[2]
   _, info, error_uS = descended(noise_scale=0.0)
   assert rms(error_uS) < 1.2 * rms(still)
-  assert np.mean(np.sum(info['num_pulses'])) < np.size(WANTED_uS)
+  assert np.mean(np.sum(info['num_pulses'])) < np.size(TARGET_uS)
 
 
 def test_an_eager_descent_writes_more():
@@ -158,7 +158,7 @@ def test_pulses_of_a_descent_are_counted():
   before = opened()[1]
   assert info['error'].shape == (61,)
   assert np.sum(info['num_pulses']) == np.sum(
-      crossbar.wear.num_pulses - before.wear.num_pulses)
+      crossbar.usage.num_pulses - before.usage.num_pulses)
 
 
 def test_measured_products_have_the_law_of_reads():

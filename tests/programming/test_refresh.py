@@ -32,7 +32,7 @@ def some_uS(seed):
 
 @functools.cache
 def programmed(noise_scale=0.0, seed=0):
-  """Returns (device, model) and a crossbar whose pairs are often full."""
+  """Returns (device, noise_free) and a crossbar whose pairs are often full."""
   pair = small.pcm_pair(pcm.PCMParams(noise_scale=noise_scale))
   crossbar = array.program(jax.random.key(seed), *pair, some_uS(1), GAIN)
   return pair, array.advance(*pair, crossbar, AGE_S)
@@ -41,17 +41,17 @@ def programmed(noise_scale=0.0, seed=0):
 def refreshed(known_uS=None, noise_scale=0.0, seed=0):
   pair, crossbar = programmed(noise_scale, seed)
   if known_uS is None:
-    known_uS = controller.estimate(pair[1], crossbar, 0.0)
+    known_uS = controller.estimated_uS(pair[1], crossbar, 0.0)
   new, info = by_threshold(
       jax.random.key(2), *pair, crossbar, known_uS, RULE, HORIZON_S,
       num_levels=14)
   return crossbar, known_uS, new, info
 
 
-def weights(crossbar):
+def weights(crossbar, horizon_s=HORIZON_S):
   device = small.pcm_pair(pcm.PCMParams(noise_scale=0.0))[0]
   return np.asarray(controller.difference(
-      device.read_stats(crossbar.devices, HORIZON_S)[0]))
+      device.read_stats(crossbar.devices, horizon_s)[0]))
 
 
 def test_the_threshold_rule_equals_the_loop():
@@ -67,10 +67,10 @@ def test_the_threshold_rule_equals_the_loop():
 def test_drift_restarts_where_a_pair_was_refreshed():
   before, _, new, info = refreshed()
   chosen = np.broadcast_to(info['refreshed'], SHAPE)
-  for state in (new.devices, new.model):
+  for state in (new.devices, new.estimate):
     np.testing.assert_array_equal(
         state.age_s, np.where(chosen, 0.0, AGE_S))
-  np.testing.assert_array_equal(new.wear.num_resets, chosen)
+  np.testing.assert_array_equal(new.usage.num_resets, chosen)
   np.testing.assert_array_equal(
       np.asarray(new.devices.g_uS)[~chosen],
       np.asarray(before.devices.g_uS)[~chosen])
@@ -88,11 +88,26 @@ def test_refresh_keeps_the_difference_and_makes_room():
   assert np.all(top_uS[chosen] < 6.0)
 
 
+def test_the_difference_that_is_kept_is_that_after_drift():
+  # Until then conductances fall by a third.
+  (pair, crossbar), horizon_s = programmed(), jnp.float32(1e7)
+  new, info = by_threshold(
+      jax.random.key(2), *pair, crossbar,
+      controller.estimated_uS(pair[1], crossbar, 0.0), RULE, horizon_s,
+      num_levels=14)
+  chosen = np.asarray(info['refreshed'])
+  before_uS = weights(crossbar, horizon_s)[chosen]
+  error_uS = weights(new, horizon_s)[chosen] - before_uS
+  half_step_uS = 0.5 * 1.83 * (1e7 / 38.6) ** -0.04
+  assert np.all(np.abs(error_uS) < 1.01 * half_step_uS)
+  assert 0.3 * np.max(np.abs(before_uS)) > half_step_uS
+
+
 def test_pulses_of_a_refresh_are_counted_in_the_right_places():
   _, _, new, info = refreshed()
   n = np.asarray(info['num_pulses'])
   assert not n[~np.asarray(info['refreshed'])].any()
-  for state in (new.devices, new.model, new.wear):
+  for state in (new.devices, new.estimate, new.usage):
     given = np.sum(state.num_pulses, axis=1)
     np.testing.assert_array_equal(given[0], np.maximum(n, 0))
     np.testing.assert_array_equal(given[1], np.maximum(-n, 0))
@@ -111,7 +126,7 @@ def test_refresh_does_not_see_the_true_state():
 def made_ready(seed=0, noise_scale=0.0, known_uS=None):
   pair, crossbar = programmed(noise_scale, seed)
   if known_uS is None:
-    known_uS = controller.estimate(pair[1], crossbar, 0.0)
+    known_uS = controller.estimated_uS(pair[1], crossbar, 0.0)
   delta_w = GAIN * jax.random.uniform(
       jax.random.key(3), SHAPE[2:], minval=-8.0, maxval=8.0)
   new, aimed, info = by_update_ready(
@@ -132,7 +147,7 @@ def test_the_update_ready_rule_equals_the_loop():
     assert chosen[1 - side, i, o] == lacks and not chosen[side, i, o]
     assert lacks or aimed[i, o] == delta_w[i, o]
   mask = np.broadcast_to(chosen[:, None], SHAPE)
-  np.testing.assert_array_equal(new.wear.num_resets, mask)
+  np.testing.assert_array_equal(new.usage.num_resets, mask)
   np.testing.assert_array_equal(
       new.devices.age_s, np.where(mask, 0.0, AGE_S))
 

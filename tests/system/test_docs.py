@@ -47,4 +47,4 @@ def test_the_array_of_the_tutorial_is_programmed_to_tolerance_from_reset():
   assert 0.3 < rms_uS < 0.6
   blind_uS = names['blind_uS'] - names['target_uS']
   assert float(jnp.sqrt(jnp.mean(jnp.square(blind_uS)))) > 2.0 * rms_uS
-  assert bool(jnp.all(names['crossbar'].wear.num_resets >= 1))
+  assert bool(jnp.all(names['crossbar'].usage.num_resets >= 1))

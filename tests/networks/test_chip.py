@@ -1,0 +1,71 @@
+"""Chips: calibration, and when each array is what it is."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from meta_analog.core import clock
+from meta_analog.crossbar import periphery
+from meta_analog.networks import chip as chip_lib
+from meta_analog.programming import protocols
+from meta_analog.programming import verify_options
+from meta_analog.programming import writing
+from tests.helpers import small_networks as small
+
+CALIBRATE_S, WRITE_S = 40.0, 101.0
+OPTIONS = verify_options.VerifyOptions(
+    max_rounds=30, tolerance_uS=0.7, delay_s=0.25)
+HARDWARE = chip_lib.Hardware(
+    *small.pcm_pair(),
+    small.network(periphery=periphery.Periphery(adc_range=100.0),
+                  compensation='global'),
+    write_fn=writing.verified(OPTIONS, bidirectional=False))
+
+
+@functools.cache
+def made():
+  return jax.jit(lambda key: chip_lib.program_chip(
+      key, HARDWARE, small.theta().layers, CALIBRATE_S))(jax.random.key(0))
+
+
+@jax.jit
+def write(chip):
+  """Returns the chip after a verified write of one pulse on half the pairs."""
+  half = jnp.arange(9)[:, None] % 2 == 0
+  request = protocols.Request(
+      jnp.where(half, 1.0, 0.0), lambda crossbar, delta_w: jnp.sign(delta_w),
+      jnp.float32(50.0))
+  return chip_lib.write_layer(
+      jax.random.key(1), HARDWARE, chip, 2, request, clock.exact(WRITE_S))
+
+
+def test_the_two_reads_of_a_calibration_have_noise_of_their_own():
+  for baseline in made().baselines:
+    square = np.sum(np.square(baseline.outputs), axis=0)
+    assert np.all(baseline.power != square)
+    np.testing.assert_allclose(baseline.power, square, rtol=0.5)
+
+
+def test_a_write_ends_as_much_later_as_its_devices_are_older():
+  chip, counts = write(made())
+  elapsed_s = clock.elapsed_s(chip.times[2], WRITE_S)
+  assert 0.35 - 1e-4 < elapsed_s <= verify_options.longest_s(OPTIONS) + 1e-3
+  devices = chip.crossbars[2].devices
+  assert counts.pulses == np.sum(devices.num_pulses) > 0
+  untouched = np.asarray(devices.num_pulses) == 0
+  np.testing.assert_allclose(
+      devices.age_s[untouched], WRITE_S + elapsed_s, rtol=1e-6)
+  assert np.all(devices.age_s[~untouched] <= elapsed_s + 1e-3)
+  np.testing.assert_array_equal(
+      devices.age_s, chip.crossbars[2].estimate.age_s)
+
+
+def test_a_write_leaves_the_other_layers_where_and_when_they_were():
+  before, (after, _) = made(), write(made())
+  same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
+  same(before.crossbars[:2], after.crossbars[:2])
+  same(before.times[:2], after.times[:2])
+  same(before.start, after.start)
+  same(before.baselines, after.baselines)
