@@ -36,6 +36,7 @@ LIBRARIES = {
     'PIL': {'tasks/omniglot_files.py'},
     'pooch': {'tasks/data_cache.py'},
 }
+MAX_FILE_LINES, MAX_BODY_LINES = 300, 40
 CORE_LIBRARIES = {'collections', 'chex', 'functools', 'jax', 'math', 'typing'}
 
 
@@ -136,6 +137,23 @@ def rules(path):
           keywords[keyword.arg] = None
       found[keywords['name']] = keywords
   return found
+
+
+def long_bodies(path):
+  """Yields the functions whose body, docstring aside, is too long."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+      first = node.body[ast.get_docstring(node) is not None:][:1]
+      if first and node.end_lineno - first[0].lineno >= MAX_BODY_LINES:
+        yield f'{path.relative_to(ROOT)}: {node.name}'
+
+
+def test_no_source_file_or_function_is_long():
+  paths = [path for folder in ('meta_analog', 'configs', 'launch')
+           for path in (ROOT / folder).rglob('*.py')]
+  assert not [path for path in paths
+              if len(path.read_text().splitlines()) > MAX_FILE_LINES]
+  assert not [name for path in paths for name in long_bodies(path)]
 
 
 @pytest.mark.parametrize('package', sorted(ALLOWED))
