@@ -30,7 +30,7 @@ def read(words):
   """Returns the mutants that have one of these words, all for none."""
   mutants = tomllib.loads(LIST.read_text())['mutant']
   return [m for m in mutants if not words or any(
-      word in f'{m["file"]} {m["text"]} {m["why"]}' for word in words)]
+      word in f'{m["file"]} {m["text"]} {m.get("why")}' for word in words)]
 
 
 def copy_of_checkout():
@@ -82,7 +82,8 @@ def main(words):
   with futures.ThreadPoolExecutor(NUM_AT_ONCE) as pool:
     for mutant, result in zip(mutants, pool.map(outcome, mutants)):
       bad += result != 'killed'
-      print(f'{result}: {mutant["file"]}: {mutant["why"]}', flush=True)
+      print(f'{result}: {mutant["file"]}: '
+            f'{mutant.get("why") or mutant["replacement"].strip()}', flush=True)
   print(f'{len(mutants) - bad} of {len(mutants)} mutants were killed')
   return bad
 
