@@ -81,7 +81,7 @@ def verify(
     p: of the device; step_std is not modelled and noise_scale is 1.
     target_uS: differences [I, O].
     budget: of `program_verify`.
-    reference_s: from the start to the time that they are wanted for.
+    reference_s: from the start to the time of their targets.
 
   Returns:
     'pulses_per_pair', 'rounds' and 'converged', a share.

@@ -169,10 +169,10 @@ def _check_names(rows):
     if row.source and row.source not in trained:
       raise errors.InputError(
           f'row {row.name!r}: source = {row.source!r} is no trained row'
-          f'{close_to(row.source, trained)}')
+          f'{_close_to(row.source, trained)}')
 
 
-def close_to(name: str, known: list[str]) -> str:
+def _close_to(name: str, known: list[str]) -> str:
   """Returns '; did you mean ...?', or what there is."""
   near = difflib.get_close_matches(name, known, 1)
   return f'; did you mean {near[0]!r}?' if near else (

@@ -144,7 +144,7 @@ def combine(results: Sequence[dict[str, float | None]]) -> dict[str, Any]:
       ci95_chips = sqrt(sum_s h_s²) / S
 
   and ci95 the larger. The first is exact for normal means: a seed's mean holds
-  the deviation of its training and that of its chips. The second knows nothing
+  the error of its training and that of its chips. The second knows nothing
   of trainings, but stays where few seeds agree by luck.
 
   Args:

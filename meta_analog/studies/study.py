@@ -125,7 +125,8 @@ def _unfinished(study, options):
       if found.other_config:
         study.log(f'{run.name} was {found.why}: it is evaluated again.')
       runs.append(run)
-  study.log(f'{len(study.plan.rows)} rows, seeds '
+  num_rows = len(study.plan.rows)
+  study.log(f'{num_rows} row{"s" * (num_rows > 1)}, seeds '
             f'{", ".join(map(str, study.plan.seeds))}: {len(done)} of '
             f'{len(study.plan.runs)} runs are finished, into {study.folder}')
   runs = [run._replace(needs=None) if run.needs in done else run

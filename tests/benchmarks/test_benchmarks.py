@@ -146,7 +146,7 @@ def test_as_many_values_are_drawn_as_the_reads_of_a_step_draw():
   assert meta_step.draw_shapes(config) == [
       (6, 3, 4), (6, 3, 4), (6, 3, 1), (2, 4), (5, 4), (5, 1)]
   drawn = np.asarray(meta_step.draws(config)())
-  # Two presentations of each of 4 tasks give 6 values each; none comes twice.
+  # Two forward passes of each of 4 tasks give 6 values each; none comes twice.
   assert drawn.shape == (4,) and len({*drawn}) == 4
   assert 0.3 < np.std(drawn) / np.sqrt(12) < 3
 
@@ -268,7 +268,7 @@ def test_a_peer_that_is_not_installed_is_said_not_to_be(monkeypatch):
 
 
 def test_numpy_devices_have_the_moments_of_ours():
-  # 65,536 devices: a mean to 0.01 uS and a deviation to 1 %.
+  # 65,536 devices: a mean to 0.01 uS and a standard deviation to 1 %.
   shape, params = (256, 256), pcm.PCMParams()
   device, rng = pcm.make(max_pulses=1), np.random.default_rng(1)
   state = device.program(jax.random.key(0), jnp.zeros(shape))

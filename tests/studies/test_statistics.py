@@ -1,4 +1,4 @@
-"""Tests of a grid's table: means, intervals, and the text made of them."""
+"""Tests of a study's table: means, intervals, and the text made of them."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_one_seed_has_the_interval_of_its_chips_and_one_chip_has_none():
 
 
 def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
-  # Trainings spread by 1, chips by 0.5: 20,000 grids tell 95 % to 0.15 %.
+  # Trainings spread by 1, chips by 0.5: 20,000 studies tell 95 % to 0.15 %.
   rng, n = np.random.default_rng(1), 3
   means = rng.normal(size=(20_000, n)) + 0.5 * rng.normal(size=(20_000, n))
   halves = [statistics.combine([_result(x, None) for x in row])['ci95']

@@ -335,10 +335,10 @@ def test_a_run_that_fails_is_named_with_its_log_and_the_rest_is_in_the_table(
 
 
 def test_the_table_is_there_after_every_run(fake, tmp_path):
-  seen = []
-  fake.during = lambda job: seen.append((tmp_path / 'table.md').is_file())
+  found = []
+  fake.during = lambda job: found.append((tmp_path / 'table.md').is_file())
   _run(_config(TRAINED), tmp_path)
-  assert seen == [False, True]
+  assert found == [False, True]
 
 
 def test_vmapped_seeds_are_one_job_and_their_tests_wait_for_it(fake, tmp_path):

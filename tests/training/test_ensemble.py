@@ -28,12 +28,12 @@ def test_grouping_changes_no_result(width):
 
 
 def test_a_single_run_is_not_batched():
-  seen = []
+  batched = []
   for width in (1, 3):
     ensemble.grouped_map(
-        lambda x: seen.append('BatchTracer' in type(x).__name__) or x, width,
+        lambda x: batched.append('BatchTracer' in type(x).__name__) or x, width,
         jnp.zeros((3, 2)))
-  assert seen[0] is False and seen[-1] is True
+  assert batched[0] is False and batched[-1] is True
 
 
 def test_the_silence_of_a_layer_names_its_run():
