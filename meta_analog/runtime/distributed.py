@@ -9,6 +9,7 @@ that they are in or, within HEARTBEAT_S, by jax's own abort.
 from collections.abc import Callable
 import json
 import os
+import socket
 import sys
 from typing import Any
 from typing import TypeVar
@@ -47,6 +48,8 @@ def initialize(
   check(coordinator, num_processes, process_id, detect)
   if not detect and coordinator is None:
     return
+  if process_id == 0 and coordinator is not None:
+    _check_port(int(coordinator.rpartition(':')[2]))
   _mute(process_id)
   # Its handler of SIGTERM would take the place of ours.
   jax.config.update('jax_enable_preemption_service', False)
@@ -209,6 +212,17 @@ def _error_of(report):
     return None
   kind = getattr(errors, report['error'], errors.StorageError)
   return kind(report['text'])
+
+
+def _check_port(port):
+  """Raises InputError where nobody can listen: jax 0.10.2 crashes there."""
+  try:
+    with socket.create_server(('', port)):
+      pass
+  except OSError as error:
+    raise errors.InputError(
+        f'--coordinator: process 0 cannot listen on port {port}: '
+        f'{errors.reason(error)}') from None
 
 
 def _connect():

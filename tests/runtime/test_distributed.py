@@ -263,7 +263,7 @@ def test_a_scheduler_says_who_runs_where(monkeypatch):
                       lambda *args, **kwargs: given.append((args, kwargs)))
   monkeypatch.setattr(distributed, '_mute', lambda process_id: None)
   monkeypatch.setattr(distributed, '_connect', lambda: None)
-  monkeypatch.setattr(signals, 'at_end', lambda fn: None)
+  monkeypatch.setattr(signals, 'at_exit', lambda fn: None)
   distributed.initialize(None, None, None, True)
   distributed.initialize('a:7', 2, 1, False)
   (args, kwargs), (args_given, kwargs_given) = given
@@ -286,7 +286,8 @@ def test_a_port_in_use_is_one_line(cache, tmp_path):
     code, _, stderr = runs.end(start(
         cache, tmp_path / 'run', 1, f'--coordinator=localhost:{port}',
         '--num_processes=2', '--process_id=0'))
-  assert code == 2 and 'the processes do not meet' in stderr, (code, stderr)
+  assert code == 2 and runs.is_one_line(stderr), (code, stderr)
+  assert f'cannot listen on port {port}: Address already in use' in stderr
 
 
 def test_other_numbers_of_devices_and_processes_are_no_change():

@@ -39,7 +39,7 @@ def ended(monkeypatch, capsys):
     print(message, file=sys.stderr)
     raise SystemExit(code)
 
-  monkeypatch.setattr(command_line.signals, 'leave', leave)
+  monkeypatch.setattr(command_line.signals, 'exit_process', leave)
 
   def call(*argv):
     with pytest.raises(SystemExit) as found:
