@@ -282,7 +282,7 @@ def test_the_share_of_devices_at_a_bound_counts_both_ends():
 def test_signals_wait_while_a_block_saves(monkeypatch):
   left = []
   monkeypatch.setattr(signals_lib, 'exit_process', lambda *a: left.append(a))
-  stop = signals_lib.Interrupts()
+  stop = signals_lib.StopRequest()
   with stop.deferred():
     stop.signum = signal.SIGTERM
     assert not left
