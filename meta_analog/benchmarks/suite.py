@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import rich.console
 
 from meta_analog.benchmarks import devices as device_benchmark
 from meta_analog.benchmarks import ensemble
@@ -19,6 +18,7 @@ from meta_analog.benchmarks import startup
 from meta_analog.benchmarks import table
 from meta_analog.config import validation
 from meta_analog.learning import reference_learner
+from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import environment
 
@@ -57,7 +57,7 @@ def run(
   validation.check(config)
   folder = pathlib.Path(workdir)
   atomic_files.check_writable(folder)
-  console = rich.console.Console(highlight=False, soft_wrap=True)
+  console = terminal.console()
   out = {'format': FORMAT, 'config': config.name, 'quick': quick,
          'machine': machine(), 'cases': {}, 'curves': {}}
   console.print(

@@ -22,13 +22,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import rich.console
 
 from meta_analog.config import validation
 from meta_analog.core import types
 from meta_analog.devices import registry as device_registry
 from meta_analog.reporting import device_figures
 from meta_analog.reporting import tables
+from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import environment
 
@@ -242,7 +242,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
   validation.check(config)
   folder = pathlib.Path(workdir)
   atomic_files.check_writable(folder)
-  console = rich.console.Console(highlight=False, soft_wrap=True)
+  console = terminal.console()
   name = config.device
   params = device_registry.FAMILIES[name].params(**config.device_params[name])
   console.print(f'Characterising {name}: {NUM_DEVICES} devices in each '

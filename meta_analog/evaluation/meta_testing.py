@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 
 from meta_analog.config import build
+from meta_analog.core import errors
 from meta_analog.core import sharding
 from meta_analog.evaluation import energy_report
 from meta_analog.evaluation import intervals
@@ -132,17 +133,31 @@ def run(
     the reference time after programming), layer_i_gain_per_uS, and after
     adaptation to the chip's first task layer_i_adapted_uS and
     layer_i_num_pulses.
+
+  Raises:
+    errors.NonFiniteError: if an output of the network is not finite.
   """
   c = config.evaluation
   test = compiled or compile_test(config, setup, params, key)
   results, chips = test(params, key, build.vary(config).device_noise)
   results = jax.tree.map(
       lambda x: np.asarray(x).reshape((-1,) + x.shape[2:]), results)
+  _check_finite(results)
   results = results._replace(
       after_s=np.asarray(setup.after_s), task_index=np.arange(c.num_tasks),
       chip_index=np.repeat(
           np.arange(c.num_chips), c.num_tasks // c.num_chips))
   return results, {name: np.asarray(value)[0] for name, value in chips.items()}
+
+
+def _check_finite(results):
+  """Raises NonFiniteError if an output of the network is not finite."""
+  for name in ('query_before', 'query_after', 'loss_all_steps'):
+    good = np.isfinite(getattr(results, name))
+    if not np.all(good):
+      raise errors.NonFiniteError(
+          f'the test gives {name} that is not finite in '
+          f'{np.size(good) - np.count_nonzero(good)} of {np.size(good)} values')
 
 
 def summarize(

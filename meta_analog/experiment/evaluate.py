@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import rich.console
 
 from meta_analog.config import build
 from meta_analog.config import validation
@@ -23,6 +22,7 @@ from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import tables
+from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
 from meta_analog.runtime import environment
@@ -62,7 +62,7 @@ def run(
   folder = pathlib.Path(workdir)
   if stop is not None:
     stop.advice = 'the same command tests again'
-  console = rich.console.Console(highlight=False, soft_wrap=True)
+  console = terminal.console()
   with workdir_lib.locked(folder):
     if workdir_lib.is_begun(folder) and not is_test(folder):
       raise errors.InputError(

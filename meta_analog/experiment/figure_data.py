@@ -1,4 +1,4 @@
-"""What the figures show: computed here, drawn in `run_figures`."""
+"""Data of the figures of a run, which `run_figures` draws."""
 
 from collections.abc import Callable
 import pathlib
@@ -11,6 +11,7 @@ import optax
 
 from meta_analog.config import build
 from meta_analog.config import timeline
+from meta_analog.core import errors
 from meta_analog.core import sharding
 from meta_analog.evaluation import meta_test_results
 from meta_analog.networks import network as network_lib
@@ -32,10 +33,10 @@ def draw_all(
     summary: dict[str, Any],
     results: meta_test_results.MetaTestResults,
     chip: dict[str, np.ndarray],
-    key: jax.Array,
-    ordinary_fn: Callable[[jax.Array], jax.Array] | None = None,
-) -> dict[str, float]:
-  """Draws every figure of a run.
+    updates: tuple[np.ndarray, np.ndarray],
+    log: Callable[[str], None],
+) -> None:
+  """Draws every figure of a run; warns of each that cannot be drawn.
 
   Args:
     config: checked.
@@ -44,30 +45,31 @@ def draw_all(
     summary: of the run so far.
     results: of the test.
     chip: of chip.npz.
-    key: consumed.
-    ordinary_fn: of `make_ordinary`, where that was done before.
-
-  Returns:
-    {'meta_median', 'ordinary_median', 'ratio'}: sizes of weight updates.
+    updates: of `updates`.
+    log: prints a line.
   """
-  target = folder / 'figures'
-  lines = metrics.read(folder / 'metrics.jsonl')
   floor = summary['baselines'].get('predict_mean', {}).get('mean')
-  run_figures.training_curve(target / 'training.png', lines, floor)
+  figures = {
+      'training': lambda path: run_figures.training_curve(
+          path, metrics.read(folder / 'metrics.jsonl'), floor),
+      'conductances': lambda path: run_figures.conductances(path, chip),
+      'loss_over_time': lambda path: run_figures.loss_over_time(
+          path, summary, timeline.last_write_s(config))}
   if setup.task.dense is not None:
-    run_figures.adaptation(target / 'adaptation.png',
-                           **curves(config, setup, results))
-  if setup.task.recall is not None:
-    few_shot_figures.tasks(target / 'adaptation.png',
-                           **pictures(config, setup, results))
-  run_figures.conductances(target / 'conductances.png', chip)
-  run_figures.loss_over_time(target / 'loss_over_time.png', summary,
-                             timeline.last_write_s(config))
-  meta, ordinary = updates(
-      chip, key, ordinary_fn or make_ordinary(config, setup))
-  if meta.size and ordinary.size:
-    run_figures.update_sizes(target / 'update_sizes.png', meta, ordinary)
-  return update_size(meta, ordinary)
+    figures['adaptation'] = lambda path: run_figures.adaptation(
+        path, **curves(config, setup, results))
+  elif setup.task.recall is not None and setup.task.image_shape is not None:
+    figures['adaptation'] = lambda path: few_shot_figures.tasks(
+        path, **pictures(config, setup, results))
+  if all(sizes.size for sizes in updates):
+    figures['update_sizes'] = lambda path: run_figures.update_sizes(
+        path, *updates)
+  for name, draw in figures.items():
+    path = folder / 'figures' / f'{name}.png'
+    try:
+      draw(path)
+    except Exception as error:  # No figure is worth a result.
+      log(f'Warning: {path} cannot be drawn: {errors.reason(error)}.')
 
 
 def updates(

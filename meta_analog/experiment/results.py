@@ -1,4 +1,4 @@
-"""What a test leaves behind: arrays, figures, and the summary."""
+"""Results of a run: arrays, figures and the summary, and their order."""
 
 from collections.abc import Callable
 import pathlib
@@ -15,8 +15,10 @@ from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import figure_data
 from meta_analog.experiment import run_record
+from meta_analog.learning import transforms
 from meta_analog.runtime import atomic_files
 from meta_analog.training import meta_training
+from meta_analog.training import params_file
 
 SUMMARY = 'summary.json'
 
@@ -70,28 +72,37 @@ def summarize(
 def finish(
     config: ml_collections.ConfigDict, setup: build.Setup,
     folder: pathlib.Path, summary: dict[str, Any],
+    params: transforms.Params,
     arrays: tuple[meta_test_results.MetaTestResults, dict[str, np.ndarray]],
-    key: jax.Array, facts: dict[str, Any], compiled: Compiled
+    key: jax.Array, facts: dict[str, Any], compiled: Compiled,
+    log: Callable[[str], None]
 ) -> None:
-  """Writes evaluation.npz, chip.npz, the figures and, last, summary.json.
+  """Writes the results of a run; summary.json is the last of them.
+
+  Before it parameters.npz, evaluation.npz, chip.npz and the figures: where a
+  summary is, all of it is. A figure that cannot be drawn is a warning.
 
   Args:
     config: checked.
     setup: what it names.
     folder: of the run, with metrics.jsonl.
     summary: of `summarize`; 'update_size' and 'training' are added.
+    params: trained meta-parameters.
     arrays: of `meta_testing.run`.
     key: of the figures.
     facts: of the training, 'wall_s' among them.
     compiled: of `make`.
+    log: prints a line.
   """
   results, chip = arrays
+  params_file.save(folder / params_file.FILE, params)
   atomic_files.write_npz(
       folder / 'evaluation.npz', meta_test_results.layout(config, results))
   atomic_files.write_npz(folder / 'chip.npz', chip)
-  summary['update_size'] = figure_data.draw_all(
-      config, setup, folder, summary, results, chip, key,
-      compiled.ordinary_fn)
+  updates = figure_data.updates(chip, key, compiled.ordinary_fn)
+  figure_data.draw_all(
+      config, setup, folder, summary, results, chip, updates, log)
+  summary['update_size'] = figure_data.update_size(*updates)
   c = config.training
   tasks = c.num_steps * c.tasks_per_step
   summary['training'] = {

@@ -23,6 +23,7 @@ from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import tables
+from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
 from meta_analog.runtime import distributed
@@ -97,8 +98,7 @@ def run(
       distributed.from_first(lambda: _hold(stack, folder, mode))
       return task[mode](Run(
           config, folder,
-          rich.console.Console(highlight=False, soft_wrap=True,
-                               quiet=not distributed.is_first()),
+          terminal.console(quiet=not distributed.is_first()),
           stop or signals.StopRequest(),
           environment.record() | {'seed': config.seed, 'mode': mode,
                                   'overrides': overrides or {}}, wandb))
@@ -188,12 +188,12 @@ def _report(run, setup, state, tested, keys, wall_s):
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
   run.say('Drawing figures.')
-  results_lib.finish(config, setup, folder, summary, tested, keys.figures,
-                     {'wall_s': wall_s} | run.record, compiled)
-  params_file.save(folder / params_file.FILE, state.params)
+  results_lib.finish(
+      config, setup, folder, summary, state.params, tested, keys.figures,
+      {'wall_s': wall_s} | run.record, compiled, run.say)
   modes.close(run, summary)
-  run.say(f'Written to {folder}: summary.json, figures, chip.npz, '
-          'evaluation.npz, metrics.jsonl, checkpoints.')
+  run.say(f'Written to {folder}: summary.json, parameters.npz, '
+          'evaluation.npz, chip.npz, metrics.jsonl, figures, checkpoints.')
   return summary
 
 

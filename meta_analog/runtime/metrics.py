@@ -190,12 +190,11 @@ class Progress:
     if console.is_terminal:
       self._bar = rich.progress.Progress(
           rich.progress.TextColumn('{task.description}'),
-          rich.progress.BarColumn(),
+          rich.progress.BarColumn(bar_width=16),
           rich.progress.TextColumn('{task.completed}/{task.total}'),
           rich.progress.TextColumn('{task.fields[note]}'),
-          rich.progress.TimeElapsedColumn(),
-          rich.progress.TextColumn('left'),
           rich.progress.TimeRemainingColumn(),
+          rich.progress.TextColumn('left'),
           console=console)
       self._bar.start()
       self._task = self._bar.add_task(

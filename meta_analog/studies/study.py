@@ -15,6 +15,7 @@ import rich.console
 
 from meta_analog.core import errors
 from meta_analog.experiment import workdir as workdir_lib
+from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import signals
 from meta_analog.studies import cluster
@@ -79,7 +80,7 @@ def run(
   """
   stop = stop or signals.StopRequest()
   stop.advice = 'the same command resumes'
-  console = rich.console.Console(highlight=False, soft_wrap=True)
+  console = terminal.console()
   study = _Study(plan, folder, console, {})
   if options.vmap:
     for each in plan.runs:

@@ -18,7 +18,6 @@ from absl import flags
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import rich.console
 
 from meta_analog.config import build
 from meta_analog.config import validation
@@ -33,6 +32,7 @@ from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import tables
+from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
 from meta_analog.runtime import compilation
@@ -42,7 +42,6 @@ from meta_analog.runtime import signals
 from meta_analog.studies import plan
 from meta_analog.training import ensemble
 from meta_analog.training import meta_training
-from meta_analog.training import params_file
 
 METRICS = 'metrics.jsonl'
 UNTRAINED = {'pretrain_steps': 0, 'begin_with': ''}  # of config.training
@@ -97,7 +96,7 @@ def run(
       stack.enter_context(workdir_lib.locked(place))
       atomic_files.remove_partial(place)
     atomic_files.remove_partial(folder / 'checkpoints')
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     together = run_lib.Run(
         each[0].config, folder, console, stop or signals.StopRequest(),
         environment.record() | {'seeds': list(seeds), 'mode': 'train',
@@ -180,9 +179,9 @@ def _finish(together, i, seed, state, shared, wall_s):
       int(state.step), state, lines, {
           'config': as_json, 'wall_s': wall_s, 'environment': record})
   run_record.begin(folder, {'from_step': 0} | record)
-  params_file.save(folder / params_file.FILE, state.params)
-  results.finish(config, setup, folder, summary, arrays, seed.keys.figures,
-                 {'wall_s': wall_s} | record, compiled)
+  results.finish(
+      config, setup, folder, summary, state.params, arrays, seed.keys.figures,
+      {'wall_s': wall_s} | record, compiled, say)
   modes.close(together, summary)
   say(f'Written to {folder}.')
 

@@ -145,9 +145,7 @@ def _check(hooks, step, before, info):
 
 def _note(values, timing):
   """Returns what the bar says beside the step: of several runs, the mean."""
-  before, after = (np.mean(values[f'{name}_loss'])
-                   for name in ('support', 'query'))
-  note = f'loss {before:.3f} -> {after:.3f}'
+  note = f'query loss {np.mean(values["query_loss"]):.3f}'
   rate = timing['tasks_per_s']
   return note if rate is None else f'{note}  {rate:.0f} tasks/s'
 
