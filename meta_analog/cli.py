@@ -104,43 +104,19 @@ def _define_evaluate(values):
 
 
 def _run(arguments):
-  """Trains, evaluates or replays one run."""
+  """Trains, evaluates or reproduces one run."""
   from meta_analog.experiment import command_line
-  from meta_analog.experiment import evaluate
   from meta_analog.experiment import run
   from meta_analog.runtime import compilation
   from meta_analog.runtime import environment
   values, stop = arguments.flags, command_line.STOP
   compilation.set_up(values.cache_dir, print)
-  if values.checkpoint:
-    environment.check_devices()
-    evaluate.of_file(
-        arguments.config, values.checkpoint, arguments.workdir, values.mode,
-        overrides=arguments.record, stop=stop)
-    return
   command_line.connect(arguments)
   environment.check_devices()
   run.run(
       arguments.config, arguments.workdir, values.mode,
-      overrides=arguments.record, wandb=values.wandb, stop=stop)
-
-
-def _define_retest(values):
-  from absl import flags
-  flags.DEFINE_string('run', None, 'Folder of the run whose net is tested',
-                      flag_values=values)
-  flags.mark_flag_as_required('workdir', values)
-
-
-def _retest(arguments):
-  from meta_analog.experiment import command_line
-  from meta_analog.experiment import evaluate
-  from meta_analog.runtime import compilation
-  values = arguments.flags
-  compilation.set_up(values.cache_dir, print)
-  evaluate.run(
-      arguments.config, values.run, values.workdir,
-      overrides=arguments.record, stop=command_line.STOP)
+      source=arguments.source, overrides=arguments.record, wandb=values.wandb,
+      stop=stop)
 
 
 def _characterize(arguments):
@@ -214,15 +190,19 @@ finished one. Written to --workdir: config.json, summary.json, parameters.npz,
 evaluation.npz, chip.npz, metrics.jsonl, checkpoints, figures.''',
         _define_train, _run),
     'evaluate': Command(
-        'Tests a trained run again, or a file of its parameters', '''\
+        'Evaluates a trained network, also under other conditions', '''\
   meta-analog evaluate --workdir runs/pcm
-  meta-analog evaluate --config omniglot --checkpoint FILE.npz
+  meta-analog evaluate --source runs/pcm --workdir runs/pcm_noisy \\
+      --config.evaluation.noise_scale=2
+  meta-analog evaluate --config omniglot --source FILE.npz
   meta-analog evaluate --mode=energy --workdir runs/pcm
-  meta-analog evaluate --mode=replay --workdir runs/pcm
+  meta-analog evaluate --mode=reproduce --workdir runs/pcm
 
-Without --config the run is tested under its own. --mode=energy compares ways to
-write its adaptation; --mode=replay computes again the step that was not finite
-and says where it fails.''',
+The run in --workdir is evaluated into evaluation.json there, evaluation_2.json
+and so on; a --source into config.json, evaluation.npz and summary.json of
+--workdir. Without --config the config is that of the run. --mode=energy
+compares ways to write a run's adaptation; --mode=reproduce computes the step
+again that was not finite and says where it fails.''',
         _define_evaluate, _run),
     'characterize': Command(
         "Measures a config's device on 100,000 simulated devices", '''\
@@ -250,8 +230,6 @@ default runs/<config>. The same command resumes where it was stopped.''',
 Written to --workdir, by default runs/benchmark: benchmark.json.''',
         _define_benchmark, _benchmark, default='pcm'),
 }
-_RETEST = Command('Tests a run under other conditions', '', _define_retest,
-                  _retest)
 
 if __name__ == '__main__':
   main()

@@ -237,7 +237,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     What characterization.json holds.
 
   Raises:
-    settings.InputError: if the config or the folder cannot be.
+    errors.InputError: if the config or the folder cannot be.
   """
   validation.check(config)
   folder = pathlib.Path(workdir)

@@ -50,7 +50,7 @@ def run(
     that the adaptation took away, None where it took none.
 
   Raises:
-    settings.InputError: if a case cannot be on this device.
+    errors.InputError: if a case cannot be on this device.
   """
   rows = []
   for label, changes in cases(config).items():

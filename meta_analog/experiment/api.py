@@ -94,8 +94,8 @@ def evaluate(
     RunError: if the evaluation fails; see `core.errors`.
   """
   _use_all_cores()
-  source = None if source is None else str(_folder(source))
-  evaluate_lib.run(config, source, str(_folder(folder)))
+  source = evaluate_lib.INITIAL if source is None else str(_folder(source))
+  run_lib.run(config, str(_folder(folder)), 'evaluate', source=source)
   return load(folder)
 
 
@@ -128,7 +128,7 @@ def load(folder: Folder) -> Run:
           f'{path} holds no finished run: no {results.SUMMARY}')
     if not isinstance(summary, dict):
       raise errors.InputError(f'{path / results.SUMMARY} is damaged')
-    trained = not evaluate_lib.is_test(path)
+    trained = not evaluate_lib.is_evaluation(path)
     return Run(
         config, summary,
         _metrics(path / METRICS) if trained else {},

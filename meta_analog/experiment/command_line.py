@@ -21,6 +21,7 @@ import ml_collections
 
 from meta_analog.config import config_files
 from meta_analog.core import errors
+from meta_analog.experiment import evaluate
 from meta_analog.experiment import saved_config
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.runtime import distributed
@@ -30,8 +31,9 @@ from meta_analog.runtime import signals
 STOP = signals.StopRequest()  # the signals of this process
 MAX_COLUMNS = 80
 VALUES = {'workdir': 'FOLDER', 'cache_dir': 'FOLDER', 'checkpoint': 'FILE',
-          'run': 'FOLDER', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT'}
-PATHS = ('workdir', 'cache_dir', 'checkpoint')  # in which ~ is the home folder
+          'source': 'RUN|FILE', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT'}
+# In these ~ is the home folder.
+PATHS = ('workdir', 'cache_dir', 'checkpoint', 'source')
 
 
 class Arguments(NamedTuple):
@@ -49,14 +51,19 @@ class Arguments(NamedTuple):
         name: str(value) for name, value in sorted(self.overrides.items())}
 
   @property
+  def source(self) -> str | None:
+    """--source or, as another name, --checkpoint."""
+    return getattr(self.flags, 'source', None) or getattr(
+        self.flags, 'checkpoint', None)
+
+  @property
   def workdir(self) -> str:
-    """--workdir, or runs/<config>_<argument>[_<checkpoint>]."""
+    """--workdir, or runs/<config>_<argument>[_<source>]."""
     if self.flags.workdir:
       return self.flags.workdir
     path, _, argument = self.file.partition(':')
-    checkpoint = getattr(self.flags, 'checkpoint', None)
     parts = [pathlib.Path(path).stem, argument.replace(',', '_'),
-             f'test_of_{pathlib.Path(checkpoint).stem}' if checkpoint else '']
+             f'test_of_{pathlib.Path(self.source).stem}' if self.source else '']
     return os.path.join('runs', '_'.join(filter(None, parts)))
 
 
@@ -83,8 +90,12 @@ def define_run(
   """
   flags.DEFINE_enum('mode', mode, modes, 'What to do', flag_values=values)
   flags.DEFINE_string(
-      'checkpoint', None, 'File of meta-parameters, such as the '
-      'parameters.npz of a run; --mode=evaluate tests it under --config',
+      'source', None, 'What --mode=evaluate evaluates into --workdir: the '
+      'folder of a run, a .npz file of meta-parameters such as the '
+      'parameters.npz of a run, or initial, the network before training. By '
+      'default the run in --workdir', flag_values=values)
+  flags.DEFINE_string(
+      'checkpoint', None, 'Another name of --source, for a file',
       flag_values=values)
   flags.DEFINE_string(
       'wandb', None, 'Project of Weights & Biases to write the metrics to; '
@@ -167,8 +178,11 @@ def parse(
   for path in PATHS:
     if path in values and values[path].value:
       values[path].value = os.path.expanduser(values[path].value)
-  return Arguments(parsed.config, parsed.name or f'{values.workdir}/'
-                   f'{workdir_lib.CONFIG}', parsed.overrides, values)
+  saved = getattr(values, 'source', None) or values.workdir
+  found = Arguments(parsed.config, parsed.name or f'{saved}/'
+                    f'{workdir_lib.CONFIG}', parsed.overrides, values)
+  _check_source(found)
+  return found
 
 
 def connect(arguments: Arguments) -> None:
@@ -185,7 +199,8 @@ def connect(arguments: Arguments) -> None:
   distributed.initialize(values.coordinator, values.num_processes,
                          values.process_id, values.distributed)
   asked = {'config': workdir_lib.as_json(arguments.config),
-           'mode': values.mode, 'versions': environment.versions()}
+           'mode': values.mode, 'source': arguments.source,
+           'versions': environment.versions()}
   first, *others = map(json.loads, distributed.gather(
       json.dumps(asked).encode()))
   for number, other in enumerate(others, 1):
@@ -227,14 +242,34 @@ def refuse(error: BaseException) -> None:
   signals.exit_process(2, f'error: {config_files.in_a_line(error)}')
 
 
+def _check_source(arguments):
+  """Raises InputError where --source or --checkpoint cannot be."""
+  values = arguments.flags
+  if 'source' not in values or arguments.source is None:
+    return
+  if values.source and values.checkpoint:
+    raise errors.InputError(
+        '--checkpoint is another name of --source: give one of them')
+  if values.mode != 'evaluate' or (
+      values.checkpoint and not values.checkpoint.endswith('.npz')):
+    name = 'source' if values.source else 'checkpoint'
+    kind = '' if values.source else 'a .npz file of meta-parameters, and '
+    raise errors.InputError(
+        f'--{name}={arguments.source}: takes {kind}--mode=evaluate')
+
+
 def _saved_config(argv, values):
-  """Returns the config of the run in --workdir, for what is done with a run."""
+  """Returns the config of the run in --source or --workdir, where one is."""
   if 'mode' not in values:
     return None
   mode = _value(argv, 'mode') or values['mode'].default
   if mode == 'train' or mode not in values['mode'].parser.enum_values:
     return None
-  folder = _value(argv, 'workdir')
+  source = _value(argv, 'source') or _value(argv, 'checkpoint')
+  if source is not None and (source == evaluate.INITIAL
+                             or source.endswith('.npz')):
+    raise errors.InputError(f'--source={source} needs --config')
+  folder = source or _value(argv, 'workdir')
   if folder is None:
     raise errors.InputError(f'--mode={mode} needs --workdir')
   folder = pathlib.Path(folder).expanduser()

@@ -1,164 +1,268 @@
-"""Tests the net of a run under other conditions, into a folder of its own.
+"""Evaluation of a trained network, in its run's folder or in one of its own.
 
-`--mode=evaluate` of `experiment` leaves one evaluation.json in the run's own
-folder; here each set of conditions has its folder and its arrays, and the net
-may be that before any meta-training.
+A run's own network is evaluated into the run's folder, as evaluation.json,
+evaluation_2.json and so on. A source (another run, a file of meta-parameters,
+or the network before training) is evaluated into a folder of its own, which
+then holds config.json, evaluation.npz and summary.json. The keys are those of a
+run with the config's seed, so that tasks and chips are the run's own where the
+conditions leave them.
 """
 
 import pathlib
 from typing import Any
+from typing import NamedTuple
 
 import jax
-import ml_collections
 
 from meta_analog.config import build
-from meta_analog.config import validation
 from meta_analog.core import errors
-from meta_analog.core import sharding
+from meta_analog.evaluation import energy_comparison
 from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
+from meta_analog.experiment import context as context_lib
+from meta_analog.experiment import figure_data
 from meta_analog.experiment import results as results_lib
 from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
-from meta_analog.experiment import workdir as workdir_lib
+from meta_analog.experiment import workdir
+from meta_analog.reporting import run_figures
 from meta_analog.reporting import tables
-from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
-from meta_analog.runtime import environment
-from meta_analog.runtime import signals
+from meta_analog.runtime import distributed
 from meta_analog.training import meta_training
 from meta_analog.training import params_file
 
+INITIAL = 'initial'  # source: the network before training, and pretraining
 
-def run(
-    config: ml_collections.ConfigDict, source: str | None, workdir: str, *,
-    overrides: dict[str, str] | None = None,
-    stop: signals.StopRequest | None = None
+
+class _Restored(NamedTuple):
+  """A network to evaluate."""
+
+  setup: build.Setup
+  state: meta_training.TrainState
+  keys: run_keys.RunKeys
+
+
+def evaluate(
+    context: context_lib.Context, source: str | None = None
 ) -> dict[str, Any]:
-  """Tests a run's net and writes config.json, evaluation.npz, summary.json.
-
-  The keys are those of a run with this seed, so that tasks and chips are the
-  run's own where the conditions leave them.
+  """Evaluates a network under the context's config.
 
   Args:
-    config: to test under.
-    source: folder of the run, or a file of meta-parameters where it ends in
-      .npz; None tests the random net that a training of this config, or its
-      pretraining, begins with.
-    workdir: of the test; no folder of a run.
-    overrides: the config's file and what was changed in it, for the record.
-    stop: signals to heed; None heeds none.
+    context: of the command, its folder locked.
+    source: folder of a run, file of meta-parameters (.npz), or INITIAL; None is
+      the run in the context's folder.
 
   Returns:
-    What summary.json holds: as a run's, but for 'update_size', and with 'of',
-    see `origin`.
+    What was written: evaluation.json, with the fields of a run's summary; of a
+    source summary.json, without 'update_size' and with 'of', see `origin`.
 
   Raises:
-    settings.InputError: if the config, the run or the folder cannot be.
-    faults.Fault: if the test ends other than well.
-  """
-  validation.check(config)
-  folder = pathlib.Path(workdir)
-  if stop is not None:
-    stop.advice = 'the same command tests again'
-  console = terminal.console()
-  with workdir_lib.locked(folder):
-    if workdir_lib.is_begun(folder) and not is_test(folder):
-      raise errors.InputError(
-          f'workdir {folder} holds a run; choose another --workdir')
-    (folder / results_lib.SUMMARY).unlink(missing_ok=True)
-    run_record.begin(folder, environment.record() | {
-        'seed': config.seed, 'overrides': overrides or {}})
-    atomic_files.write_json(folder / workdir_lib.CONFIG,
-                            workdir_lib.as_json(config))
-    summary = _test(config, source, folder, console.print)
-    atomic_files.write_json(folder / results_lib.SUMMARY, summary)
-    run_record.finish(folder, results_lib.SUMMARY)
-  console.print(tables.table(summary))
-  console.print(f'Written to {folder}: summary.json, evaluation.npz.')
-  return summary
-
-
-def of_file(
-    config: ml_collections.ConfigDict, checkpoint: str, workdir: str,
-    mode: str, **kwargs: Any
-) -> dict[str, Any]:
-  """Tests a file of meta-parameters; the other arguments are those of `run`.
-
-  Raises:
-    settings.InputError: if the mode is not 'evaluate', or it is no such file.
-    faults.Fault: see `run`.
-  """
-  if mode != 'evaluate' or not checkpoint.endswith('.npz'):
-    raise errors.InputError(
-        f'--checkpoint={checkpoint}: takes a .npz file of meta-parameters, and '
-        '--mode=evaluate')
-  if not pathlib.Path(checkpoint).is_file():
-    raise errors.InputError(f'--checkpoint={checkpoint}: there is no such '
-                            'file')
-  return run(config, checkpoint, workdir, **kwargs)
-
-
-def origin(source: str | pathlib.Path | None) -> dict[str, Any]:
-  """Returns what was tested: 'params', and the SHA-256 of summary or file.
-
-  The summary holds the seconds that the training took, so a run that was
-  trained anew is another.
-
-  Args:
-    source: folder of the run, or file; None of an untrained net.
-
-  Raises:
-    faults.DamageError: if the run has no summary.
+    errors.InputError: if the folder or the source cannot be; before the test.
+    errors.RunError: if a file is damaged or an output is not finite.
   """
   if source is None:
-    return {'params': 'initial'}
+    return _evaluate_own(context)
+  return _evaluate_source(context, source)
+
+
+def check_source(source: str) -> None:
+  """Raises InputError if a source is no run, no file, or a link.
+
+  Args:
+    source: see `evaluate`.
+  """
+  path = pathlib.Path(source)
+  if source == INITIAL:
+    return
+  if path.is_symlink():
+    raise errors.InputError(f'--source={source} is a link: name what it links '
+                            'to')
+  if path.suffix == '.npz' and not path.is_file():
+    raise errors.InputError(f'--source={source}: there is no such file')
+  if path.suffix != '.npz' and not (path / workdir.CONFIG).is_file():
+    raise errors.InputError(
+        f'--source={source} holds no run: no {workdir.CONFIG} there; it must '
+        f'be the folder of a run, a .npz file of meta-parameters, or {INITIAL}')
+
+
+def origin(source: str | pathlib.Path) -> dict[str, Any]:
+  """Returns what was evaluated: 'params', and the SHA-256 of summary or file.
+
+  The summary holds the seconds that the training took, so a run that was
+  trained again is another.
+
+  Args:
+    source: see `evaluate`.
+
+  Raises:
+    errors.CorruptFileError: if the run has no summary.
+  """
+  if source == INITIAL:
+    return {'params': INITIAL}
   path = pathlib.Path(source)
   if path.suffix == '.npz':
-    return {
-        'params': 'file',
-        'sha256': atomic_files.sha256(atomic_files.read_bytes(path))
-    }
+    return {'params': 'file', 'sha256': atomic_files.sha256(
+        atomic_files.read_bytes(path))}
   content = atomic_files.read_bytes(path / results_lib.SUMMARY)
   return {'params': 'trained', 'summary_sha256': atomic_files.sha256(content)}
 
 
-def is_test(folder: pathlib.Path) -> bool:
-  """Returns whether a folder with a summary holds a test, not a run."""
+def is_evaluation(folder: pathlib.Path) -> bool:
+  """Returns whether a folder with a summary holds an evaluation, not a run."""
   return not (folder / 'checkpoints').exists() and not (
       folder / 'metrics.jsonl').exists()
 
 
-def _test(config, source, folder, say):
-  """Tests and writes the arrays; returns the summary."""
-  setup = build.build(config)
-  keys = run_keys.make(config.seed)
-  state = jax.jit(meta_training.make(config, setup).init)(keys.init)
-  if source is not None and pathlib.Path(source).suffix == '.npz':
-    state = state._replace(params=jax.device_put(
-        params_file.load(pathlib.Path(source), state.params),
-        sharding.replicated()))
-  elif source is not None:
-    workdir_lib.check_of_run(config, pathlib.Path(source))
-    restored = checkpoints.Checkpoints(
-        pathlib.Path(source) / 'checkpoints').newest(state, say)
-    if restored is None:
-      raise errors.InputError(f'{source} holds no checkpoint to test')
-    state = restored.state
-    if int(state.step) < config.training.num_steps:
-      raise errors.InputError(
-          f'{source} is trained to step {int(state.step)} of '
-          f'{config.training.num_steps}: train it to its end first')
-  say(f'Testing {source or "the untrained net"} on '
-      f'{config.evaluation.num_tasks} tasks, {config.evaluation.num_chips} '
-      'fresh chips.')
-  results, _ = meta_testing.run(
-      config, setup, state.params, keys.test)
-  atomic_files.write_npz(
-      folder / 'evaluation.npz', meta_test_results.layout(config, results))
-  summary = results_lib.summarize(
-      config, setup, state, results, keys.validation,
-      results_lib.make(config, setup))
-  return summary | {'of': origin(source), 'training': {
-      'steps': int(state.step)} | environment.record()}
+def energy(context: context_lib.Context) -> dict[str, Any]:
+  """Compares ways to write a run's adaptation; returns and writes energy.json.
+
+  Further comparisons are energy_2.json and so on; none is overwritten.
+
+  Args:
+    context: of the command, its folder that of a run, and locked.
+
+  Raises:
+    errors.InputError: if there is no checkpoint, or a case cannot be.
+    errors.RunError: if a file is damaged or an output is not finite.
+  """
+  config, folder = context.config, context.folder
+  distributed.from_first(lambda: workdir.check_of_run(config, folder))
+  setup, state, keys = _restore(context, folder)
+  context.log(f'Evaluating {folder} (step {int(state.step)}) in '
+              f'{len(energy_comparison.cases(config))} ways to write, on '
+              f'{config.evaluation.num_tasks} tasks each.')
+  rows = energy_comparison.run(
+      config, state.params, keys.test, context.log)
+  out = {'metric': setup.task.metric, 'cases': rows,
+         'training': {'steps': int(state.step)} | context.record}
+  distributed.from_first(lambda: _write_energy(context, out))
+  return out
+
+
+def _write_energy(context, out):
+  """Writes, draws and prints a comparison of ways to write."""
+  path = workdir.unused(context.folder, 'energy.json')
+  figure = context.folder / 'figures' / f'{path.stem}.png'
+  atomic_files.write_json(path, out)
+  run_figures.energy(figure, out['cases'], out['metric'])
+  context.log(tables.energy_table(out))
+  context.log(f'Written to {context.folder}: {path.name}, figures/'
+              f'{figure.name}.')
+
+
+def _evaluate_own(context):
+  """Evaluates the run in the context's folder, which need not be finished."""
+  config, folder = context.config, context.folder
+  distributed.from_first(lambda: workdir.check_of_run(config, folder))
+  restored = _restore(context, folder)
+  results, chip = _test(context, restored, folder)
+
+  def write():
+    summary, compiled = _summarize(context, restored, results)
+    summary['update_size'] = figure_data.update_size(*figure_data.updates(
+        chip, restored.keys.figures, compiled.ordinary_fn))
+    summary['training'] = {
+        'steps': int(restored.state.step)} | context.record
+    path = workdir.unused(folder, 'evaluation.json')
+    atomic_files.write_json(path, summary)
+    results_lib.report(summary, context.log)
+    context.log(f'Written to {path}.')
+    return summary
+
+  return distributed.from_first(write)
+
+
+def _evaluate_source(context, source):
+  """Evaluates a source into a folder that is no run's."""
+  config, folder = context.config, context.folder
+  of = distributed.from_first(lambda: _begin(context, source))
+  restored = _restore(context, source)
+  step = int(restored.state.step)
+  of_run = source != INITIAL and pathlib.Path(source).suffix != '.npz'
+  if of_run and step < config.training.num_steps:
+    raise errors.InputError(
+        f'{source} is trained to step {step} of {config.training.num_steps}: '
+        'train it to its end first')
+  results, _ = _test(context, restored, source)
+
+  def write():
+    summary, _ = _summarize(context, restored, results)
+    summary |= {'of': of, 'training': {'steps': step} | context.record}
+    # What was there before is whole until here.
+    (folder / results_lib.SUMMARY).unlink(missing_ok=True)
+    atomic_files.write_json(folder / workdir.CONFIG, workdir.as_json(config))
+    atomic_files.write_npz(
+        folder / 'evaluation.npz', meta_test_results.layout(config, results))
+    atomic_files.write_json(folder / results_lib.SUMMARY, summary)
+    run_record.finish(folder, results_lib.SUMMARY)
+    results_lib.report(summary, context.log)
+    context.log(f'Written to {folder}: summary.json, evaluation.npz.')
+    return summary
+
+  return distributed.from_first(write)
+
+
+def _begin(context, source):
+  """Checks the folder and the source; returns the source's origin."""
+  folder = context.folder
+  if workdir.is_begun(folder) and not is_evaluation(folder):
+    raise errors.InputError(
+        f'workdir {folder} holds a run; choose another --workdir')
+  of = origin(source)
+  if of['params'] == 'trained':
+    workdir.check_of_run(context.config, pathlib.Path(source))
+  if (folder / results_lib.SUMMARY).exists():
+    context.log(f'{folder} holds an evaluation, which this one replaces.')
+  run_record.begin(folder, context.record)
+  return of
+
+
+def _restore(context, source):
+  """Returns the network of a source, of its newest checkpoint if of a run."""
+  setup = build.build(context.config)
+  trainer = meta_training.make(context.config, setup)
+  keys = run_keys.make(context.config.seed)
+  context.stop.advice = 'the same command evaluates again'
+  state = jax.jit(trainer.init)(keys.init)
+  found = [state]
+  distributed.from_first(lambda: found.append(
+      _read(context, source, distributed.local(state))))
+  return _Restored(setup, distributed.broadcast(found[-1]), keys)
+
+
+def _read(context, source, state):
+  """Returns a state with the parameters of a source, placed alike."""
+  path = pathlib.Path(source)
+  if source == INITIAL:
+    return state
+  if path.suffix == '.npz':
+    place = lambda new, old: jax.device_put(new, old.sharding) if isinstance(
+        old, jax.Array) else new
+    params = params_file.load(path, state.params)
+    return state._replace(params=jax.tree.map(place, params, state.params))
+  restored = checkpoints.Checkpoints(path / 'checkpoints').newest(
+      state, context.log)
+  if restored is None:
+    raise errors.InputError(f'{path} holds no checkpoint to evaluate')
+  return restored.state
+
+
+def _test(context, restored, source):
+  """Returns results and chip of `meta_testing.run`."""
+  config, step = context.config, int(restored.state.step)
+  name = 'the untrained network' if source == INITIAL else source
+  context.log(f'Evaluating {name}{f" (step {step})" if step else ""} on '
+              f'{config.evaluation.num_tasks} tasks, '
+              f'{config.evaluation.num_chips} fresh chips.')
+  return meta_testing.run(
+      config, restored.setup, restored.state.params, restored.keys.test)
+
+
+def _summarize(context, restored, results):
+  """Returns the part of a summary that the test decides, and what computed."""
+  compiled = results_lib.make(context.config, restored.setup)
+  return results_lib.summarize(
+      context.config, restored.setup, distributed.local(restored.state),
+      results, restored.keys.validation, compiled), compiled

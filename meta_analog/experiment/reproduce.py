@@ -1,10 +1,9 @@
-"""The first step that went wrong: saved, and run again to see where.
+"""Reproduction of the first step that was not finite, to see where it fails.
 
 `reproducer/` of a run holds the state before the step, the key of the training
-and the batch, so the step can be looked at again, on any machine.
+and the batch, so the step can be reproduced on any machine.
 """
 
-from collections.abc import Callable
 import json
 import pathlib
 import traceback
@@ -12,10 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
+from meta_analog.config import build
 from meta_analog.core import errors
+from meta_analog.experiment import context as context_lib
+from meta_analog.experiment import workdir
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import manifest
 from meta_analog.training import meta_training
@@ -28,7 +29,7 @@ PACKAGE = pathlib.Path(__file__).parents[1]
 def save(folder: pathlib.Path, trainer: meta_training.Trainer, key: jax.Array,
          step: int, before: meta_training.TrainState, info: dict[str, Any],
          config: dict[str, Any]) -> None:
-  """Saves what the step was taken from, and raises what is to be said.
+  """Saves what the step was computed from, and raises its error.
 
   Args:
     folder: of the run.
@@ -40,15 +41,16 @@ def save(folder: pathlib.Path, trainer: meta_training.Trainer, key: jax.Array,
     config: of the run.
 
   Raises:
-    faults.NumbersFault: always.
+    errors.NonFiniteError: always.
   """
   finite = np.asarray(info['finite'])
   wrong = [name for name, good in zip(trainer.names(before.params), finite)
            if not good]
-  said = (f'step {step}: not finite: {", ".join(wrong)}; loss '
-          f'{float(info["loss"]):g}, gradient norm '
-          f'{float(info["gradient_norm"]):g}')
-  advice = ('a smaller training.learning_rate or training.clip_norm may help')
+  message = (
+      f'step {step}: not finite: {", ".join(wrong)}; loss '
+      f'{float(info["loss"]):g}, gradient norm '
+      f'{float(info["gradient_norm"]):g}; a smaller training.learning_rate or '
+      'training.clip_norm may help')
   batch = trainer.batch(before.step, key)
   try:
     _write(folder / FOLDER, {'state': before, 'batch': batch,
@@ -56,22 +58,16 @@ def save(folder: pathlib.Path, trainer: meta_training.Trainer, key: jax.Array,
            {'step': step, 'not_finite': wrong, 'config': config})
   except OSError as error:
     raise errors.NonFiniteError(
-        f'{said}; {advice} (no reproducer: {errors.reason(error)})') from None
+        f'{message} (no reproducer: {errors.reason(error)})') from None
   raise errors.NonFiniteError(
-      f'{said}; {advice}; see where with --mode=replay --workdir {folder}')
+      f'{message}; see where with --mode=reproduce --workdir {folder}')
 
 
-def run(
-    folder: pathlib.Path, config: ml_collections.ConfigDict,
-    trainer: meta_training.Trainer, say: Callable[[Any], None]
-) -> dict[str, Any]:
-  """Takes the saved step again and says where it goes wrong.
+def reproduce(context: context_lib.Context) -> dict[str, Any]:
+  """Computes the saved step again and logs where it fails.
 
   Args:
-    folder: of the run.
-    config: of the run.
-    trainer: of the config.
-    say: prints.
+    context: of the command, its folder that of the run.
 
   Returns:
     {'step', 'not_finite', 'chips', 'where'}: the loss and the leaves of the
@@ -79,35 +75,50 @@ def run(
     finds the first NaN, or None.
 
   Raises:
-    settings.InputError: if there is no reproducer.
-    faults.DamageError: if it is damaged.
+    errors.InputError: if there is no reproducer, the config is another, or
+      there are several processes.
+    errors.CorruptFileError: if it is damaged.
   """
+  config, folder, log = context.config, context.folder, context.log
+  if jax.process_count() > 1:
+    raise errors.InputError('--mode=reproduce runs in one process')
+  if not workdir.check_of_run(config, folder):
+    raise errors.InputError('--mode=reproduce takes no overrides')
+  trainer = meta_training.make(config, build.build(config))
+  context.stop.advice = 'the same command reproduces again'
   state, key, batch, facts = _read(folder, config, trainer)
   step = facts['step']
-  say(f'Step {step} of {folder} again; then not finite: '
+  log(f'Step {step} of {folder} again; then not finite: '
       f'{", ".join(facts["not_finite"])}.')
   state = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state)
-  take = lambda chip: jax.tree.map(lambda x: jnp.asarray(x[chip]), batch)
+  one_chip = lambda i: (
+      state, key, i, jax.tree.map(lambda x: jnp.asarray(x[i]), batch))
   num_chips = len(jax.tree.leaves(batch)[0])
-  both = jax.jit(jax.value_and_grad(trainer.replay))
-  names = [name for name in trainer.names(state.params) if 'norm' not in name]
-  bad, wrong = [], []
-  for chip in range(num_chips):
-    leaves = jax.tree.leaves(both(state.params, state, key, chip, take(chip)))
-    here = [name for name, x in zip(names, leaves)
-            if not np.all(np.isfinite(x))]
-    bad += [chip] if here else []
-    wrong += [name for name in here if name not in wrong]
-  say(f'Now not finite: {", ".join(wrong) or "nothing"}, on chips '
-      f'{", ".join(map(str, bad)) or "none"} of 0 to {num_chips - 1}.')
+  wrong = _not_finite(trainer, state.params, map(one_chip, range(num_chips)))
+  chips = sorted({chip for chip, _ in wrong})
+  names = list(dict.fromkeys(name for _, name in wrong))
+  log(f'Now not finite: {", ".join(names) or "nothing"}, on chips '
+      f'{", ".join(map(str, chips)) or "none"} of 0 to {num_chips - 1}.')
   where = None
-  if bad:
-    arguments = state.params, state, key, bad[0], take(bad[0])
+  if chips:
+    arguments = state.params, *one_chip(chips[0])
     where = (_locate(lambda: trainer.replay(*arguments))
              or _locate(lambda: jax.grad(trainer.replay)(*arguments)))
-    say(f'With jax_debug_nans, chip {bad[0]}: '
+    log(f'With jax_debug_nans, chip {chips[0]}: '
         f'{where or "no NaN; the numbers overflow to infinity"}')
-  return {'step': step, 'not_finite': wrong, 'chips': bad, 'where': where}
+  return {'step': step, 'not_finite': names, 'chips': chips, 'where': where}
+
+
+def _not_finite(trainer, params, chips):
+  """Returns (chip, name) of each loss and leaf that is not finite."""
+  both = jax.jit(jax.value_and_grad(trainer.replay))
+  names = [name for name in trainer.names(params) if 'norm' not in name]
+  found = []
+  for chip in chips:
+    leaves = jax.tree.leaves(both(params, *chip))
+    found += [(chip[2], name) for name, x in zip(names, leaves)
+              if not np.all(np.isfinite(x))]
+  return found
 
 
 def _locate(fn):

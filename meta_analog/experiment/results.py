@@ -16,6 +16,7 @@ from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import figure_data
 from meta_analog.experiment import run_record
 from meta_analog.learning import transforms
+from meta_analog.reporting import tables
 from meta_analog.runtime import atomic_files
 from meta_analog.training import meta_training
 from meta_analog.training import params_file
@@ -111,3 +112,20 @@ def finish(
       'tasks_per_s': tasks / max(facts['wall_s'], 1e-9)} | facts
   atomic_files.write_json(folder / SUMMARY, summary)
   run_record.finish(folder, SUMMARY)
+
+
+def report(summary: dict[str, Any], log: Callable[[Any], None]) -> None:
+  """Prints the table of a summary, and warns of what makes it worthless.
+
+  Args:
+    summary: of a run or an evaluation.
+    log: prints a line or a table.
+  """
+  log(tables.table(summary))
+  for i, rate_Hz in enumerate(summary['firing_rate_hz']):
+    if rate_Hz == 0:
+      log(f'Warning: hidden layer {i + 1} is dead: not one spike in the test.')
+  if summary['before'] == summary['after']:
+    log('Warning: adaptation changed no output: nothing was written, or the '
+        'change is below one step of the converters (periphery.adc_bits, '
+        'periphery.adc_sigmas).')

@@ -1,22 +1,21 @@
-"""One run from a config to a summary: train, test, draw, report."""
+"""Run of one config in one folder: training, test, figures, summary."""
 
 from collections.abc import Callable
 from concurrent import futures
 import contextlib
 import pathlib
 from typing import Any
-from typing import NamedTuple
 
 import jax
 import ml_collections
-import rich.console
 
 from meta_analog.config import build
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.core import sharding
 from meta_analog.evaluation import meta_testing
-from meta_analog.experiment import modes
+from meta_analog.experiment import context as context_lib
+from meta_analog.experiment import evaluate
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results as results_lib
 from meta_analog.experiment import run_keys
@@ -37,50 +36,67 @@ from meta_analog.training import pretraining_checkpoints
 from meta_analog.training import training_loop
 
 PRETRAINED = 'pretrained.npz'  # in the folder of a run
-MODES = ('train', 'evaluate', 'energy', 'replay')
-
-
-class Run(NamedTuple):
-  """What one command works with."""
-
-  config: ml_collections.ConfigDict
-  folder: pathlib.Path
-  console: rich.console.Console
-  stop: signals.StopRequest
-  record: dict[str, Any]  # of the environment and what was asked
-  wandb: str | None  # project
-
-  def say(self, text: Any) -> None:
-    """Prints a line or a table."""
-    self.console.print(text)
+MODES = ('train', 'evaluate', 'energy', 'reproduce', 'replay')
+SAME = {'replay': 'reproduce'}
 
 
 def run(
     config: ml_collections.ConfigDict, workdir: str, mode: str = 'train', *,
-    overrides: dict[str, str] | None = None, wandb: str | None = None,
-    stop: signals.StopRequest | None = None
+    source: str | None = None, overrides: dict[str, str] | None = None,
+    wandb: str | None = None, stop: signals.StopRequest | None = None
 ) -> dict[str, Any]:
   """Runs one config in one folder and returns its summary.
 
   Args:
     config: see `validation.check`.
     workdir: folder of the run; made where it is not there.
-    mode: 'train' trains, tests and draws, or goes on where a run of the same
-      config stopped, or prints the summary of a finished one. 'evaluate' tests
-      a trained run again and writes evaluation.json. 'energy' compares ways to
-      write its adaptation and writes energy.json. 'replay' takes the step
-      again that was not finite.
+    mode: 'train' trains, tests and draws, or resumes where a run of the same
+      config stopped, or prints the summary of a finished one. 'evaluate'
+      evaluates a trained network, see `evaluate.evaluate`. 'energy' compares
+      ways to write a run's adaptation. 'reproduce', or 'replay', computes the
+      step again that was not finite.
+    source: what 'evaluate' evaluates, into the folder; None is the run in it.
     overrides: the config's file and what was changed in it, for the record.
     wandb: project of Weights & Biases to write to; None never imports it.
     stop: signals to heed; None heeds none.
 
   Returns:
-    What summary.json, or evaluation.json, or `reproduce.run` holds.
+    What summary.json, evaluation.json or energy.json holds, or
+    `reproduce.reproduce` returns.
 
   Raises:
-    settings.InputError: if the config, the folder or the mode cannot be.
-    faults.Fault: if the run ends other than well.
+    errors.InputError: if the config, the folder, the mode or the source cannot
+      be.
+    errors.RunError: if the run ends other than well.
   """
+  folder = pathlib.Path(workdir)
+  source = _check(config, folder, mode, source)
+  task = {'train': _train_or_report, 'energy': evaluate.energy,
+          'evaluate': lambda context: evaluate.evaluate(context, source),
+          'reproduce': reproduce.reproduce}[SAME.get(mode, mode)]
+  try:
+    with contextlib.ExitStack() as stack:
+      distributed.from_first(lambda: _hold(
+          stack, folder, must_exist=mode != 'train' and source is None))
+      return task(context_lib.Context(
+          config, folder, terminal.console(quiet=not distributed.is_first()),
+          stop or signals.StopRequest(),
+          environment.record() | {'seed': config.seed, 'mode': mode,
+                                  'overrides': overrides or {}}, wandb))
+  except errors.CorruptFileError:
+    raise
+  except (OSError, errors.StorageError) as error:
+    if not distributed.is_first():  # Process 0 says how to resume.
+      raise
+    name = getattr(error, 'filename', None)
+    where = f'{name}: ' if name else ''
+    what = errors.reason(error) if isinstance(error, OSError) else str(error)
+    raise errors.StorageError(
+        f'{where}{what}; {workdir_lib.how_to_resume(folder)}') from error
+
+
+def _check(config, folder, mode, source):
+  """Raises InputError for what cannot be; returns the source, None of a run."""
   if mode not in MODES:
     raise errors.InputError(f'mode = {mode!r}: must be one of {MODES}')
   validation.check(config)
@@ -90,75 +106,61 @@ def run(
       raise errors.InputError(
           f'config.training.{field} = {value!r}: must be {none!r} where there '
           'are several processes')
-  folder = pathlib.Path(workdir)
-  task = {'train': _train_or_report, 'evaluate': modes.evaluate,
-          'energy': modes.energy, 'replay': modes.take_again}
-  try:
-    with contextlib.ExitStack() as stack:
-      distributed.from_first(lambda: _hold(stack, folder, mode))
-      return task[mode](Run(
-          config, folder,
-          terminal.console(quiet=not distributed.is_first()),
-          stop or signals.StopRequest(),
-          environment.record() | {'seed': config.seed, 'mode': mode,
-                                  'overrides': overrides or {}}, wandb))
-  except errors.CorruptFileError:
-    raise
-  except (OSError, errors.StorageError) as error:
-    if not distributed.is_first():  # Process 0 says how to go on.
-      raise
-    name = getattr(error, 'filename', None)
-    where = f'{name}: ' if name else ''
-    what = errors.reason(error) if isinstance(error, OSError) else str(error)
-    raise errors.StorageError(
-        f'{where}{what}; {workdir_lib.how_to_go_on(folder)}') from error
+  if source is None:
+    return None
+  if mode != 'evaluate':
+    raise errors.InputError(f'--source={source}: takes --mode=evaluate')
+  distributed.from_first(lambda: evaluate.check_source(source))
+  same = source != evaluate.INITIAL and (
+      pathlib.Path(source).absolute() == folder.absolute())
+  return None if same else source
 
 
-def _hold(stack, folder, mode):
+def _hold(stack, folder, *, must_exist):
   """Holds the folder for this process until the stack is closed."""
-  if mode != 'train' and not (folder / workdir_lib.CONFIG).is_file():
+  if must_exist and not (folder / workdir_lib.CONFIG).is_file():
     raise errors.InputError(f'{folder} holds no run: no config.json there')
   stack.enter_context(workdir_lib.locked(folder))
 
 
-def _train_or_report(run):
+def _train_or_report(context):
   """Trains, tests and draws, or prints the summary of a finished run."""
-  summary = distributed.from_first(lambda: _finished(run))
+  summary = distributed.from_first(lambda: _finished(context))
   if summary is not None:
     return summary
-  return _train(run)
+  return _train(context)
 
 
-def _finished(run):
+def _finished(context):
   """Claims the folder; prints and returns the summary of a finished run."""
-  atomic_files.remove_partial(run.folder)
-  atomic_files.remove_partial(run.folder / 'checkpoints')
-  workdir_lib.claim(run.config, run.folder, run.say)
+  atomic_files.remove_partial(context.folder)
+  atomic_files.remove_partial(context.folder / 'checkpoints')
+  workdir_lib.claim(context.config, context.folder, context.log)
   try:
-    summary = run_record.result(run.folder, results_lib.SUMMARY)
+    summary = run_record.result(context.folder, results_lib.SUMMARY)
     if summary is not None:
       table = tables.table(summary)
-      run.say(f'{run.folder} is finished; this is its summary.')
-      run.say(table)
+      context.log(f'{context.folder} is finished; this is its summary.')
+      context.log(table)
       return summary
   except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
-    run.say(f'Warning: {run.folder / results_lib.SUMMARY} is damaged; it is '
-            'computed again from the last checkpoint.')
+    context.log(f'Warning: {context.folder / results_lib.SUMMARY} is damaged; '
+                'it is computed again from the last checkpoint.')
   return None
 
 
-def _train(run):
+def _train(context):
   """Trains, tests, draws; returns the summary."""
-  config, folder = run.config, run.folder
+  config, folder = context.config, context.folder
   setup = build.build(config)
   trainer = meta_training.make(config, setup)
   keys = run_keys.make(config.seed)
-  tables.header(run.console, build.describe(config), folder)
+  tables.header(context.console, build.describe(config), folder)
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
-  began = begin(run, saved, jax.jit(trainer.init)(keys.init))
+  began = begin(context, saved, jax.jit(trainer.init)(keys.init))
   if jax.process_count() == 1:  # Pretraining takes one.
     if not saved.steps():
-      began = _pretrain(run, setup, saved, began)
+      began = _pretrain(context, setup, saved, began)
     workdir_lib.forget_pretraining(folder)
   pool, tests = futures.ThreadPoolExecutor(1), []
 
@@ -169,46 +171,46 @@ def _train(run):
   try:
     # The test compiles while training does: both take long, each on one core.
     trainer = trainer._replace(update=training_loop.compiled_update(
-        trainer, compile_test, run.say))
-    state, wall_s = train_loop(run, trainer, saved, began, keys.train)
+        trainer, compile_test, context.log))
+    state, wall_s = train_loop(context, trainer, saved, began, keys.train)
     test = tests[0].result() if tests else None
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
-  run.say(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
+  context.log(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
   tested = meta_testing.run(config, setup, state.params, keys.test, test)
   return distributed.from_first(lambda: _report(
-      run, setup, distributed.local(state), tested, keys, wall_s))
+      context, setup, distributed.local(state), tested, keys, wall_s))
 
 
-def _report(run, setup, state, tested, keys, wall_s):
+def _report(context, setup, state, tested, keys, wall_s):
   """Writes and draws what was tested; returns the summary."""
-  config, folder, results = run.config, run.folder, tested[0]
+  config, folder, results = context.config, context.folder, tested[0]
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
-  run.say('Drawing figures.')
+  context.log('Drawing figures.')
   results_lib.finish(
       config, setup, folder, summary, state.params, tested, keys.figures,
-      {'wall_s': wall_s} | run.record, compiled, run.say)
-  modes.close(run, summary)
-  run.say(f'Written to {folder}: summary.json, parameters.npz, '
+      {'wall_s': wall_s} | context.record, compiled, context.log)
+  results_lib.report(summary, context.log)
+  context.log(f'Written to {folder}: summary.json, parameters.npz, '
           'evaluation.npz, chip.npz, metrics.jsonl, figures, checkpoints.')
   return summary
 
 
-def _pretrain(run, setup, saved, began):
+def _pretrain(context, setup, saved, began):
   """Returns what meta-training begins from, with the hidden layers asked for.
 
   Where pretraining took its time, they are kept as step 0 and as PRETRAINED.
   """
-  config, folder, params = run.config, run.folder, began.state.params
+  config, folder, params = context.config, context.folder, began.state.params
   partial = pretraining_checkpoints.PretrainingCheckpoints(
       folder / workdir_lib.PRETRAINING,
-      {'config': workdir_lib.as_json(config), 'environment': run.record},
-      run.say, run.stop)
+      {'config': workdir_lib.as_json(config), 'environment': context.record},
+      context.log, context.stop)
   found = pretraining.hidden_layers(
-      config, setup, params, partial, run.say, run.stop)
+      config, setup, params, partial, context.log, context.stop)
   if found is not params:
     began = began._replace(state=jax.device_put(
         began.state._replace(params=found), sharding.replicated()))
@@ -217,52 +219,53 @@ def _pretrain(run, setup, saved, began):
   params_file.save(folder / PRETRAINED, distributed.local(found))
   facts = partial.facts()
   saved.save(0, began.state, b'', facts)
-  run.stop.advice = 'pretraining is saved; the same command resumes from it'
+  context.stop.advice = 'pretraining is saved; the same command resumes from it'
   workdir_lib.forget_pretraining(folder)
   return began._replace(facts=facts)
 
 
 def begin(
-    run: Run, saved: checkpoints.Checkpoints, state: meta_training.TrainState
+    context: context_lib.Context, saved: checkpoints.Checkpoints,
+    state: meta_training.TrainState
 ) -> checkpoints.Restored:
   """Returns what to resume from, and logs and records so.
 
   Args:
-    run: whose folder was claimed.
+    context: whose folder was claimed.
     saved: its checkpoints.
     state: of a training that begins.
   """
   found = [checkpoints.Restored(state, b'', {'wall_s': 0.0})]
   distributed.from_first(lambda: found.append(
-      _restore(run, saved, distributed.local(state))))
+      _restore(context, saved, distributed.local(state))))
   return found[-1]._replace(state=distributed.broadcast(found[-1].state))
 
 
-def _restore(run, saved, state):
+def _restore(context, saved, state):
   """Returns the newest checkpoint, or the state at the start."""
-  restored = saved.newest(state, run.say, set_aside=True)
+  restored = saved.newest(state, context.log, set_aside=True)
   if restored is None:
     restored = checkpoints.Restored(state, b'', {'wall_s': 0.0})
   else:
     step = int(restored.state.step)
-    run.say(f'Going on from step {step}.')
-    run.stop.advice = f'the same command goes on from step {step}'
+    context.log(f'Resuming from step {step}.')
+    context.stop.advice = f'the same command resumes from step {step}'
     environment.warn_of_changes(
-        restored.facts['environment'], run.record, run.say)
-  run_record.begin(run.folder,
-                   {'from_step': int(restored.state.step)} | run.record)
+        restored.facts['environment'], context.record, context.log)
+  run_record.begin(context.folder,
+                   {'from_step': int(restored.state.step)} | context.record)
   return restored
 
 
 def train_loop(
-    run: Run, trainer: meta_training.Trainer, saved: checkpoints.Checkpoints,
-    began: checkpoints.Restored, key: jax.Array,
+    context: context_lib.Context, trainer: meta_training.Trainer,
+    saved: checkpoints.Checkpoints, began: checkpoints.Restored, key: jax.Array,
     names: tuple[str, ...] = ('',), bad: Callable[..., None] | None = None
 ) -> tuple[meta_training.TrainState, float]:
   """Takes the remaining steps; returns the state and the seconds of all.
 
   Args:
-    run: whose folder was claimed.
+    context: whose folder was claimed.
     trainer: of its config, or of several runs together.
     saved: the checkpoints to write.
     began: of `begin`.
@@ -270,29 +273,31 @@ def train_loop(
     names: of the runs that are trained together.
     bad: see `training_loop.Hooks`; None saves a reproducer.
   """
-  config = workdir_lib.as_json(run.config)
+  config = workdir_lib.as_json(context.config)
   start = int(began.state.step)
   log = metrics.NoMetrics()
   if distributed.is_first():
-    board = run.wandb and metrics.open_wandb(run.wandb, run.folder, config)
-    log = metrics.Metrics(run.folder, began.metrics, start, board)
-  num_steps = run.config.training.num_steps
-  progress = metrics.Progress(run.console, num_steps, start, 'Meta-training')
+    board = context.wandb and metrics.open_wandb(
+        context.wandb, context.folder, config)
+    log = metrics.Metrics(context.folder, began.metrics, start, board)
+  num_steps = context.config.training.num_steps
+  progress = metrics.Progress(
+      context.console, num_steps, start, 'Meta-training')
 
   def save(step, state, wall_s):
     distributed.from_first(lambda: saved.save(
         step, distributed.local(state), log.content(), {
-            'config': config, 'wall_s': wall_s, 'environment': run.record}))
-    run.stop.advice = (f'step {step} is saved in {run.folder}; the same '
-                       'command goes on from there')
+            'config': config, 'wall_s': wall_s, 'environment': context.record}))
+    context.stop.advice = (f'step {step} is saved in {context.folder}; the '
+                           'same command resumes from there')
 
   bad = bad or (lambda step, before, info: distributed.from_first(
-      lambda: reproduce.save(run.folder, trainer, key, step,
+      lambda: reproduce.save(context.folder, trainer, key, step,
                              distributed.local(before), info, config)))
   try:
     return training_loop.run(
-        run.config, trainer, began.state, key,
-        training_loop.Hooks(log, progress, run.say, save, bad, run.stop,
+        context.config, trainer, began.state, key,
+        training_loop.Hooks(log, progress, context.log, save, bad, context.stop,
                             names), began.facts['wall_s'])
   finally:
     progress.close()

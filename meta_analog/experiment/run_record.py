@@ -47,7 +47,7 @@ def result(folder: pathlib.Path, name: str) -> Any:
     Its value, or None where there is no such file.
 
   Raises:
-    faults.DamageError: if it is not as it was written.
+    errors.CorruptFileError: if it is not as it was written.
   """
   path = folder / name
   if not path.is_file():

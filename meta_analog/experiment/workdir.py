@@ -17,6 +17,7 @@ from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
 
 LOCK = '.lock'
+FOLDERS = ('figures', 'reproducer', 'tensorboard')  # that a run writes into
 CONFIG = 'config.json'
 PRETRAINING = 'pretraining'  # folder of its checkpoints
 
@@ -29,10 +30,14 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     folder: made where it is not there.
 
   Raises:
-    settings.InputError: if it is no folder, cannot be written, or is held by
+    errors.InputError: if it is no folder, cannot be written, or is held by
       another run.
   """
   atomic_files.check_writable(folder)
+  for name in FOLDERS:
+    if (folder / name).is_symlink():
+      raise errors.InputError(
+          f'{folder / name} is a link: a run writes within its workdir only')
   try:
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW,
                    0o644)
@@ -86,7 +91,7 @@ def claim(
     warn: told when config.json is mended.
 
   Raises:
-    settings.InputError: if the folder holds another run, or other files.
+    errors.InputError: if the folder holds another run, or other files.
   """
   now, path = as_json(config), folder / CONFIG
   saved = checkpoints.Checkpoints(folder / 'checkpoints')
@@ -132,7 +137,21 @@ def forget_pretraining(folder: pathlib.Path) -> None:
     atomic_files.remove(folder / PRETRAINING)
 
 
-def how_to_go_on(folder: pathlib.Path) -> str:
+def unused(folder: pathlib.Path, name: str) -> pathlib.Path:
+  """Returns the path of a file that is not there: a.json, a_2.json and so on.
+
+  Args:
+    folder: locked.
+    name: of the first such file.
+  """
+  path, number = folder / name, 1
+  while path.exists() or path.is_symlink():
+    number += 1
+    path = folder / f'{pathlib.Path(name).stem}_{number}{path.suffix}'
+  return path
+
+
+def how_to_resume(folder: pathlib.Path) -> str:
   """Returns in words what the same command will do after a failure."""
   try:
     steps = checkpoints.Checkpoints(folder / 'checkpoints').steps()
@@ -140,9 +159,9 @@ def how_to_go_on(folder: pathlib.Path) -> str:
   except errors.CorruptFileError:
     steps = first = []
   if steps:
-    return f'the same command goes on from the checkpoint of step {steps[0]}'
+    return f'the same command resumes from the checkpoint of step {steps[0]}'
   if first:
-    return f'the same command goes on from step {first[0]} of pretraining'
+    return f'the same command resumes from step {first[0]} of pretraining'
   return 'there is no checkpoint yet: the same command begins again'
 
 
@@ -169,9 +188,9 @@ def check_of_run(
     Whether the config is that of the run, with no field changed.
 
   Raises:
-    settings.InputError: if the folder holds no run, or the run's parameters
+    errors.InputError: if the folder holds no run, or the run's parameters
       cannot fit this config.
-    faults.DamageError: if config.json is damaged.
+    errors.CorruptFileError: if config.json is damaged.
   """
   path = folder / CONFIG
   if not path.is_file():

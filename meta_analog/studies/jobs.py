@@ -12,7 +12,6 @@ import time
 from typing import Any
 from typing import NamedTuple
 
-from meta_analog.config import config_files
 from meta_analog.config import saved
 from meta_analog.core import errors
 from meta_analog.experiment import evaluate
@@ -74,20 +73,20 @@ def find(run: plan_lib.Run, folder: pathlib.Path) -> Found:
     return Found(None, NOT_FINISHED)
   if run.row.source:
     try:
-      if summary.get('of') != evaluate.origin(source_folder(run, folder)):
+      if summary.get('of') != evaluate.origin(source_of(run, folder)):
         return Found(None, 'a test of another net', True)
     except errors.CorruptFileError as error:
       return Found(None, str(error))
   return Found(summary)
 
 
-def source_folder(
-    run: plan_lib.Run, folder: pathlib.Path
-) -> pathlib.Path | None:
-  """Returns the folder of the run that is evaluated, None of no run."""
-  if not run.row.source or run.row.params == 'initial':
+def source_of(run: plan_lib.Run, folder: pathlib.Path) -> str | None:
+  """Returns what a run evaluates, as --source has it; None of a training."""
+  if not run.row.source:
     return None
-  return plan_lib.trained_folder(folder, run.row.source, run.seed)
+  if run.row.params == evaluate.INITIAL:
+    return evaluate.INITIAL
+  return str(plan_lib.trained_folder(folder, run.row.source, run.seed))
 
 
 def make(
@@ -118,13 +117,12 @@ def make(
 
 
 def _of_run(together, folder, cache_dir):
-  """Returns the job of a single run, a launch/main.py."""
+  """Returns the job of a single run."""
   run, = together
-  source = source_folder(run, folder)
+  source = source_of(run, folder)
   program = ['-m', 'meta_analog.cli', 'train']
   if run.row.source:
-    program = [str(config_files.PACKAGE.parent / 'launch/retest.py'),
-               *([] if source is None else [f'--run={source}'])]
+    program = ['-m', 'meta_analog.cli', 'evaluate', f'--source={source}']
   words = [*program, *run.flags, f'--workdir={run.folder}', *_cache(cache_dir)]
   return Job(run.name, (run,), run.needs, run.folder, tuple(words), os.getcwd())
 

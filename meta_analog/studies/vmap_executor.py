@@ -24,7 +24,7 @@ from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import command_line
-from meta_analog.experiment import modes
+from meta_analog.experiment import context as context_lib
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results
 from meta_analog.experiment import run as run_lib
@@ -97,11 +97,11 @@ def run(
       atomic_files.remove_partial(place)
     atomic_files.remove_partial(folder / 'checkpoints')
     console = terminal.console()
-    together = run_lib.Run(
+    together = context_lib.Context(
         each[0].config, folder, console, stop or signals.StopRequest(),
         environment.record() | {'seeds': list(seeds), 'mode': 'train',
                                 'overrides': overrides or {}}, None)
-    workdir_lib.claim(together.config, folder, together.say)
+    workdir_lib.claim(together.config, folder, together.log)
     _train(together, each)
 
 
@@ -137,7 +137,7 @@ def _keys(each, name):
 
 def _train(together, each):
   """Trains all seeds; tests those that are not finished."""
-  config, say = together.config, together.say
+  config, say = together.config, together.log
   setup, trainer = build.build(config), ensemble.make(config, len(each))
   tables.header(
       together.console, build.describe(config), together.folder)
@@ -163,7 +163,7 @@ def _train(together, each):
 
 def _finish(together, i, seed, state, shared, wall_s):
   """Tests seed i and leaves all that its separate run would have left."""
-  config, folder, say = seed.config, seed.folder, together.say
+  config, folder, say = seed.config, seed.folder, together.log
   setup, test, compiled = shared
   say(f'Testing {seed.name} on {config.evaluation.num_tasks} held-out tasks, '
       f'{config.evaluation.num_chips} fresh chips.')
@@ -182,7 +182,7 @@ def _finish(together, i, seed, state, shared, wall_s):
   results.finish(
       config, setup, folder, summary, state.params, arrays, seed.keys.figures,
       {'wall_s': wall_s} | record, compiled, say)
-  modes.close(together, summary)
+  results.report(summary, together.log)
   say(f'Written to {folder}.')
 
 
@@ -202,7 +202,7 @@ def _log(path, i, folder):
 def _not_finite(each, step, before, info):
   """Saves what the first seed that is not finite was taken from; raises.
 
-  It lies in the folder of its run, where --mode=replay finds it.
+  It lies in the folder of its run, where --mode=reproduce finds it.
   """
   finite = np.asarray(info['finite']).all(axis=1)
   i = int(np.flatnonzero(~finite)[0])

@@ -36,8 +36,8 @@ def load(path: pathlib.Path, like: transforms.Params) -> transforms.Params:
     Parameters with the names, shapes and types of `like`.
 
   Raises:
-    settings.InputError: if there is no such file, or it is of another net.
-    faults.DamageError: if it is damaged.
+    errors.InputError: if there is no such file, or it is of another net.
+    errors.CorruptFileError: if it is damaged.
   """
   found = _read(path)
   for name in sorted({*found} - {*_flat(like)}):
@@ -59,9 +59,9 @@ def load_hidden(
     Parameters with the names, shapes and types of `like`.
 
   Raises:
-    settings.InputError: if there is no such file, or its hidden layers are of
+    errors.InputError: if there is no such file, or its hidden layers are of
       another net.
-    faults.DamageError: if it is damaged.
+    errors.CorruptFileError: if it is damaged.
   """
   layers = sorted((name for name in like if _LAYER.search(name)),
                   key=lambda name: int(_LAYER.search(name)[1]))

@@ -62,7 +62,7 @@ def run(
     The last state, and the seconds that all steps took.
 
   Raises:
-    faults.Stopped: by a signal, once the state is saved.
+    errors.Interrupted: by a signal, once the state is saved.
     whatever the hooks raise.
   """
   c, start = config.training, int(state.step)

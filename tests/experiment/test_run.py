@@ -188,7 +188,7 @@ def test_a_run_that_stopped_goes_on_and_ends_the_same(
   shutil.rmtree(workdir / 'checkpoints' / '6')
   code, stdout, stderr = launch('--workdir', str(workdir))
   assert code == 0, stderr
-  assert 'Going on from step 3' in stdout
+  assert 'Resuming from step 3' in stdout
   first, second = (json.loads((folder / 'summary.json').read_text())
                    for folder in (finished, workdir))
   del first['training'], second['training']

@@ -130,7 +130,7 @@ def test_two_processes_then_eight_devices_end_with_the_bits_of_one(
   code, stdout, stderr = runs.end(both[0])
   assert code in (1, 134) and time.monotonic() - began < 120.0
   assert 'Traceback' not in stderr
-  assert f'Going on from step {stopped}.' in stdout and 'Gloo' not in stdout
+  assert f'Resuming from step {stopped}.' in stdout and 'Gloo' not in stdout
   assert 'on 4 x cpu' in stdout and 'last digits' not in stdout
   runs.end(both[1])
   assert stopped + 10 <= runs.newest(workdir) < 100

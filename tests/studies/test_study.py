@@ -242,7 +242,7 @@ class _Fake:
   def _finish(self, run):
     summary = _summary(run, self.scores.get(run.name, 0.1))
     if run.row.source:
-      summary['of'] = evaluate.origin(jobs.source_folder(
+      summary['of'] = evaluate.origin(jobs.source_of(
           run, run.folder.parents[2]))
     run.folder.mkdir(parents=True, exist_ok=True)
     atomic_files.write_json(run.folder / 'config.json',

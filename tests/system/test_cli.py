@@ -83,6 +83,15 @@ def test_a_misspelt_command_is_refused_with_the_nearest(ended):
     (['--config=pcm:tiny', '--mode=tain'], 'mode'),
     (['--mode=evaluate'], '--mode=evaluate needs --workdir'),
     (['--mode=evaluate', '--workdir=/nonexistent'], 'holds no run'),
+    (['--mode=evaluate', '--source=/nonexistent', '--workdir=x'],
+     'holds no run'),
+    (['--mode=evaluate', '--source=a.npz', '--workdir=x'], 'needs --config'),
+    (['--mode=evaluate', '--source=a.npz', '--checkpoint=a.npz',
+      '--config=pcm'], 'another name of --source'),
+    (['--source=initial', '--config=pcm'], '--source=initial: takes'),
+    (['--checkpoint=a.npz', '--config=pcm'], '--checkpoint=a.npz: takes'),
+    (['--mode=evaluate', '--checkpoint=run', '--config=pcm'],
+     '--checkpoint=run: takes a .npz'),
 ])
 def test_what_cannot_be_is_refused_in_a_line(ended, argv, expected):
   code, _, stderr = ended('train', *argv)
@@ -96,16 +105,18 @@ def test_evaluate_is_its_commands_default_mode(ended):
 
 def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
-  arguments = parse('--config=pcm:tiny', '--workdir=~/x', '--checkpoint=~/y')
+  arguments = parse('--config=pcm:tiny', '--workdir=~/x', '--mode=evaluate',
+                    '--checkpoint=~/y.npz')
   assert arguments.workdir == str(tmp_path / 'x')
-  assert arguments.flags.checkpoint == str(tmp_path / 'y')
+  assert arguments.flags.checkpoint == str(tmp_path / 'y.npz')
 
 
 def test_the_default_folder_is_named_like_the_config():
   assert parse('--config=pcm:delta,tiny').workdir == 'runs/pcm_delta_tiny'
   assert parse('--config=configs/perf.py').workdir == 'runs/perf'
-  assert parse('--config=pcm', '--checkpoint=a/b.npz').workdir == (
-      'runs/pcm_test_of_b')
+  for flag in ('--checkpoint', '--source'):
+    found = parse('--config=pcm', '--mode=evaluate', f'{flag}=a/b.npz')
+    assert found.workdir == 'runs/pcm_test_of_b'
 
 
 def test_the_record_says_what_was_changed():
@@ -119,6 +130,8 @@ def test_what_a_run_is_asked_for_comes_from_its_own_config(tmp_path):
   found = parse('--mode=evaluate', f'--workdir={tmp_path}', '--config.seed=5')
   assert found.config.seed == 5 and found.config.network.hidden_sizes == (8, 8)
   assert found.file == f'{tmp_path}/config.json'
+  source = parse('--mode=evaluate', f'--source={tmp_path}', '--workdir=other')
+  assert source.config.seed == 4 and source.workdir == 'other'
   named = parse('--mode=evaluate', f'--workdir={tmp_path}', '--config=perf')
   assert named.config.name == 'perf'
 

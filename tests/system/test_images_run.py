@@ -8,7 +8,6 @@ import pytest
 from configs import omniglot
 from meta_analog.config import validation
 from meta_analog.core import errors
-from meta_analog.experiment import evaluate
 from meta_analog.experiment import run
 from meta_analog.training import params_file
 from tests.helpers import small_data
@@ -66,9 +65,8 @@ def test_the_accuracies_can_be_computed_again(finished):
 
 def test_a_file_of_meta_parameters_repeats_the_result(finished, tmp_path):
   config, folder = finished
-  again = evaluate.of_file(
-      config, str(folder / params_file.FILE), str(tmp_path / 'again'),
-      'evaluate')
+  again = run.run(config, str(tmp_path / 'again'), 'evaluate',
+                  source=str(folder / params_file.FILE))
   summary = json.loads((folder / 'summary.json').read_text())
   assert again['after'] == summary['after']
   assert again['before'] == summary['before']

@@ -96,21 +96,21 @@ def test_a_run_that_all_befalls_ends_as_one_that_nothing_befell(
     code, _, stderr = launcher.run(workdir)
     assert code == 1 and runs.is_one_line(stderr)
     assert 'checkpoint' in stderr and 'No space left' in stderr
-    assert f'goes on from the checkpoint of step {before}' in stderr
+    assert f'resumes from the checkpoint of step {before}' in stderr
     assert runs.newest(workdir) == before
     assert _mount(disk, '-o', 'remount,size=50m')
   # SIGTERM, then SIGTERM again while it saves: saved, and a line says so.
   code, stdout, stderr = _stop(
       launcher, workdir, lambda: runs.newest(workdir) > before,
       signal.SIGTERM, signal.SIGTERM)
-  assert f'Going on from step {before}' in stdout
+  assert f'Resuming from step {before}' in stdout
   assert code == 143 and runs.is_one_line(stderr), stderr
   saved = runs.newest(workdir)
   assert f'step {saved} is saved' in stderr and 'same command' in stderr
   # Ctrl-C.
   code, stdout, stderr = _stop(
       launcher, workdir, lambda: runs.newest(workdir) > saved, signal.SIGINT)
-  assert f'Going on from step {saved}' in stdout
+  assert f'Resuming from step {saved}' in stdout
   assert code == 130 and runs.is_one_line(stderr), stderr
   # One bit of the newest checkpoint flips: the one before is taken.
   newest = runs.newest(workdir)
@@ -202,7 +202,7 @@ def gone_wrong(launcher, tmp_path_factory):
 def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
   workdir, (code, _, stderr) = gone_wrong
   assert code == 3 and runs.is_one_line(stderr), stderr
-  assert '--mode=replay' in stderr and 'layer_0' in stderr
+  assert '--mode=reproduce' in stderr and 'layer_0' in stderr
   step = json.loads(
       (workdir / 'reproducer/manifest.json').read_text())['step']
   assert f'step {step}: not finite: loss' in stderr
@@ -222,10 +222,10 @@ def test_the_first_step_that_is_not_finite_stops_the_run(gone_wrong):
     assert np.array_equal(data['batch/query/y'], batch.query.y)
 
 
-def test_replay_repeats_the_step_and_says_where(gone_wrong):
+def test_reproduce_repeats_the_step_and_says_where(gone_wrong):
   workdir, _ = gone_wrong
   config = saved_config.get_config(str(workdir))
-  found = run.run(config, str(workdir), 'replay')
+  found = run.run(config, str(workdir), 'reproduce')
   assert 'loss' in found['not_finite'] and found['chips'] == [0]
   assert 'nan' in found['where'] and 'meta_analog/' in found['where']
 

@@ -6,9 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import pcm
 from meta_analog.core import errors
-from meta_analog.experiment import evaluate
 from meta_analog.training import params_file
 
 PARAMS = {
@@ -77,11 +75,3 @@ def test_another_kind_of_file_is_refused_in_a_line(path):
     archive.writestr('readme.txt', 'no array')
   with pytest.raises(errors.InputError, match='another net'):
     params_file.load(path, ZEROS)
-
-
-@pytest.mark.parametrize('name, mode', [
-    ('net.npz', 'train'), ('folder', 'evaluate'), ('none.npz', 'evaluate')])
-def test_a_checkpoint_is_a_file_that_is_tested(path, name, mode):
-  with pytest.raises(errors.InputError, match='--checkpoint='):
-    evaluate.of_file(pcm.get_config('tiny'), str(path.with_name(name)),
-                     str(path.parent / 'run'), mode)

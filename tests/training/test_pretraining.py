@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import rich.console
 
 from configs import omniglot
 from meta_analog.config import build
 from meta_analog.config import validation
 from meta_analog.core import errors
+from meta_analog.experiment import context
 from meta_analog.experiment import run
 from meta_analog.experiment import workdir
+from meta_analog.reporting import terminal
 from meta_analog.runtime import checkpoints
 from meta_analog.runtime import signals
 from meta_analog.training import meta_training
@@ -70,7 +71,7 @@ def test_pretraining_is_kept_as_step_0_and_its_checkpoints_go(made, tmp_path):
   config.training.pretrain_steps = 3
   trainer = meta_training.make(config, setup)
   began = checkpoints.Restored(trainer.init(jax.random.key(0)), b'', {})
-  command = run.Run(config, tmp_path, rich.console.Console(),
+  command = context.Context(config, tmp_path, terminal.console(),
                     signals.StopRequest(), {}, None)
   saved = checkpoints.Checkpoints(tmp_path / 'checkpoints')
   began = run._pretrain(command, setup, saved, began)
@@ -115,7 +116,7 @@ def test_pretraining_that_was_stopped_resumes(made, tmp_path, monkeypatch):
     with pytest.raises(errors.Interrupted,
                        match='step 13 of pretraining is saved'):
       resume()
-  assert workdir.how_to_go_on(stopped).endswith('step 13 of pretraining')
+  assert workdir.how_to_resume(stopped).endswith('step 13 of pretraining')
   config.training.pretrain_rate *= 2
   with pytest.raises(errors.InputError,
                      match='another config: training.pretrain_rate differ'):
