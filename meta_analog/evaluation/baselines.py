@@ -1,4 +1,4 @@
-"""What simpler or unlimited predictors reach on the tasks of a test.
+"""Baselines: what simpler or unlimited predictors reach on the same tasks.
 
 Axes: B task, P penalty, N sample, O output.
 """
@@ -127,21 +127,21 @@ def float_ridge(
     [B, P, N, O].
   """
   theta = setup.transforms.theta.apply(params)
-  views = network_lib.exact_readings(theta.layers, setup.network)
+  layers = network_lib.exact_readings(theta.layers, setup.network)
   network = setup.network._replace(periphery=network_lib.EXACT)
   # Without noise a key decides spikes by chance alone, where a code has them:
   # others for the queries than for what they are compared with.
-  present = lambda seed, x: network_lib.forward(
-      jax.random.key(seed), network, views, x)
+  forward = lambda seed, x: network_lib.forward(
+      jax.random.key(seed), network, layers, x)
 
   def one_task(episode):
     support, query, _ = _whole(setup.task, episode, setup.task.data)
-    seen = present(0, support.x)
-    tested = present(1, query.x)
+    adapted = forward(0, support.x)
+    tested = forward(1, query.x)
 
     def predict(penalty):
       delta_w = plasticity.ridge(
-          seen.features, support.y - seen.outputs, penalty)
+          adapted.features, support.y - adapted.outputs, penalty)
       return tested.outputs + linalg.matmul(tested.features, delta_w)
 
     return jax.lax.map(predict, penalties)

@@ -1,11 +1,11 @@
-"""What a population of devices does, measured as an experimenter would.
+"""Characterization of a device, as an experimenter would measure it.
 
 Four protocols, each on many independent devices, each a pure function of a
 `types.Device`:
 
     pulses    RESET, then one SET pulse after another; the stored conductance
     drift     program, then wait; the mean conductance relative to a first read
-    read      one state in every device, read once each; the deviation
+    read      one state in every device, read once each; the standard deviation
     program   a target each; the conductance that results
 
 The stored conductance is that at the reference time of the device, without
@@ -52,7 +52,7 @@ class Range(NamedTuple):
 def pulses(
     key: jax.Array, device: types.Device, span: Range, num_devices: int
 ) -> dict[str, list[float]]:
-  """Returns mean and deviation after 1 to 20 SETs from RESET, then downwards.
+  """Returns mean and std after 1 to 20 SETs from RESET, then downwards.
 
   Args:
     key: consumed.
@@ -121,7 +121,7 @@ def read_noise(
     key: jax.Array, device: types.Device, quiet: types.Device, span: Range,
     num_devices: int
 ) -> dict[str, list[float]]:
-  """Returns the deviation of a read against the conductance that is read.
+  """Returns the std of a read against the conductance that is read.
 
   Args:
     key: consumed.
@@ -148,13 +148,13 @@ def read_noise(
 def program(
     key: jax.Array, device: types.Device, span: Range, num_devices: int
 ) -> dict[str, list[float]]:
-  """Returns mean and deviation of devices programmed to targets.
+  """Returns mean and standard deviation of devices programmed to targets.
 
   Args:
     key: consumed.
     device: the technology.
     span: where to measure; the highest target is at three quarters of g_max,
-      so that the bound stays out of the deviation.
+      so that the bound stays out of it.
     num_devices: N.
 
   Returns:
@@ -267,6 +267,6 @@ def _each(levels_uS, num_devices):
 
 
 def _moments(x):
-  """Returns the mean and the deviation over devices of [.., N], as lists."""
+  """Returns mean and standard deviation over devices of [.., N], as lists."""
   x = np.asarray(x, np.float64)
   return x.mean(-1).tolist(), x.std(-1).tolist()

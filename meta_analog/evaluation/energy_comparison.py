@@ -1,4 +1,4 @@
-"""What an adaptation costs: one trained net, written in several ways.
+"""Energy of an adaptation that is written in several ways, and its error.
 
 The same meta-parameters are tested on the same tasks with SET pulses alone and
 with program-and-verify, with the output layer's devices per polarity as trained
@@ -34,7 +34,7 @@ def run(
     config: ml_collections.ConfigDict,
     params: transforms.Params,
     key: jax.Array,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
   """Tests every case; returns a row for each.
 
@@ -42,7 +42,7 @@ def run(
     config: of the trained run, checked.
     params: trained meta-parameters.
     key: of the test stream.
-    say: told what is being tested.
+    log: prints a line.
 
   Returns:
     Rows with 'label', 'before', 'after' (mean and ci95), 'write', 'energy',
@@ -58,7 +58,7 @@ def run(
     with changed.unlocked():
       changed.update_from_flattened_dict(changes)
     validation.check(changed)
-    say(f'Testing: {label}.')
+    log(f'Testing: {label}.')
     setup = build.build(changed)
     ratio = config.crossbar.output_devices / changes['crossbar.output_devices']
     results, _ = meta_testing.run(

@@ -1,4 +1,4 @@
-"""What a tested deployment costs: the counts of a test, priced."""
+"""Energy and latency of a tested deployment, from the counts of the test."""
 
 import itertools
 from typing import Any

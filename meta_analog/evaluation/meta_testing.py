@@ -1,4 +1,4 @@
-"""Meta-testing: fresh chips, held-out tasks, and the numbers drawn from them.
+"""Meta-testing on held-out tasks and fresh chips, and its statistics.
 
 Axes: B task, C chip, D date (time of a test), N sample, O output.
 """

@@ -1,4 +1,4 @@
-"""The command line: flags in, one clear line and an exit code for what fails.
+"""Command line: flags, errors in one line, exit codes.
 
 0 done; 1 the disk failed or what lies on it is damaged; 2 a mistake in what was
 written; 3 a loss or a gradient is not finite; 128 + n stopped by signal n, and

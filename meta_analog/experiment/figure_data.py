@@ -191,14 +191,15 @@ def make_ordinary(
     pool = setup.task.dense(task).query if setup.task.dense else task.support
     transform = setup.transforms.theta
     theta = transform.apply(transform.init(key_params))
-    views = network_lib.exact_readings(theta.layers, setup.network)
+    layers = network_lib.exact_readings(theta.layers, setup.network)
 
     def loss(weights, x, y):
       changed = tuple(
-          view._replace(reading=view.reading._replace(weights=w))
-          for view, w in zip(views, weights))
-      seen = network_lib.forward(jax.random.key(0), network, changed, x)
-      return setup.loss_fn(seen.outputs, y)
+          layer._replace(reading=layer.reading._replace(weights=w))
+          for layer, w in zip(layers, weights))
+      outputs = network_lib.forward(
+          jax.random.key(0), network, changed, x).outputs
+      return setup.loss_fn(outputs, y)
 
     def step(carry, key):
       weights, state = carry
@@ -207,7 +208,7 @@ def make_ordinary(
       updates, state = optimizer.update(gradient, state)
       return (optax.apply_updates(weights, updates), state), updates[-1]
 
-    weights = [view.reading.weights for view in views]
+    weights = [layer.reading.weights for layer in layers]
     keys = jax.random.split(key_steps, config.evaluation.ordinary_steps)
     return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[1]
 

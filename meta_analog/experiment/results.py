@@ -48,7 +48,7 @@ def summarize(
     results: meta_test_results.MetaTestResults, key: jax.Array,
     compiled: Compiled
 ) -> dict[str, Any]:
-  """Returns what a training and a later evaluation both say of a test.
+  """Returns the part of a summary that a training and an evaluation share.
 
   Args:
     config: checked.

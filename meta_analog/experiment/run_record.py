@@ -1,4 +1,4 @@
-"""run.json: who ran what, where and when, one entry for each command."""
+"""Run record, run.json: an entry for each command, digests of results."""
 
 import datetime
 import pathlib
@@ -24,7 +24,7 @@ def begin(folder: pathlib.Path, entry: dict[str, Any]) -> None:
 
 
 def finish(folder: pathlib.Path, name: str) -> None:
-  """Records what a result looks like, so that damage to it is seen.
+  """Records the digest of a result, so that damage to it is found.
 
   Args:
     folder: of the run.

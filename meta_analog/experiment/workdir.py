@@ -1,4 +1,4 @@
-"""The folder of a run: one run at a time, of one config."""
+"""Folder of a run: its lock, its config, and how to resume."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ def claim(
   Args:
     config: checked.
     folder: locked.
-    warn: told when config.json is mended.
+    warn: called with a line when config.json is mended.
 
   Raises:
     errors.InputError: if the folder holds another run, or other files.

@@ -52,7 +52,7 @@ def adaptation(
 ) -> None:
   """Draws held-out tasks: support set, truth, before and after adaptation.
 
-  The network was asked at the query inputs only, so its outputs are points.
+  The network runs on the query inputs only, so its outputs are points.
 
   Args:
     path: of the picture.

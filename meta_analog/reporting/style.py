@@ -1,4 +1,4 @@
-"""The look of all figures: fonts, colours, sizes and tick labels."""
+"""Style of all figures: fonts, colours, sizes and tick labels."""
 
 from collections.abc import Iterator
 import contextlib

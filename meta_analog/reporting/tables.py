@@ -81,7 +81,7 @@ def device_table(result: dict[str, Any]) -> rich.table.Table:
     row(f'programmed to {result["program"]["target_uS"][i]:.3g} uS',
         moments('program', i))
   for i in (0, 6, 12):
-    row(f'deviation of a read at {result["read_noise"]["g_uS"][i]:.3g} uS',
+    row(f'std of a read at {result["read_noise"]["g_uS"][i]:.3g} uS',
         lambda get, i=i: f'{get("read_noise")["std_uS"][i]:.3f} uS')
   first = f'{result["drift"]["reference_s"]:g} s'
   for time_s in (1e3, 1e6):

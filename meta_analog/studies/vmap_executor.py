@@ -27,9 +27,9 @@ from meta_analog.experiment import command_line
 from meta_analog.experiment import context as context_lib
 from meta_analog.experiment import reproduce
 from meta_analog.experiment import results
-from meta_analog.experiment import run as run_lib
 from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
+from meta_analog.experiment import train
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import tables
 from meta_analog.reporting import terminal
@@ -143,13 +143,13 @@ def _train(together, each):
       together.console, build.describe(config), together.folder)
   say(f'In one step: {" ".join(seed.name for seed in each)}')
   saved = checkpoints.Checkpoints(together.folder / 'checkpoints')
-  began = run_lib.begin(together, saved, trainer.init(_keys(each, 'init')))
+  began = train.begin(together, saved, trainer.init(_keys(each, 'init')))
   pool = futures.ThreadPoolExecutor(1)
   try:  # As for a single run: the test compiles meanwhile.
     test = pool.submit(
         meta_testing.compile_test, config, setup,
         ensemble.state_of(began.state, 0).params, each[0].keys.test)
-    state, wall_s = run_lib.train_loop(
+    state, wall_s = train.train_loop(
         together, trainer, saved, began, _keys(each, 'train'),
         tuple(seed.name for seed in each),
         lambda step, before, info: _not_finite(each, step, before, info))

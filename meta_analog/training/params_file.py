@@ -1,4 +1,4 @@
-"""Trained meta-parameters as one small file of plain arrays.
+"""File of trained meta-parameters: plain arrays in a .npz.
 
 `params_file.npz` holds every array of a net by its module and name; nothing in
 it is run, and it fits nets of the same shapes only.
@@ -115,7 +115,7 @@ def _taken(path, like, found):
                    for name in values} for module, values in like.items()}
 
 
-def _other(path, name, wanted, there):
+def _other(path, name, expected, there):
   return errors.InputError(
       f'{path} holds the meta-parameters of another net: {name} is '
-      f'{_words(there)}, not {_words(wanted)}')
+      f'{_words(there)}, not {_words(expected)}')

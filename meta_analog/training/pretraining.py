@@ -165,10 +165,10 @@ def _layers(theta, network):
   converter's range: its gradient would be 0 times infinity.
   """
   return tuple(
-      view._replace(
-          reading=view.reading._replace(variance=None),
-          weight_max=jax.lax.stop_gradient(view.weight_max))
-      for view in network_lib.exact_readings(theta.layers, network))
+      layer._replace(
+          reading=layer.reading._replace(variance=None),
+          weight_max=jax.lax.stop_gradient(layer.weight_max))
+      for layer in network_lib.exact_readings(theta.layers, network))
 
 
 def hidden_layers(

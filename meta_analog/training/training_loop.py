@@ -1,4 +1,4 @@
-"""The training loop: steps, what is logged and saved, and when it stops."""
+"""Training loop: steps, logging, checkpoints, and when it stops."""
 
 from collections.abc import Callable
 import contextlib
@@ -24,7 +24,7 @@ class Hooks(NamedTuple):
   Attributes:
     log: gets the lines of metrics.jsonl.
     progress: the bar.
-    say: prints a line.
+    log_line: prints a line.
     save: `(step, state, wall_s)`, writes a checkpoint.
     bad: `(step, state before it, metrics)`, at the first step whose loss or
       gradient is not finite; raises.
@@ -35,7 +35,7 @@ class Hooks(NamedTuple):
 
   log: metrics.Metrics
   progress: metrics.Progress
-  say: Callable[[str], None]
+  log_line: Callable[[str], None]
   save: Callable[[int, Any, float], None]
   bad: Callable[[int, Any, dict[str, Any]], None]
   stop: signals.StopRequest
@@ -53,7 +53,7 @@ def run(
   Args:
     config: checked.
     trainer: of the config.
-    state: to go on from.
+    state: to resume from.
     key: of the whole training.
     hooks: see `Hooks`.
     wall_s: seconds that the steps so far took.
@@ -68,7 +68,7 @@ def run(
   c, start = config.training, int(state.step)
   num_runs = len(hooks.names)
   clock = _Clock(wall_s, c.num_steps, num_runs * c.tasks_per_step)
-  silences = [_Silence(hooks.say, name) for name in hooks.names]
+  silences = [_Silence(hooks.log_line, name) for name in hooks.names]
   unchecked = None
   with contextlib.ExitStack() as stack:
     for step in range(start + 1, c.num_steps + 1):
@@ -76,8 +76,8 @@ def run(
       if step == start + 1:  # Until it is compiled, there is nothing to save.
         stack.enter_context(hooks.stop.deferred())
       logged = step == 1 or step % c.log_every == 0 or step == c.num_steps
-      asked = _asked(hooks.stop, logged)
-      saved = asked or step % c.checkpoint_every == 0 or step == c.num_steps
+      stopping = _stopping(hooks.stop, logged)
+      saved = stopping or step % c.checkpoint_every == 0 or step == c.num_steps
       if unchecked is not None:
         _check(hooks, *unchecked)
       unchecked = step, before, info
@@ -94,7 +94,7 @@ def run(
       hooks.progress.update(step, _note(values, timing) if logged else '')
       if saved:
         hooks.save(step, state, clock.wall_s())
-      if asked:
+      if stopping:
         raise errors.Interrupted(hooks.stop.signum, hooks.stop.message())
   return state, clock.wall_s()
 
@@ -124,7 +124,7 @@ def compiled_update(
   return step
 
 
-def _asked(stop, logged):
+def _stopping(stop, logged):
   """Returns whether a signal asked to stop; of several processes, any.
 
   They hear of each other where a step is logged.
@@ -175,17 +175,17 @@ class _Clock:
 class _Silence:
   """Says when a hidden layer falls silent, and when it spikes again."""
 
-  def __init__(self, say, name):
-    self._say, self._silent = say, set()
+  def __init__(self, log, name):
+    self._log, self._silent = log, set()
     self._of = f' of {name}' if name else ''
 
   def update(self, step, rates_Hz):
     silent = {i + 1 for i, rate in enumerate(rates_Hz) if rate == 0}
     for layer in sorted(silent - self._silent):
-      self._say(f'Warning: hidden layer {layer}{self._of} is dead at step '
+      self._log(f'Warning: hidden layer {layer}{self._of} is dead at step '
                 f'{step}: it does not spike. Larger init.weight_std, a lower '
                 'network.threshold or a later training.noise_start may help.')
     for layer in sorted(self._silent - silent):
-      self._say(f'Hidden layer {layer}{self._of} spikes again at step '
+      self._log(f'Hidden layer {layer}{self._of} spikes again at step '
                 f'{step}.')
     self._silent = silent

@@ -12,7 +12,7 @@ from meta_analog.config import build
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.experiment import context
-from meta_analog.experiment import run
+from meta_analog.experiment import train
 from meta_analog.experiment import workdir
 from meta_analog.reporting import terminal
 from meta_analog.runtime import checkpoints
@@ -74,11 +74,11 @@ def test_pretraining_is_kept_as_step_0_and_its_checkpoints_go(made, tmp_path):
   command = context.Context(config, tmp_path, terminal.console(),
                     signals.StopRequest(), {}, None)
   saved = checkpoints.Checkpoints(tmp_path / 'checkpoints')
-  began = run._pretrain(command, setup, saved, began)
+  began = train._pretrain(command, setup, saved, began)
   assert saved.steps() == [0] and began.facts['wall_s'] > 0
   jax.tree.map(np.testing.assert_array_equal,
                saved.newest(began.state, print).state, began.state)
-  kept = params_file.load(tmp_path / run.PRETRAINED, began.state.params)
+  kept = params_file.load(tmp_path / train.PRETRAINED, began.state.params)
   jax.tree.map(np.testing.assert_array_equal, kept, began.state.params)
   assert not (tmp_path / workdir.PRETRAINING).exists()
   assert 'pretraining is saved' in command.stop.advice
