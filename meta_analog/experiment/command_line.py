@@ -90,10 +90,9 @@ def define_run(
   """
   flags.DEFINE_enum('mode', mode, modes, 'What to do', flag_values=values)
   flags.DEFINE_string(
-      'source', None, 'What --mode=evaluate evaluates into --workdir: the '
-      'folder of a run, a .npz file of meta-parameters such as the '
-      'parameters.npz of a run, or initial, the network before training. By '
-      'default the run in --workdir', flag_values=values)
+      'source', None, 'What --mode=evaluate evaluates into --workdir, by '
+      'default the run there: the folder of a run, a .npz file of parameters, '
+      'or initial, the network before training', flag_values=values)
   flags.DEFINE_string(
       'checkpoint', None, 'Another name of --source, for a file',
       flag_values=values)
