@@ -53,8 +53,9 @@ def test_a_write_ends_as_much_later_as_its_devices_are_older():
   elapsed_s = clock.elapsed_s(chip.times[2], WRITE_S)
   assert 0.35 - 1e-4 < elapsed_s <= verify_options.longest_s(OPTIONS) + 1e-3
   devices = chip.crossbars[2].devices
-  assert counts.pulses == np.sum(devices.num_pulses) > 0
-  untouched = np.asarray(devices.num_pulses) == 0
+  usage = chip.crossbars[2].usage
+  assert counts.pulses == np.sum(usage.num_pulses) > 0
+  untouched = np.asarray(usage.num_pulses + usage.num_resets) == 0
   np.testing.assert_allclose(
       devices.age_s[untouched], WRITE_S + elapsed_s, rtol=1e-6)
   assert np.all(devices.age_s[~untouched] <= elapsed_s + 1e-3)
