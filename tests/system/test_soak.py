@@ -122,6 +122,7 @@ def _damage(path, rng):
   return kind
 
 
+@pytest.mark.fuzz
 def test_1000_damaged_files_are_seen_and_the_one_before_is_taken(
     reference, tmp_path):
   rng = np.random.default_rng(SEED)
