@@ -1,4 +1,4 @@
-"""What each measure that the configs take is worth: rows with it left out.
+"""Ablations: each measure of the configs left out, to see what it is worth.
 
     python launch/study.py --config configs/studies/ablations.py \\
         --workdir runs/ablations
