@@ -88,27 +88,6 @@ def round_to_level(x: jax.Array, *, bits: int) -> jax.Array:
   return straight_through(jnp.round(soft), soft)
 
 
-def fake_quantize(x: jax.Array, step: jax.Array, *, bits: int) -> jax.Array:
-  """Returns k * step, the value of the grid nearest to x.
-
-  The gradient to x is straight-through inside the grid; the gradient to the
-  step is k - x / step inside and ±K outside.
-  Source: Esser et al., 2020, eq. 1-3 (arXiv:1902.08153).
-
-  Args:
-    x: any shape.
-    step: positive, broadcastable to x.
-    bits: 1 to 8, see `max_level`.
-
-  Returns:
-    The quantised array.
-
-  Raises:
-    ValueError: if bits is not a whole number from 1 to 8.
-  """
-  return step * round_to_level(x / step, bits=bits)
-
-
 def threshold_pulse(x: jax.Array, threshold: jax.Array) -> jax.Array:
   """Returns sign(x) where |x| > threshold, else 0: one pulse or none.
 

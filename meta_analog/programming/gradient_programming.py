@@ -22,7 +22,6 @@ Axes: P polarity (plus, minus), D device, I in, O out, B input, N iteration.
 """
 
 from collections.abc import Callable
-import math
 from typing import NamedTuple
 
 import jax
@@ -49,26 +48,6 @@ class Descent(NamedTuple):
   decay: jax.Array | float = 0.9  # beta, per iteration
   threshold: jax.Array | float = 0.9  # of the first step's mean, for one pulse
   interval_s: jax.Array | float = 1.0  # from a write to the next products
-
-
-def check_options(descent: Descent, *, num_iterations: int,
-                  num_inputs: int) -> None:
-  """Checks the settings of gradient descent.
-
-  Raises:
-    ValueError: names the field, its value and what is allowed.
-  """
-  for field, value in (('num_iterations', num_iterations),
-                       ('num_inputs', num_inputs)):
-    if not math.isfinite(value) or value != int(value) or value < 1:
-      raise ValueError(f'{field} = {value}: must be a whole number, at least 1')
-  if not 0 <= descent.decay < 1:
-    raise ValueError(f'decay = {descent.decay}: must be at least 0 and below 1')
-  if not 0 < descent.threshold < math.inf:
-    raise ValueError(
-        f'threshold = {descent.threshold}: must be greater than 0')
-  if not 0 <= descent.interval_s < math.inf:
-    raise ValueError(f'interval_s = {descent.interval_s}: must be at least 0')
 
 
 def bare_products(device: types.Device) -> MeasureFn:
