@@ -98,7 +98,7 @@ def _results(config, setup, episodes, out):
       _num_written(
           chip, adapted, _shifted if config.adapt.write == 'exact' else _used))
   programmed = jax.tree.map(lambda x: jnp.full(num_tasks, x), chip.programmed)
-  readapt = out.get('anew_info')
+  readapt = out.get('readapt_info')
   if setup.task.recall is not None:  # Inputs are in the latent already.
     episodes = episodes._replace(support=episodes.support._replace(x=None),
                                  query=episodes.query._replace(x=None))

@@ -134,7 +134,7 @@ def evaluate(
     after: clock.Time,
     *,
     num_events: int = 1,
-    anew_fn: Callable[[clock.Time], types.Learner] | None = None,
+    readapt_fn: Callable[[clock.Time], types.Learner] | None = None,
 ) -> dict[str, Any]:
   """Returns predictions on the query sets, before and after adaptation.
 
@@ -149,7 +149,7 @@ def evaluate(
     before: date of the test of the chip as programmed.
     after: [D], dates of the tests after adaptation.
     num_events: adaptation events per task, static.
-    anew_fn: date to the learner whose predictions are for it. Where it is
+    readapt_fn: date to the learner whose predictions are for it. Where it is
       given, each test later than query_s is of the adapted chip after another
       adaptation, as long before it as the first was before query_s. Dates are
       independent.
@@ -157,8 +157,8 @@ def evaluate(
   Returns:
     'before' [B, N, O], 'after' [B, D, N, O], the chip as programmed 'chip' and
     as adapted to each task 'adapted' (axis B), and the learner's infos:
-    'before_info', 'after_info', 'support_info' and, where chips are adapted
-    anew, 'anew_info' (axes B, D, event; 0 up to query_s).
+    'before_info', 'after_info', 'support_info' and, where chips are
+    re-adapted, 'readapt_info' (axes B, D, event; 0 up to query_s).
   """
   key_chip, key_tasks = jax.random.split(key)
   chip = learner.init(key_chip, theta)
@@ -173,14 +173,14 @@ def evaluate(
 
     def test(i_t):
       i, time = i_t
-      tested, info = adapted, {}
-      if anew_fn is not None:
+      new, info = adapted, {}
+      if readapt_fn is not None:
         # Keys beyond those of the events of the first adaptation.
-        tested, info['anew_info'] = _adapt_anew(
-            anew_fn, jax.random.fold_in(key_adapt, num_events + i), adapted,
+        new, info['readapt_info'] = _readapt(
+            readapt_fn, jax.random.fold_in(key_adapt, num_events + i), adapted,
             episode.support, schedule, time, num_events)
       outputs, info['after_info'] = learner.predict(
-          jax.random.fold_in(key_after, i), tested, x, time)
+          jax.random.fold_in(key_after, i), new, x, time)
       return outputs, info
 
     outputs, info = jax.lax.map(
@@ -192,11 +192,11 @@ def evaluate(
   return {'chip': chip, **jax.vmap(one_task)(keys, episodes)}
 
 
-def _adapt_anew(anew_fn, key, chip, support, schedule, time, num_events):
-  """Returns the chip adapted anew before a test, and the infos."""
+def _readapt(readapt_fn, key, chip, support, schedule, time, num_events):
+  """Returns the chip re-adapted before a test, and the infos."""
   support_time = clock.later(time, schedule.support_s - schedule.query_s)
   new, info = adapt(
-      anew_fn(time), key, chip, support,
+      readapt_fn(time), key, chip, support,
       schedule._replace(support_s=support_time), num_events=num_events)
   is_later = clock.elapsed_s(time, schedule.query_s) > 0
   pick = lambda x, y: jnp.where(is_later, x, y)

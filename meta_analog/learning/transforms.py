@@ -160,7 +160,7 @@ def make(
     return maml.evaluate(
         learner, key, theta, episodes, schedule, clock.exact(before_s),
         clock.exact(np.asarray(after_s)), num_events=num_events,
-        anew_fn=readapt_fn if readapt else None)
+        readapt_fn=readapt_fn if readapt else None)
 
   def theta() -> meta_parameters.Theta:
     if hk.running_init():  # A loss draws its own key before its parameters.

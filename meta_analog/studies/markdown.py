@@ -192,10 +192,10 @@ def _evaluated_cells(row, times):
 
 
 def _pulses(row, times):
-  """Returns pulses per task, and those of adapting anew at each time."""
+  """Returns pulses per task, and those of re-adaptation at each time."""
   text = f'{row["all"]["pulses_per_task"]:.0f}'
-  anew = row['all'].get(statistics.ANEW) or {}
-  more = [f'{anew[time]:.0f}' for time in times[1:] if time in anew]
+  readapt = row['all'].get(statistics.READAPT_PULSES) or {}
+  more = [f'{readapt[time]:.0f}' for time in times[1:] if time in readapt]
   return text + (f', then {", ".join(more)}' if more else '')
 
 

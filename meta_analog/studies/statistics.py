@@ -24,12 +24,12 @@ INTERVAL = (
     'which holds the spread of trainings, of tasks and of chips, or that over '
     'the chips of all seeds, whichever is wider; of one seed, over its chips. '
     'The means of few seeds may agree by luck, hence the second.')
-OF_TRAINING = ('steps', 'tasks_per_step', 'wall_s', 'commit',
-               'uncommitted_changes', 'cores', 'device_kind', 'jax', 'python')
-ANEW = 'readapt_pulses_per_task_by_time_s'
-OF_SUMMARY = ('task', 'metric', 'device', 'num_tasks', 'num_chips',
-              'support_size', 'before', 'after', 'after_by_time_s', 'write',
-              'firing_rate_hz', 'baselines')
+TRAINING_KEYS = ('steps', 'tasks_per_step', 'wall_s', 'commit',
+                 'uncommitted_changes', 'cores', 'device_kind', 'jax', 'python')
+READAPT_PULSES = 'readapt_pulses_per_task_by_time_s'
+SUMMARY_KEYS = ('task', 'metric', 'device', 'num_tasks', 'num_chips',
+                'support_size', 'before', 'after', 'after_by_time_s', 'write',
+                'firing_rate_hz', 'baselines')
 
 
 def collect(
@@ -80,19 +80,21 @@ def summarize(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
   Returns:
     'before', each of 'after_by_time_s' and of 'baselines' as `combine` gives
-    them; the means of 'pulses_per_task', 'devices_written_per_task', ANEW,
-    'firing_rate_hz' and, of a trained row, 'wall_s'. `collect` adds 'change'.
+    them; the means of 'pulses_per_task', 'devices_written_per_task',
+    READAPT_PULSES, 'firing_rate_hz' and, of a trained row, 'wall_s'. `collect`
+    adds 'change'.
   """
   mean = lambda get: float(np.mean([get(run) for run in runs]))
   times = [time for time in runs[0]['after_by_time_s']
            if all(time in run['after_by_time_s'] for run in runs)]
   walls = [run['training']['wall_s'] for run in runs
            if run['training']['wall_s'] is not None]
-  own = [_own(run['baselines']) for run in runs]
+  baselines = [run['baselines'] for run in runs]
   return {
       'baselines': {
-          name: combine([results[name] for results in own])
-          for name in own[0] if all(name in results for results in own)},
+          name: combine([results[name] for results in baselines])
+          for name in baselines[0]
+          if all(name in results for results in baselines)},
       'before': combine([run['before'] for run in runs]),
       'after_by_time_s': {
           time: combine([run['after_by_time_s'][time] for run in runs])
@@ -102,8 +104,9 @@ def summarize(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
           lambda run: run['write']['devices_written_per_task']),
       'firing_rate_hz': [float(x) for x in np.mean(
           [run['firing_rate_hz'] for run in runs], axis=0)],
-      ANEW: {time: mean(lambda run, time=time: run['write'][ANEW][time])
-             for time in times} if ANEW in runs[0]['write'] else {},
+      READAPT_PULSES: {
+          time: mean(lambda run, time=time: run['write'][READAPT_PULSES][time])
+          for time in times} if READAPT_PULSES in runs[0]['write'] else {},
       'wall_s': float(np.mean(walls)) if walls else None}
 
 
@@ -176,22 +179,16 @@ def _numbers(run, folder):
   try:
     config = atomic_files.read_json(run.folder / workdir.CONFIG)
     summary, training = found.summary, found.summary['training']
-    return {name: summary[name] for name in OF_SUMMARY} | {
-        'baselines': _own(summary['baselines']), 'seed': run.seed,
+    return {name: summary[name] for name in SUMMARY_KEYS} | {
+        'baselines': summary['baselines'], 'seed': run.seed,
         'folder': str(run.folder.relative_to(folder)),
-        'training': {name: training.get(name) for name in OF_TRAINING},
+        'training': {name: training.get(name) for name in TRAINING_KEYS},
         'hidden_sizes': config['network']['hidden_sizes'],
         'convolutions': config['network'].get('convolutions', []),
         'devices_per_polarity': [config['crossbar']['hidden_devices'],
                                  config['crossbar']['output_devices']]}, ''
   except (errors.CorruptFileError, KeyError, TypeError) as error:
     return None, f'damaged: {errors.reason(error)}'
-
-
-def _own(baselines):
-  """Returns what was not measured elsewhere, which another run may outdate."""
-  return {name: result for name, result in baselines.items()
-          if 'source' not in result}
 
 
 def _declared(plan, row):

@@ -1,4 +1,4 @@
-"""Adapting anew before a test: from the first day's chip, at its own time."""
+"""Re-adaptation before a test: from the first day's chip, at its own time."""
 
 import jax
 import jax.numpy as jnp
@@ -73,14 +73,14 @@ def episodes():
 
 @pytest.fixture(scope='module')
 def tested():
-  """Returns {anew: what evaluation gives}."""
-  def evaluate(anew_fn):
+  """Returns {when chips are re-adapted: what evaluation gives}."""
+  def evaluate(readapt_fn):
     return jax.jit(lambda: maml.evaluate(
         linear(), jax.random.key(1), jnp.zeros((2, 1)), episodes(),
         small.SCHEDULE, clock.exact(151.0), clock.exact(np.array(DATES_S)),
-        anew_fn=anew_fn))()
+        readapt_fn=readapt_fn))()
 
-  return {'never': evaluate(None), 'anew': evaluate(linear)}
+  return {'never': evaluate(None), 'readapt': evaluate(linear)}
 
 
 def errors(result):
@@ -89,25 +89,25 @@ def errors(result):
       result['after'] - episodes().query.y[:, None]), axis=(0, 2, 3))
 
 
-def test_adapting_anew_restores_what_drift_took(tested):
+def test_re_adaptation_restores_what_drift_took(tested):
   # Not all of it: the first pulse of a drifted device brings back whatever it
   # lost, often more than is wanted.
-  never, anew = errors(tested['never']), errors(tested['anew'])
+  never, readapt = errors(tested['never']), errors(tested['readapt'])
   assert never[3] > never[2] > 10.0 * never[0]
-  assert np.all(anew[2:] < 0.3 * never[2:])
-  assert anew[1] < 2.0 * never[0]
+  assert np.all(readapt[2:] < 0.3 * never[2:])
+  assert readapt[1] < 2.0 * never[0]
 
 
 def test_up_to_the_first_query_the_first_adaptation_stands(tested):
-  info = tested['anew']['anew_info']
+  info = tested['readapt']['readapt_info']
   np.testing.assert_array_equal(
-      tested['anew']['after'][:, 0], tested['never']['after'][:, 0])
+      tested['readapt']['after'][:, 0], tested['never']['after'][:, 0])
   assert not np.any(info['pulses'][:, 0])
   assert np.all(np.sum(info['pulses'][:, 3], axis=-1) > 0)
 
 
 def test_the_support_set_is_shown_as_long_before_each_date(tested):
-  time_s = tested['anew']['anew_info']['time_s']
+  time_s = tested['readapt']['readapt_info']['time_s']
   np.testing.assert_allclose(time_s[:, 1:, 0], np.broadcast_to(
       np.array(DATES_S[1:]) - 51.0, (NUM_TASKS, 3)))
 

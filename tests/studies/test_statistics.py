@@ -51,15 +51,6 @@ def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
   assert abs(covered - 0.95) < 0.01
 
 
-def test_what_was_measured_elsewhere_is_no_mean_over_seeds():
-  elsewhere = _result(0.25) | {'source': 'recorded'}
-  row = {'baselines': {'float_ridge': _result(0.02), 'other': elsewhere},
-         'before': _result(4.0), 'after_by_time_s': {'251': _result(0.1)},
-         'write': {'pulses_per_task': 9.0, 'devices_written_per_task': 9.0},
-         'firing_rate_hz': [90.0], 'training': {'wall_s': 1.0}}
-  assert set(statistics.summarize([row, row])['baselines']) == {'float_ridge'}
-
-
 @pytest.mark.parametrize('mean, half, text', [
     (0.129, 0.009, '0.129 ± 0.009'), (0.0123, 0.0014, '0.0123 ± 0.0014'),
     (0.00081, 0.00004, '0.00081 ± 0.00004'), (0.1, 0.0, '0.100 ± 0.000'),
