@@ -100,7 +100,8 @@ def _define_train(values):
 def _define_evaluate(values):
   from meta_analog.experiment import command_line
   from meta_analog.experiment import run
-  command_line.define_run(values, run.MODES, 'evaluate')
+  modes = tuple(mode for mode in run.MODES if mode != 'train')
+  command_line.define_run(values, modes, 'evaluate')
 
 
 def _run(arguments):

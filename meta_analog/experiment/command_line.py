@@ -90,15 +90,15 @@ def define_run(
   """
   flags.DEFINE_enum('mode', mode, modes, 'What to do', flag_values=values)
   flags.DEFINE_string(
-      'source', None, 'What --mode=evaluate evaluates into --workdir, by '
-      'default the run there: the folder of a run, a .npz file of parameters, '
-      'or initial, the network before training', flag_values=values)
+      'source', None, 'Folder of a run, .npz file of parameters, or initial '
+      '(untrained), to evaluate into --workdir; by default the run there',
+      flag_values=values)
   flags.DEFINE_string(
       'checkpoint', None, 'Another name of --source, for a file',
       flag_values=values)
   flags.DEFINE_string(
-      'wandb', None, 'Project of Weights & Biases to write the metrics to; '
-      'without it wandb is never imported', flag_values=values)
+      'wandb', None, 'Project of Weights & Biases to write the metrics to',
+      flag_values=values)
   flags.DEFINE_string(
       'coordinator', None, 'HOST:PORT of process 0, for a run of several '
       'processes', flag_values=values)
@@ -197,11 +197,11 @@ def connect(arguments: Arguments) -> None:
   values = arguments.flags
   distributed.initialize(values.coordinator, values.num_processes,
                          values.process_id, values.distributed)
-  asked = {'config': workdir_lib.as_json(arguments.config),
+  request = {'config': workdir_lib.as_json(arguments.config),
            'mode': values.mode, 'source': arguments.source,
            'versions': environment.versions()}
   first, *others = map(json.loads, distributed.gather(
-      json.dumps(asked).encode()))
+      json.dumps(request).encode()))
   for number, other in enumerate(others, 1):
     differ = sorted(workdir_lib.differences(first, other))
     if differ:
@@ -262,7 +262,11 @@ def _saved_config(argv, values):
   if 'mode' not in values:
     return None
   mode = _value(argv, 'mode') or values['mode'].default
-  if mode == 'train' or mode not in values['mode'].parser.enum_values:
+  modes = values['mode'].parser.enum_values
+  if mode not in modes:
+    raise errors.InputError(
+        f'--mode={mode}: must be one of {", ".join(modes)}')
+  if mode == 'train':
     return None
   source = _value(argv, 'source') or _value(argv, 'checkpoint')
   if source is not None and (source == evaluate.INITIAL

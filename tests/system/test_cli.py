@@ -103,6 +103,14 @@ def test_evaluate_is_its_commands_default_mode(ended):
   assert '--mode=evaluate needs --workdir' in ended('evaluate')[2]
 
 
+@pytest.mark.parametrize('config', [(), ('--config=pcm:tiny',)])
+def test_the_command_that_evaluates_does_not_train(ended, config):
+  code, _, message = ended('evaluate', '--mode=train', *config)
+  assert code == 2
+  assert '--mode=train' in message
+  assert 'one of' in message
+
+
 def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
   arguments = parse('--config=pcm:tiny', '--workdir=~/x', '--mode=evaluate',
