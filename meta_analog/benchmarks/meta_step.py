@@ -239,8 +239,9 @@ def draw_shapes(
 
 def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
   """Returns the draws of a step alone, as many at once as in the step."""
-  at_once = meta_training.chips_per_chunk(config) * build.tasks_at_once(config)
-  shapes = [(at_once, *shape) for shape in draw_shapes(config)]
+  num_batched = (meta_training.chips_per_chunk(config)
+                 * build.tasks_at_once(config))
+  shapes = [(num_batched, *shape) for shape in draw_shapes(config)]
 
   def microbatch(unused, i, key, scale):
     del unused
@@ -256,7 +257,7 @@ def draws(config: ml_collections.ConfigDict) -> Callable[[], Any]:
         0, 2, forward, [jnp.zeros(shape) for shape in shapes])
     return sum(total[(0,) * total.ndim] for total in totals)
 
-  num_microbatches = -(-config.training.tasks_per_step // at_once)
+  num_microbatches = -(-config.training.tasks_per_step // num_batched)
   run = jax.jit(lambda key, scale: sharding.map_over_devices(
       microbatch, num_microbatches, (), key, scale),
                 compiler_options=compilation.options(

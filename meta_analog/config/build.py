@@ -25,7 +25,7 @@ from meta_analog.networks import network as network_lib
 
 
 class Setup(NamedTuple):
-  """What a config names, built.
+  """The objects that a config names.
 
   Attributes:
     task: the task family.
@@ -239,7 +239,7 @@ def with_data(setup: Setup, data: Any) -> Setup:
 
 
 class Varied(NamedTuple):
-  """What is traced of a config, so that another value compiles nothing.
+  """Traced values of a config, so that another value compiles nothing.
 
   A constant would be folded into others, which rounds otherwise.
   """

@@ -178,10 +178,10 @@ def _check_batches(config):
     raise ValueError(
         f'config.training.tasks_per_step = {training.tasks_per_step}: must be '
         f'a multiple of training.tasks_per_chip ({training.tasks_per_chip})')
-  at_once = training.tasks_at_once
-  if at_once and training.tasks_per_chip % at_once:
+  num_batched = training.tasks_at_once
+  if num_batched and training.tasks_per_chip % num_batched:
     raise ValueError(
-        f'config.training.tasks_at_once = {at_once}: must divide '
+        f'config.training.tasks_at_once = {num_batched}: must divide '
         f'training.tasks_per_chip ({training.tasks_per_chip}), or be 0 for '
         'what suits the machine')
   if evaluation.num_tasks % evaluation.num_chips:

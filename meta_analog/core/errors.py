@@ -11,7 +11,7 @@ Each message says what happened and what to do.
 
 
 class RunError(Exception):
-  """A run that cannot go on for a reason outside the user's input.
+  """A run that cannot continue for a reason outside the user's input.
 
   Base class of the failures that are neither bad input nor a bug.
   """

@@ -1,4 +1,4 @@
-"""The vocabulary: what a device, a learner and a task family are.
+"""Contracts of devices, learners and task families.
 
 Each is a NamedTuple of pure functions. A file that receives one never asks
 which one it is: `crossbar` sees only a `Device`, `maml` only a `Learner`.
@@ -61,7 +61,7 @@ class Learner(NamedTuple):
     predict: `(key, chip, inputs, time) -> (outputs, info)`. One forward pass
       of inputs [N, I] at a `clock.Time`; outputs [N, O].
     update: `(key, chip, support, time) -> (chip, info)`. One adaptation event
-      whose support set is presented at a `clock.Time`.
+      whose support set is read at a `clock.Time`.
   """
 
   init: Callable[[jax.Array, Any], Any]

@@ -138,7 +138,7 @@ def read(
     device: the technology.
     crossbar: state.
     elapsed_s: from now to the read.
-    fresh_share: 0 (one read per presentation) to 1 (a read per product). The
+    fresh_share: 0 (one read per forward pass) to 1 (a read per product). The
       number 0, not traced, leaves out the variance and every fresh draw.
 
   Returns:

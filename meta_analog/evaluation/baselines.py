@@ -27,7 +27,7 @@ PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the float ridge baseline
 
 
 class Compiled(NamedTuple):
-  """What `compute` calls; one for all that differ in parameters and keys."""
+  """Compiled functions of `compute`, shared by all parameters and keys."""
 
   rows: Callable[..., dict[str, jax.Array]]  # `(episodes, data)`
   sample: Callable[..., types.Episode]  # `(keys [B], data)`
@@ -137,12 +137,12 @@ def float_ridge(
   def one_task(episode):
     support, query, _ = _whole(setup.task, episode, setup.task.data)
     adapted = forward(0, support.x)
-    tested = forward(1, query.x)
+    result = forward(1, query.x)
 
     def predict(penalty):
       delta_w = plasticity.ridge(
           adapted.features, support.y - adapted.outputs, penalty)
-      return tested.outputs + linalg.matmul(tested.features, delta_w)
+      return result.outputs + linalg.matmul(result.features, delta_w)
 
     return jax.lax.map(predict, penalties)
 

@@ -42,7 +42,7 @@ DEFAULT_REFERENCE_S = 1.0  # of a family that has no t0_s
 
 
 class Range(NamedTuple):
-  """Where to measure a device."""
+  """Range of conductance, and ages, at which a device is measured."""
 
   low_uS: float
   high_uS: float

@@ -1,9 +1,9 @@
 """Energy of an adaptation that is written in several ways, and its error.
 
-The same meta-parameters are tested on the same tasks with SET pulses alone and
-with program-and-verify, with the output layer's devices per polarity as trained
-and with one. With fewer devices the layer's gain grows in proportion, so that
-the weights that it was trained for stay the same.
+The same meta-parameters are evaluated on the same tasks with SET pulses alone
+and with program-and-verify, with the output layer's devices per polarity as
+trained and with one. With fewer devices the layer's gain grows in proportion,
+so that the weights that it was trained for stay the same.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from meta_analog.evaluation import meta_testing
 from meta_analog.learning import transforms
 
 
-def cases(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
+def ways(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
   """Returns {label: changed fields} of the ways to write."""
   numbers = sorted({1, config.crossbar.output_devices})
   words = {'open_loop': 'SET only', 'verified': 'verified'}
@@ -36,7 +36,7 @@ def run(
     key: jax.Array,
     log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-  """Tests every case; returns a row for each.
+  """Evaluates every way to write; returns a row for each.
 
   Args:
     config: of the trained run, checked.
@@ -50,10 +50,10 @@ def run(
     that the adaptation took away, None where it took none.
 
   Raises:
-    errors.InputError: if a case cannot be on this device.
+    errors.InputError: if a way to write cannot be on this device.
   """
   rows = []
-  for label, changes in cases(config).items():
+  for label, changes in ways(config).items():
     changed = config.copy_and_resolve_references()
     with changed.unlocked():
       changed.update_from_flattened_dict(changes)

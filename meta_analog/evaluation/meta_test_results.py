@@ -13,7 +13,7 @@ from meta_analog.programming import protocols
 
 
 class MetaTestResults(NamedTuple):
-  """What was measured on the held-out tasks of a test, B of them."""
+  """Measurements on the held-out tasks of a test, B of them."""
 
   # [B, N, .]; without x where the latent says it (see `types.Task.recall`).
   episodes: types.Episode

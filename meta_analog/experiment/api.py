@@ -32,7 +32,7 @@ METRICS, EVALUATION = 'metrics.jsonl', 'evaluation.npz'
 
 
 class Run(NamedTuple):
-  """What a finished run, or an evaluation in a folder of its own, left behind.
+  """Results of a finished run, or of an evaluation in a folder of its own.
 
   Attributes:
     config: locked, as the run was configured.

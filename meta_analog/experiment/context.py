@@ -11,7 +11,7 @@ from meta_analog.runtime import signals
 
 
 class Context(NamedTuple):
-  """What the parts of one command share."""
+  """Values that the parts of one command share."""
 
   config: ml_collections.ConfigDict
   folder: pathlib.Path

@@ -124,14 +124,14 @@ def energy(context: context_lib.Context) -> dict[str, Any]:
     context: of the command, its folder that of a run, and locked.
 
   Raises:
-    errors.InputError: if there is no checkpoint, or a case cannot be.
+    errors.InputError: if there is no checkpoint, or a way to write cannot be.
     errors.RunError: if a file is damaged or an output is not finite.
   """
   config, folder = context.config, context.folder
   distributed.from_first(lambda: workdir.check_of_run(config, folder))
   setup, state, keys = _restore(context, folder)
   context.log(f'Evaluating {folder} (step {int(state.step)}) in '
-              f'{len(energy_comparison.cases(config))} ways to write, on '
+              f'{len(energy_comparison.ways(config))} ways to write, on '
               f'{config.evaluation.num_tasks} tasks each.')
   rows = energy_comparison.run(
       config, state.params, keys.test, context.log)
@@ -177,11 +177,11 @@ def _evaluate_own(context):
 def _evaluate_source(context, source):
   """Evaluates a source into a folder that is no run's."""
   config, folder = context.config, context.folder
-  of = distributed.from_first(lambda: _begin(context, source))
+  found_origin = distributed.from_first(lambda: _begin(context, source))
   restored = _restore(context, source)
   step = int(restored.state.step)
-  of_run = source != INITIAL and pathlib.Path(source).suffix != '.npz'
-  if of_run and step < config.training.num_steps:
+  is_run = source != INITIAL and pathlib.Path(source).suffix != '.npz'
+  if is_run and step < config.training.num_steps:
     raise errors.InputError(
         f'{source} is trained to step {step} of {config.training.num_steps}: '
         'train it to its end first')
@@ -189,7 +189,8 @@ def _evaluate_source(context, source):
 
   def write():
     summary, _ = _summarize(context, restored, results)
-    summary |= {'of': of, 'training': {'steps': step} | context.record}
+    summary |= {'of': found_origin,
+                'training': {'steps': step} | context.record}
     # What was there before is whole until here.
     (folder / results_lib.SUMMARY).unlink(missing_ok=True)
     atomic_files.write_json(folder / workdir.CONFIG, workdir.as_json(config))
@@ -210,13 +211,13 @@ def _begin(context, source):
   if workdir.is_begun(folder) and not is_evaluation(folder):
     raise errors.InputError(
         f'workdir {folder} holds a run; choose another --workdir')
-  of = origin(source)
-  if of['params'] == 'trained':
+  found_origin = origin(source)
+  if found_origin['params'] == 'trained':
     workdir.check_of_run(context.config, pathlib.Path(source))
   if (folder / results_lib.SUMMARY).exists():
     context.log(f'{folder} holds an evaluation, which this one replaces.')
   run_record.begin(folder, context.record)
-  return of
+  return found_origin
 
 
 def _restore(context, source):

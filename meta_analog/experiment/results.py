@@ -25,7 +25,7 @@ SUMMARY = 'summary.json'
 
 
 class Compiled(NamedTuple):
-  """What is compiled once for all runs that share a setup."""
+  """Functions compiled once for all runs that share a setup."""
 
   baselines: baselines_lib.Compiled
   ordinary_fn: Callable[[jax.Array], jax.Array]

@@ -6,7 +6,7 @@ import jax
 
 
 class RunKeys(NamedTuple):
-  """What the parts of a run draw from.
+  """Random keys of the parts of a run.
 
   Tasks and chips of a test depend on the seed alone, and not on how long was
   trained.

@@ -97,21 +97,21 @@ def _train(context):
     pool.shutdown(wait=False, cancel_futures=True)
   context.log(f'Testing on {config.evaluation.num_tasks} held-out tasks, '
           f'{config.evaluation.num_chips} fresh chips.')
-  tested = meta_testing.run(config, setup, state.params, keys.test, test)
+  results, chip = meta_testing.run(config, setup, state.params, keys.test, test)
   return distributed.from_first(lambda: _report(
-      context, setup, distributed.local(state), tested, keys, wall_s))
+      context, setup, distributed.local(state), results, chip, keys, wall_s))
 
 
-def _report(context, setup, state, tested, keys, wall_s):
-  """Writes and draws what was tested; returns the summary."""
-  config, folder, results = context.config, context.folder, tested[0]
+def _report(context, setup, state, results, chip, keys, wall_s):
+  """Writes and draws the results; returns the summary."""
+  config, folder = context.config, context.folder
   compiled = results_lib.make(config, setup)
   summary = results_lib.summarize(
       config, setup, state, results, keys.validation, compiled)
   context.log('Drawing figures.')
   results_lib.finish(
-      config, setup, folder, summary, state.params, tested, keys.figures,
-      {'wall_s': wall_s} | context.record, compiled, context.log)
+      config, setup, folder, summary, state.params, (results, chip),
+      keys.figures, {'wall_s': wall_s} | context.record, compiled, context.log)
   results_lib.report(summary, context.log)
   context.log(f'Written to {folder}: summary.json, parameters.npz, '
           'evaluation.npz, chip.npz, metrics.jsonl, figures, checkpoints.')

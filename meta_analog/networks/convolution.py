@@ -171,7 +171,7 @@ def _paste(shape, rows):
       jnp.stack([phase(a, b) + empty for b in range(stride)], axis=3)
       for a in range(stride)], axis=2)
   x = x.reshape(len(x), stride * (height + more), stride * (width + more), -1)
-  missing = [max(0, pad + size - present) for size, present in
+  missing = [max(0, pad + size - length) for size, length in
              zip((shape.height, shape.width), x.shape[1:3])]
   x = jnp.pad(x, [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)])
   x = x[:, pad:pad + shape.height, pad:pad + shape.width]

@@ -63,7 +63,7 @@ class CrossbarLinear(hk.Module):
       weight_std: float = 1.0,
       weight_max: float = 3.0,
       name: str | None = None,
-  ):
+  ) -> None:
     """Fixes the layer's shape, its devices and its periphery.
 
     Args:
@@ -166,7 +166,7 @@ class LIFCore(hk.RNNCore):
       surrogate: lif.Surrogate = lif.fast_sigmoid,
       reset: str = 'soft',
       name: str | None = None,
-  ):
+  ) -> None:
     """Fixes the neurons.
 
     Args:

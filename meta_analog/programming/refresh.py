@@ -100,8 +100,8 @@ def by_threshold(
   close = jnp.abs(mean_uS[0] - mean_uS[1]) < rule.difference_uS
   refreshed = near_top & close
   drift = controller.known_drift(noise_free, crossbar, horizon_s)
-  kept_uS = known_uS * drift
-  target_w = crossbar.gain_per_uS * controller.difference(kept_uS)
+  drifted_uS = known_uS * drift
+  target_w = crossbar.gain_per_uS * controller.difference(drifted_uS)
   crossbar = array.reset_devices(
       key_reset, device, noise_free, crossbar,
       jnp.broadcast_to(refreshed, known_uS.shape))
@@ -145,12 +145,13 @@ def by_update_ready(
   lacks_headroom = jnp.stack(
       [change_uS > headroom_uS[0], -change_uS > headroom_uS[1]])
   refreshed = lacks_headroom[::-1]  # the side that is not potentiated
-  kept_uS = known_uS * controller.known_drift(noise_free, crossbar, horizon_s)
+  drifted_uS = known_uS * controller.known_drift(
+      noise_free, crossbar, horizon_s)
   crossbar = array.reset_devices(
       key, device, noise_free, crossbar,
       jnp.broadcast_to(refreshed[:, None], known_uS.shape))
   low_uS = controller.estimated_uS(noise_free, crossbar, horizon_s)
-  after_uS = jnp.where(refreshed[:, None], low_uS, kept_uS)
-  moved_uS = controller.difference(after_uS) - controller.difference(kept_uS)
+  after_uS = jnp.where(refreshed[:, None], low_uS, drifted_uS)
+  moved_uS = controller.difference(after_uS) - controller.difference(drifted_uS)
   remaining = delta_w - crossbar.gain_per_uS * moved_uS
   return crossbar, remaining, {'refreshed': refreshed}

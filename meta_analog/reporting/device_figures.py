@@ -105,12 +105,12 @@ def _read(axis, result, published):
 def _drift(axis, result, published):
   """Mean conductance against time, relative to a first read."""
   first = result['drift']['reference_s']
-  for suffix, look, label in (
+  for suffix, line_style, label in (
       ('', {'color': MODEL}, 'model'),
       ('_with_spread', {'color': SPREAD, 'ls': '--', 'lw': 1}, 'with spread'),
-  )[:_num_cases(result)]:
+  )[:_num_columns(result)]:
     data = result['drift' + suffix]
-    axis.plot(data['time_s'], data['relative'], label=label, **look)
+    axis.plot(data['time_s'], data['relative'], label=label, **line_style)
   data = result['drift_with_spread']
   mean, std = (np.array(data[x]) for x in ('relative', 'relative_std'))
   if not published:
@@ -132,17 +132,17 @@ def _drift(axis, result, published):
 
 def _program(axis, result):
   """Error of programming to a target: its standard deviation and its mean."""
-  for suffix, look, label in (
+  for suffix, line_style, label in (
       ('', {'color': MODEL}, ''),
       ('_with_spread', {'color': SPREAD, 'lw': 1}, ' with spread'),
-  )[:_num_cases(result)]:
+  )[:_num_columns(result)]:
     data = result['program' + suffix]
     target, mean = np.array(data['target_uS']), np.array(data['mean_uS'])
     line = '--' if suffix else '-'
     axis.plot(target, data['std_uS'], f'o{line}', ms=3,
-              label=f'std of the error{label}', **look)
+              label=f'std of the error{label}', **line_style)
     axis.plot(target, mean - target, f's{line}', ms=3, mfc='none',
-              label=f'mean of the error{label}', **look)
+              label=f'mean of the error{label}', **line_style)
   low, high = axis.get_ylim()
   axis.axhline(0.0, color=style.FAINT, lw=0.6, zorder=0)
   axis.set(xlabel='target conductance (uS)', title='Program to a target',
@@ -151,7 +151,7 @@ def _program(axis, result):
   axis.legend(loc='upper left', ncols=2)
 
 
-def _num_cases(result):
+def _num_columns(result):
   """Returns 2 where the family has spreads that can be set to 0, else 1."""
   return 2 if result['spreads'] else 1
 

@@ -27,7 +27,7 @@ def tasks(
     support_class: [B, N].
     query: [B, M, h, w].
     query_class: [B, M].
-    before: [B, M], class said before adaptation.
+    before: [B, M], predicted class before adaptation.
     after: [B, M], and after.
   """
   way = int(support_class.max()) + 1
@@ -44,7 +44,7 @@ def tasks(
       row[0].set_ylabel(f'{100 * np.mean(right):.0f} % right', fontsize=SMALL)
     figure.suptitle(
         'support set (class), then queries, as many of them wrong as in the '
-        'test: class said before and after adaptation, green where right',
+        'test: predicted class before and after adaptation, green where right',
         fontsize=style.SMALL)
 
 
@@ -56,7 +56,7 @@ def _support(row, images, classes):
 
 
 def _query(axis, image, truth, before, after):
-  """Draws a query image, the class said before above it, after below."""
+  """Draws a query image, the predicted class before above it, after below."""
   _image(axis, image, _color(after == truth))
   axis.set_title(f'before: {before + 1}', fontsize=SMALL,
                  color=_color(before == truth))

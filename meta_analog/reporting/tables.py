@@ -28,7 +28,7 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
   out = rich.table.Table(
       title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
             f'{summary["num_chips"]} chips, query {summary["metric"]}')
-  out.add_column('case')
+  out.add_column('result')
   out.add_column(summary['metric'], justify='right')
   out.add_column('95 %', justify='right')
   row = lambda name, x: out.add_row(name, f'{x["mean"]:.4f}', _half(x))
@@ -59,16 +59,16 @@ def device_table(result: dict[str, Any]) -> rich.table.Table:
   """Returns a few numbers of a characterisation, without and with spread."""
   out = rich.table.Table(title=f'{result["device"]}: {result["num_devices"]} '
                                'devices in each measurement')
-  # A family without parameters of spread has one case.
-  cases = ({'spreads 0': '', 'with spread': '_with_spread'}
-           if result['spreads'] else {'value': ''})
+  # A family without parameters of spread has one column.
+  columns = ({'spreads 0': '', 'with spread': '_with_spread'}
+             if result['spreads'] else {'value': ''})
   out.add_column('quantity')
-  for case in cases:
-    out.add_column(case, justify='right')
+  for name in columns:
+    out.add_column(name, justify='right')
 
   def row(name, cell):
     out.add_row(name, *(cell(lambda what: result[what + suffix])
-                        for suffix in cases.values()))
+                        for suffix in columns.values()))
 
   def moments(what, i):
     return lambda get: (f'{get(what)["mean_uS"][i]:.3f} ± '

@@ -16,7 +16,7 @@ class Console(rich.console.Console):
 
   On a screen lines break between words. In a pipe or a file they do not break,
   and tables are plain Markdown. Where the reader of a pipe has left, nothing is
-  printed any more, and the program goes on.
+  printed any more, and the program continues.
   """
 
   def print(self, *objects: Any, **kwargs: Any) -> None:

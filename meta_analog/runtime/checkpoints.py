@@ -31,7 +31,7 @@ STATE, METRICS = 'state', 'metrics.jsonl'
 
 
 class Restored(NamedTuple):
-  """What a checkpoint holds."""
+  """Contents of a checkpoint."""
 
   state: Any
   metrics: bytes  # metrics.jsonl up to its step

@@ -22,7 +22,7 @@ PAUSE_S = 0.1  # between two checks for a signal
 
 
 class Outcome(NamedTuple):
-  """What became of a job."""
+  """Outcome of a job."""
 
   code: int | None  # exit code; None of one that was never started
   seconds: float
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 class Backend(NamedTuple):
-  """Where jobs run.
+  """An executor and its way to run jobs.
 
   Attributes:
     executor: to which jobs are submitted.
@@ -46,7 +46,7 @@ class Backend(NamedTuple):
 
 
 class Hooks(NamedTuple):
-  """What the loop calls.
+  """Callbacks of the loop.
 
   Attributes:
     ended: `(job, Outcome, number of ended jobs, seconds that the others take)`.

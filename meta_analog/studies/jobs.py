@@ -39,14 +39,14 @@ class Job(NamedTuple):
 
 
 class Ended(NamedTuple):
-  """How a process ended."""
+  """Exit of a process."""
 
   code: int
   seconds: float
 
 
 class Found(NamedTuple):
-  """What lies in the folder of a run."""
+  """Contents of the folder of a run."""
 
   summary: dict[str, Any] | None  # of a finished run, as its config is now
   why: str = ''  # there is none

@@ -10,7 +10,7 @@ from typing import Any
 import ml_collections
 
 Row = dict[str, Any]
-SAME_NETS = 'the same nets, tested otherwise'
+SAME_NETS = 'the same nets under other conditions'
 # Makes every row run in seconds, to see that all of it works.
 TINY = {'training.num_steps': 2, 'evaluation.num_tasks': 8,
         'evaluation.num_chips': 2, 'evaluation.ordinary_steps': 2}

@@ -29,7 +29,7 @@ from meta_analog.studies import vmap_executor
 
 
 class Options(NamedTuple):
-  """How a study is executed.
+  """Options of the execution of a study.
 
   Attributes:
     num_processes: at once on this machine, among which the cores are dealt.
@@ -46,7 +46,7 @@ class Options(NamedTuple):
 
 
 class _Study(NamedTuple):
-  """What the parts of an execution share."""
+  """Values that the parts of an execution share."""
 
   plan: plan_lib.Plan
   folder: pathlib.Path

@@ -61,7 +61,7 @@ class _Seed(NamedTuple):
 
 
 class _Test(NamedTuple):
-  """What is compiled once for the tests of all seeds."""
+  """Setup and programs shared by the tests of all seeds."""
 
   setup: build.Setup
   test: futures.Future
@@ -137,11 +137,11 @@ def _keys(each, name):
 
 def _train(together, each):
   """Trains all seeds; tests those that are not finished."""
-  config, say = together.config, together.log
+  config, log = together.config, together.log
   setup, trainer = build.build(config), ensemble.make(config, len(each))
   tables.header(
       together.console, build.describe(config), together.folder)
-  say(f'In one step: {" ".join(seed.name for seed in each)}')
+  log(f'In one step: {" ".join(seed.name for seed in each)}')
   saved = checkpoints.Checkpoints(together.folder / 'checkpoints')
   began = train.begin(together, saved, trainer.init(_keys(each, 'init')))
   pool = futures.ThreadPoolExecutor(1)
@@ -163,9 +163,9 @@ def _train(together, each):
 
 def _finish(together, i, seed, state, shared, wall_s):
   """Tests seed i and leaves all that its separate run would have left."""
-  config, folder, say = seed.config, seed.folder, together.log
+  config, folder, log = seed.config, seed.folder, together.log
   setup, test, compiled = shared
-  say(f'Testing {seed.name} on {config.evaluation.num_tasks} held-out tasks, '
+  log(f'Testing {seed.name} on {config.evaluation.num_tasks} held-out tasks, '
       f'{config.evaluation.num_chips} fresh chips.')
   arrays = meta_testing.run(
       config, setup, state.params, seed.keys.test, test.result())
@@ -181,9 +181,9 @@ def _finish(together, i, seed, state, shared, wall_s):
   run_record.begin(folder, {'from_step': 0} | record)
   results.finish(
       config, setup, folder, summary, state.params, arrays, seed.keys.figures,
-      {'wall_s': wall_s} | record, compiled, say)
+      {'wall_s': wall_s} | record, compiled, log)
   results.report(summary, together.log)
-  say(f'Written to {folder}.')
+  log(f'Written to {folder}.')
 
 
 def _log(path, i, folder):

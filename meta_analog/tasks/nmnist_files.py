@@ -104,13 +104,13 @@ def _build(folder, most_recordings):
 
 def _choose(folder, most):
   """Returns {folder or archive: names} of the recordings that are read."""
-  found, seen = {}, set()
+  found, known = {}, set()
   for path, name in _recordings(folder):
     part, digit = _place(path, name)
     one = part, digit, pathlib.PurePosixPath(name).name
-    if one in seen:  # An archive and what was extracted from it lie together.
+    if one in known:  # An archive and what was extracted from it lie together.
       continue
-    seen.add(one)
+    known.add(one)
     found.setdefault(digit, {'Train': [], 'Test': []})[part].append(
         (path, name))
   missing = sorted(set(range(10)) - set(found))

@@ -29,7 +29,7 @@ RANGES = {
 
 
 class Drawn(NamedTuple):
-  """Which drawings a task is made of."""
+  """The drawings of a task."""
 
   character: jax.Array  # [W]
   turns: jax.Array  # [W], quarters of a circle, counter-clockwise

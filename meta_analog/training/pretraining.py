@@ -44,7 +44,7 @@ FIRST = 20  # steps after which it logs how long it will take
 
 
 class State(NamedTuple):
-  """What a step of pretraining changes."""
+  """State of pretraining."""
 
   params: transforms.Params
   log_rate: jax.Array  # scalar, of the step of the delta rule
@@ -81,23 +81,23 @@ def make(
   gradient_fn = _gradient_fn(config, setup)
 
   def update(state, key, data):
-    trained = state.params, state.log_rate
+    variables = state.params, state.log_rate
     total = sharding.sum_chips(
-        gradient_fn, c.pretrain_tasks, 1, (trained, data), key,
+        gradient_fn, c.pretrain_tasks, 1, (variables, data), key,
         jnp.float32(0.0))
     gradient, info = jax.tree.map(lambda x: x / c.pretrain_tasks, total)
     updates, opt_state = optimizer.update(gradient, state.opt_state)
     info['finite'] = jnp.isfinite(info['loss'] + optax.tree.norm(gradient))
-    return State(*optax.apply_updates(trained, updates), opt_state), info
+    return State(*optax.apply_updates(variables, updates), opt_state), info
 
   step = jax.jit(update, compiler_options=compilation.options(
       config.training.num_steps))
   data = sharding.replicate(build_task.make_pretraining_task(config).data)
 
   def init(params):
-    trained = params, jnp.float32(0.0)
+    variables = params, jnp.float32(0.0)
     return jax.device_put(
-        State(*trained, optimizer.init(trained)), sharding.replicated())
+        State(*variables, optimizer.init(variables)), sharding.replicated())
 
   return Pretrainer(init, lambda state, key: step(state, key, data))
 
@@ -112,12 +112,12 @@ def _optimizer(c):
 
 
 def _gradient_fn(config, setup):
-  """Returns `((trained, data), key, _) -> (gradient, info)` of one task."""
+  """Returns `((variables, data), key, _) -> (gradient, info)` of one task."""
   c, loss_fn = config.training, _loss_fn(config, setup)
   task = build_task.make_pretraining_task(config)
 
-  def of_task(trained_and_data, key, _):
-    trained, data = trained_and_data
+  def of_task(variables_and_data, key, _):
+    variables, data = variables_and_data
     key_task, key_run, *keys = jax.random.split(key, 4)
     episode = task.sample(key_task, data, 'train')
     if c.pretrain_distortion:
@@ -126,18 +126,18 @@ def _gradient_fn(config, setup):
       episode = episode._replace(
           support=distort(keys[0], episode.support),
           query=distort(keys[1], episode.query))
-    return jax.grad(loss_fn, has_aux=True)(trained, key_run, episode)
+    return jax.grad(loss_fn, has_aux=True)(variables, key_run, episode)
 
   return of_task
 
 
 def _loss_fn(config, setup):
-  """Returns `(trained, key, episode) -> (loss, info)`."""
+  """Returns `(variables, key, episode) -> (loss, info)`."""
   c = config.training
   network = setup.network._replace(periphery=network_lib.EXACT)
 
-  def loss_fn(trained, key, episode):
-    params, log_rate = trained
+  def loss_fn(variables, key, episode):
+    params, log_rate = variables
     theta = setup.transforms.theta.apply(params)
     support, query, _ = episode
     number = len(support.x)

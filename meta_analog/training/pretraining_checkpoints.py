@@ -28,7 +28,7 @@ class PretrainingCheckpoints:
       facts: recorded with each: 'config', and 'environment' as
         `environment.record` gives it.
       log: prints a line.
-      stop: is told what can be resumed.
+      stop: receives what can be resumed.
     """
     self._folder, self._facts, self._log, self._stop = folder, facts, log, stop
     self._saved = checkpoints.Checkpoints(folder)

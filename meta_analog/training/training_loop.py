@@ -19,7 +19,7 @@ from meta_analog.training import meta_training
 
 
 class Hooks(NamedTuple):
-  """What the loop calls.
+  """Callbacks of the training loop.
 
   Attributes:
     log: gets the lines of metrics.jsonl.
@@ -48,7 +48,7 @@ def run(
 ) -> tuple[meta_training.TrainState, float]:
   """Takes the remaining steps.
 
-  Every step is looked at, one step late, so that the device never waits.
+  Every step is checked, one step late, so that the device never waits.
 
   Args:
     config: checked.
@@ -151,7 +151,7 @@ def _note(values, timing):
 
 
 class _Clock:
-  """What differs from run to run: seconds, tasks per second, time left."""
+  """Timing of a run: seconds, tasks per second, time left."""
 
   def __init__(self, wall_s, num_steps, tasks_per_step):
     self._before_s, self._began = wall_s, time.monotonic()
@@ -173,7 +173,7 @@ class _Clock:
 
 
 class _Silence:
-  """Says when a hidden layer falls silent, and when it spikes again."""
+  """Logs when a hidden layer falls silent, and when it spikes again."""
 
   def __init__(self, log, name):
     self._log, self._silent = log, set()

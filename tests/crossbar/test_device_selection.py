@@ -1,4 +1,4 @@
-"""Tests of the turn of the devices: a student's loop, laws, wear, the twin."""
+"""Selection of the next device: oracle loop, laws, usage, estimate."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What every device family owes to `types.Device`, whatever its physics."""
+"""Contract of `types.Device`, held by every device family."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""What characterisation reports, against tables, closed forms and oracles."""
+"""Characterisation, against tables, closed forms and oracles."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""What the devices must do, as NumPy loops that a student can check by hand.
+"""Oracles of the devices: NumPy loops that a student can check by hand.
 
 The constants are written here a second time on purpose: a number that changes
 in `devices/pcm.py` must fail a test. Their source is physics.md, section 1.2

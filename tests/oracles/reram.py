@@ -1,4 +1,4 @@
-"""What the ReRAM device must do, in NumPy, number by number.
+"""Oracle of the ReRAM device, in NumPy, number by number.
 
 The constants are written here a second time on purpose: a number that changes
 in `devices/reram.py` must fail a test. Their source is physics.md, section 6.

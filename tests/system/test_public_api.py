@@ -1,4 +1,4 @@
-"""What `import meta_analog` offers, and that it costs nothing."""
+"""The public names of `import meta_analog`, and the cost of the import."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""What meta-training is worth: pinned by short trainings of small nets."""
+"""Gain of meta-training, pinned by short trainings of small nets."""
 
 import functools
 

@@ -71,7 +71,7 @@ def _stop(launcher, workdir, condition, *signals):
   return runs.end(process)
 
 
-def test_a_run_that_all_befalls_ends_as_one_that_nothing_befell(
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     launcher, reference, small_disk, tmp_path):
   disk = small_disk or tmp_path
   workdir, ballast = disk / 'run', disk / 'ballast'
