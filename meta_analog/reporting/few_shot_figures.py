@@ -18,7 +18,7 @@ def tasks(
   """Draws the images of a few tasks, the answers below, right or wrong.
 
   One row a task: one support image of each class, then query images, each with
-  the class that was said before and after adaptation: wrong ones and others,
+  the class predicted before and after adaptation: wrong ones and others,
   spread over the classes, in the proportion of the task.
 
   Args:
