@@ -1,4 +1,4 @@
-"""Meta-training: state, noise schedule, one sharded step.
+"""Meta-training step: state, noise schedule, sharding over devices.
 
 The meta-batch is num_chips x tasks_per_chip. Chips are grouped into chunks, on
 a CPU of one chip, whose tasks come one after the other (see `batching`); chunks
@@ -41,7 +41,7 @@ class Trainer(NamedTuple):
     init: `key -> TrainState`.
     update: `(TrainState, key) -> (TrainState, metrics)`, compiled. The key is
       that of the whole run; step s uses fold_in(key, s). 'finite' among the
-      metrics says of what `names` lists whether it is finite.
+      metrics is whether each of `names` is finite.
     names: of the loss, the gradient's norm and each of its leaves.
     batch: `(step, key) -> episodes`, the tasks of a step, axis 0 the chip.
     replay: `(params, TrainState, key, chip, episodes) -> loss` of one chip of
@@ -146,7 +146,7 @@ def make_uncompiled(
     info['finite'] = _finite(info['loss'], info['gradient_norm'], gradient)
     return TrainState(params, opt_state, state.step + 1), info
 
-  batch, replay = _again(setup, c, num_chips, scale_of)
+  batch, replay = _step_parts(setup, c, num_chips, scale_of)
   return Trainer(init, update, _names, batch, replay)
 
 
@@ -159,11 +159,8 @@ def chips_per_chunk(config: ml_collections.ConfigDict) -> int:
   Returns:
     What the config says, or where it says 0 what suits the machine: on a CPU
     one, elsewhere an even share of those of a step, for every device and up to
-    a limit, which rounds otherwise for another number of devices. On an H100
-    256 tasks by fours (1-40-40-1, 100 steps, 20 a round of the loop, products
-    rounded to TF32) take 5.4 ms by 16 chips and 3.4 ms by 64, 1024 tasks 11.9
-    ms by 64 and 9.2 ms by 256: these need 2.6 GB instead of 0.65, and a step
-    shall need less than 1.5. Other nets were not measured.
+    MOST_CHIPS (3.4 ms a step on an H100 instead of 5.4 by 16), so that numbers
+    are rounded otherwise for another number of devices.
   """
   c = config.training
   if c.chips_per_chunk or jax.default_backend() == 'cpu':
@@ -197,8 +194,8 @@ def _gradient(setup, params, key_chip, episodes, scale):
   return gradient, {'loss': loss, **info}
 
 
-def _again(setup, c, num_chips, scale_of):
-  """Returns `batch` and `replay` of `Trainer`: a step's parts, drawn again."""
+def _step_parts(setup, c, num_chips, scale_of):
+  """Returns `batch` and `replay` of `Trainer`, the parts of a step."""
   @jax.jit
   def batch(step, key):
     key = jax.random.fold_in(key, step)
