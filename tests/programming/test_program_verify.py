@@ -159,7 +159,7 @@ def test_drift_starts_at_the_last_act_of_a_pair():
       rtol=1e-6)
 
 
-def test_the_controller_believes_its_reads():
+def test_the_estimate_is_corrected_to_the_reads():
   new = verified(EXACT)[0]
   np.testing.assert_allclose(new.estimate.g_uS, new.devices.g_uS, rtol=1e-3)
 
@@ -339,7 +339,7 @@ def test_a_tolerance_below_half_a_step_to_and_fro_is_refused():
     verify_options.check(OPTIONS, 0.0, step_uS=0.61)
 
 
-def test_what_is_not_touched_is_neither_read_nor_believed():
+def test_what_is_not_touched_is_neither_read_nor_corrected():
   pair, touched = pair_of(EXACT), np.abs(TARGET_uS) < 3.0
   before = blank(*pair, jax.random.key(0))
   new, info = jax.jit(lambda key: program_verify.program_and_verify(
