@@ -10,6 +10,7 @@ import pytest
 from meta_analog import cli
 from meta_analog.experiment import command_line
 from meta_analog.experiment import run
+from meta_analog.runtime import environment
 from tests.helpers import runs
 
 SCRIPTS = ('main', 'characterize', 'benchmark')  # in launch/
@@ -40,6 +41,8 @@ def ended(monkeypatch, capsys):
     raise SystemExit(code)
 
   monkeypatch.setattr(command_line.signals, 'exit_process', leave)
+  # Other tests of this process may have started jax, which is then as it is.
+  monkeypatch.setattr(environment, 'use_all_cores', lambda: None)
 
   def call(*argv):
     with pytest.raises(SystemExit) as found:
