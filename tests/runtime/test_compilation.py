@@ -221,7 +221,7 @@ def test_options_of_xla_join_those_of_the_user(monkeypatch, given, expected):
 
 
 @pytest.mark.slow
-def test_what_users_compile_equals_the_textbook():
+def test_what_users_compile_equals_the_reference():
   # With the options of a launch, which other tests have no time for.
   program = """
 from meta_analog.runtime import compilation
@@ -236,7 +236,7 @@ step_by_step, in_rounds = (
     case for case in t.CASES if case[3].get('periphery') == t.REAL
     and case[3].get('sizes') == t.small.SIZES)
 for case in (step_by_step, in_rounds):
-  t.test_loss_and_meta_gradient_are_those_of_the_textbook(case)
+  t.test_loss_and_meta_gradient_equal_the_reference(case)
 """
   clean = {name: value for name, value in os.environ.items()
            if name != 'XLA_FLAGS'}
