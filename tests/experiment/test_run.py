@@ -148,8 +148,9 @@ def test_evaluate_takes_overrides(launch, finished):
       '--config.evaluation.noise_scale=0', '--config.evaluation.num_tasks=8',
       config=None)
   assert code == 0, stderr
-  evaluation = json.loads((finished / 'evaluation.json').read_text())
-  assert evaluation['num_tasks'] == 8
+  path = max(finished.glob('evaluation*.json'),
+             key=lambda path: path.stat().st_mtime_ns)
+  assert json.loads(path.read_text())['num_tasks'] == 8
 
 
 @pytest.mark.parametrize('arguments, config, word', [
