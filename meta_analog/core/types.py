@@ -57,11 +57,13 @@ class Learner(NamedTuple):
   """Something that is made from meta-parameters and adapts to a task.
 
   Attributes:
-    init: `(key, theta) -> chip`. A fresh chip, programmed at time 0.
-    predict: `(key, chip, inputs, time) -> (outputs, info)`. One forward pass
+    init: `(key, theta) -> state`. The state of a fresh chip, programmed at
+      time 0; of `learner.make` a `LearnerState`, the chip and the parameters
+      of its rule.
+    predict: `(key, state, inputs, time) -> (outputs, info)`. One forward pass
       of inputs [N, I] at a `clock.Time`; outputs [N, O].
-    update: `(key, chip, support, time) -> (chip, info)`. One adaptation event
-      whose support set is read at a `clock.Time`.
+    update: `(key, state, support, time) -> (state, info)`. One adaptation
+      event whose support set is read at a `clock.Time`.
   """
 
   init: Callable[[jax.Array, Any], Any]

@@ -207,7 +207,7 @@ def connect(arguments: Arguments) -> None:
     if differ:
       raise errors.InputError(
           f'process {number} differs from process 0 in {", ".join(differ)}: '
-          'all must be asked for the same')
+          'all need the same arguments and versions')
 
 
 def flags_help(values: flags.FlagValues) -> str:

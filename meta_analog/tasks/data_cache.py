@@ -1,33 +1,34 @@
-"""Files of data sets: folders, archives, downloads, and a cache of arrays.
+"""Folders of data sets, downloads, and a cache of the arrays made of them.
 
 A data set is read once, as it was published, and cached as one file of plain
 arrays under $XDG_CACHE_HOME/meta_analog/data or ~/.cache/meta_analog/data,
-named by what it was made from. That file is a convenience: one that is damaged
-is made again, and where none can be written all works without.
+named by what it was made from. Its first line holds the SHA-256 of the rest.
+That file is a convenience: one that is damaged is made anew, which one line
+says, and where none can be written all works without.
 
 Every mistake is a ValueError of one line that names the file.
 """
 
 from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
 import contextlib
 import hashlib
+import io
+import logging
 import os
 import pathlib
 import tempfile
-import zipfile
-import zlib
 
 import numpy as np
 import pooch
 
+from meta_analog.tasks import data_files
+
 VARIABLE = 'META_ANALOG_DATA'
 WAYS = f'--config.task.data_dir or {VARIABLE}'
 Arrays = dict[str, np.ndarray]
-# What reading a damaged archive or a file that cannot be read raises.
-_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError,
-            UnicodeDecodeError)
+_FORMAT = b'meta-analog data, format 2, sha256 '
+_HEAD_BYTES = len(_FORMAT) + 64 + 1
+_LOG = logging.getLogger(__name__)
 
 
 def named() -> str:
@@ -52,65 +53,13 @@ def find(data_dir: str, name: str) -> pathlib.Path | None:
   chosen = data_dir or named()
   if not chosen:
     return None
-  folder = pathlib.Path(chosen).expanduser().absolute()
+  folder = pathlib.Path(os.path.expanduser(chosen)).absolute()
   if not folder.is_dir():
     source = 'config.task.data_dir' if data_dir else VARIABLE
     raise ValueError(f'{source} = {chosen}: there is no such folder; name one '
                      f'that holds {name} by {WAYS}')
-  return folder / name if (folder / name).is_dir() else folder
-
-
-def read(
-    path: pathlib.Path, members: Collection[str]
-) -> Iterator[tuple[str, bytes]]:
-  """Yields files of a folder or a zip archive.
-
-  Args:
-    path: of the folder, or of the archive where it ends in .zip.
-    members: names of the files, see `names`.
-
-  Yields:
-    Their name within it, with slashes, and content.
-
-  Raises:
-    ValueError: if the archive is damaged or a file cannot be read.
-  """
-  name = None
-  try:
-    if path.suffix != '.zip':
-      for name in members:
-        yield name, (path / name).read_bytes()
-      return
-    with zipfile.ZipFile(path) as archive:
-      for name in members:
-        yield name, archive.read(name)
-  except _DAMAGES as error:
-    where = f' at {name}' if name else ''
-    raise ValueError(f'{path} is damaged{where}: {_line(error)}; fetch it '
-                     'again') from None
-
-
-def names(path: pathlib.Path, suffix: str) -> list[str]:
-  """Returns the names of a folder's or a zip archive's files, in order.
-
-  Args:
-    path: of the folder, or of the archive where it ends in .zip.
-    suffix: of the files.
-
-  Raises:
-    ValueError: if the archive is damaged.
-  """
-  if path.suffix != '.zip':
-    return [file.relative_to(path).as_posix()
-            for file in sorted(path.glob(f'**/*{suffix}'))]
-  try:
-    with zipfile.ZipFile(path) as archive:
-      return sorted(name for name in archive.namelist()
-                    if name.endswith(suffix)
-                    and not name.startswith('__MACOSX'))
-  except _DAMAGES as error:
-    raise ValueError(f'{path} is damaged: {_line(error)}; fetch it '
-                     'again') from None
+  inside = folder / name
+  return inside if data_files.exists(inside) and inside.is_dir() else folder
 
 
 def download(
@@ -147,9 +96,18 @@ def download(
 
 
 def cache_folder() -> pathlib.Path:
-  """Returns the folder of cached data sets."""
+  """Returns the folder of cached data sets.
+
+  Raises:
+    ValueError: if there is no home folder.
+  """
   home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(home).expanduser() / 'meta_analog' / 'data'
+  try:
+    return pathlib.Path(home).expanduser() / 'meta_analog' / 'data'
+  except RuntimeError:
+    raise ValueError('there is no home folder to cache data in: name one for '
+                     'caches by XDG_CACHE_HOME, or a folder of data by '
+                     f'{WAYS}') from None
 
 
 def cached(
@@ -164,8 +122,16 @@ def cached(
 
   Returns:
     {name: array}.
+
+  Raises:
+    ValueError: if a source cannot be read.
   """
-  path = cache_folder() / f'{name}_{_fingerprint(sources)}.npz'
+  file = f'{name}_{_fingerprint(sources)}.npz'
+  try:
+    path = cache_folder() / file
+  except ValueError as error:
+    _LOG.warning('Warning: data are not cached: %s', error)
+    return build()
   arrays = _load(path)
   if arrays is None:
     arrays = build()
@@ -178,7 +144,8 @@ def _fingerprint(sources):
   """Returns a name for files as they are: their paths, sizes and dates."""
   facts = []
   for source in sources:
-    inside = sorted(source.glob('**/*')) if source.is_dir() else [source]
+    inside = ([source / name for name in data_files.names(source)]
+              if source.is_dir() else [source])
     for path in inside:
       stat = path.stat()
       facts.append(f'{path.absolute()} {stat.st_size} {stat.st_mtime_ns}')
@@ -186,21 +153,34 @@ def _fingerprint(sources):
 
 
 def _load(path):
-  """Returns the arrays of a file; None where it is not there or damaged."""
-  try:
-    with np.load(path, allow_pickle=False) as data:
-      return {name: data[name] for name in data.files}
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error,
-          KeyError):
+  """Returns the arrays of a cached file; None where it is not there or bad.
+
+  Nothing of it is parsed before its digest was compared.
+  """
+  if not os.path.lexists(path):
     return None
+  try:
+    content = path.read_bytes() if path.is_file() else b''
+  except OSError:
+    content = b''
+  head, body = content[:_HEAD_BYTES], content[_HEAD_BYTES:]
+  if head != _head(body):
+    _LOG.warning('Warning: the cached data %s are damaged or of another '
+                 'version; they are made anew.', path)
+    return None
+  with np.load(io.BytesIO(body), allow_pickle=False) as data:
+    return {name: data[name] for name in data.files}
 
 
 def _save(path, arrays):
   """Writes a file whole or not at all."""
+  body = io.BytesIO()
+  np.savez_compressed(body, **arrays)
+  body = body.getvalue()
   path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
   with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
     try:
-      np.savez_compressed(file, **arrays)
+      file.write(_head(body) + body)
       file.flush()
       os.replace(file.name, path)
     except BaseException:
@@ -208,6 +188,6 @@ def _save(path, arrays):
       raise
 
 
-def _line(error):
-  """Returns the message of an exception, in one line."""
-  return ' '.join(str(error).split())[:160] or type(error).__name__
+def _head(body):
+  """Returns the line before the arrays: format, version and digest."""
+  return _FORMAT + hashlib.sha256(body).hexdigest().encode() + b'\n'

@@ -15,6 +15,7 @@ import pathlib
 import numpy as np
 
 from meta_analog.tasks import data_cache
+from meta_analog.tasks import data_files
 
 SIDE = 34  # pixels
 OVERFLOW_Y = 240
@@ -48,11 +49,8 @@ def load(data_dir: str, most_recordings: int) -> data_cache.Arrays:
         f'{data_cache.WAYS} the one that holds Train/<digit>/*.bin and '
         'Test/<digit>/*.bin, as they are or in zip archives, from '
         'https://www.garrickorchard.com/datasets/n-mnist')
-  sources = [*sorted(folder.glob('*.zip')),
-             *(folder / name for name in ('Train', 'Test')
-               if (folder / name).is_dir())]
   return data_cache.cached(
-      f'nmnist_{most_recordings}', sources,
+      f'nmnist_{most_recordings}', _sources(folder),
       lambda: _build(folder, most_recordings))
 
 
@@ -90,7 +88,7 @@ def _build(folder, most_recordings):
   chosen = _choose(folder, most_recordings)
   events, digits = [], []
   for path, names in chosen.items():
-    for name, content in data_cache.read(path, names):
+    for name, content in data_files.read(path, names):
       events.append(decode(content, str(path / name)))
       digits.append(_place(path, name)[1])
   order = np.argsort(digits, kind='stable')
@@ -128,14 +126,19 @@ def _choose(folder, most):
   return chosen
 
 
+def _sources(folder):
+  """Returns the archives and folders that hold recordings."""
+  return [*data_files.archives(folder),
+          *(folder / name for name in ('Train', 'Test')
+            if data_files.exists(folder / name))]
+
+
 def _recordings(folder) -> Iterator[tuple[pathlib.Path, str]]:
   """Yields (folder or archive, name within) of every recording."""
-  for path in (*sorted(folder.glob('*.zip')), folder / 'Train',
-               folder / 'Test'):
-    if path.exists():
-      for name in data_cache.names(path, '.bin'):
-        if _place(path, name) is not None:
-          yield path, name
+  for path in _sources(folder):
+    for name in data_files.names(path, '.bin'):
+      if _place(path, name) is not None:
+        yield path, name
 
 
 def _place(path, name):

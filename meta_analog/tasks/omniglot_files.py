@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from meta_analog.tasks import data_cache
+from meta_analog.tasks import data_files
 
 SIDE = 105  # pixels of a published image
 SMALL = 28
@@ -77,7 +78,7 @@ def load(
     sets = {name: _locate(folder, name) for name in num_characters}
     lists = {split: folder / file for split, file in SPLITS.items()}
   for path in lists.values():
-    if not path.is_file():
+    if not (data_files.exists(path) and path.is_file()):
       raise ValueError(f'{path} is missing: it names the classes of a split, '
                        'one Alphabet/character01/rot000 a line; put it there, '
                        f'or name another folder by {data_cache.WAYS}')
@@ -178,7 +179,7 @@ def centred(images: np.ndarray) -> np.ndarray:
 def _locate(folder, name):
   """Returns the archive, or else the folder, of a set of images."""
   for path in (folder / f'{name}.zip', folder / name):
-    if path.exists():
+    if data_files.exists(path):
       return path
   raise ValueError(
       f'{folder} holds neither {name}.zip nor a folder {name}: '
@@ -191,8 +192,8 @@ def _build(sets, num_characters):
   images, found = [], []
   for name, path in sets.items():
     drawings = {}
-    for file, content in data_cache.read(
-        path, data_cache.names(path, '.png')):
+    for file, content in data_files.read(
+        path, data_files.names(path, '.png')):
       character = '/'.join(pathlib.PurePosixPath(file).parts[-3:-1])
       drawings.setdefault(character, []).append(
           _ink(content, path / file))
