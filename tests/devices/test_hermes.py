@@ -1,10 +1,9 @@
 """The 14 nm chip against its published curves, for one and two devices.
 
 What the chip shares with the older model, the skeleton of `ibm_statistical`, is
-tested in test_pcm_like.py; here, what differs.
+tested in test_pcm_like*.py; here, what differs.
 """
 
-import functools
 
 import hypothesis
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ import pytest
 
 from meta_analog.devices import hermes
 from meta_analog.devices import registry as device_registry
+from tests.helpers import compiled_device
 from tests.oracles import device as oracle
 from tests.oracles import ibm
 
@@ -29,32 +29,8 @@ each_cell = pytest.mark.parametrize(
 R = [0.0, 1e-3, 0.0096, 0.0097, 0.02, 0.0285, 0.0300, 0.0605, 0.094, 0.095,
      0.12, 0.1585, 0.1595, 0.1605, 0.2, 0.29, 0.303, 0.3045, 0.306, 0.5, 0.8,
      1.0]
-
-
-@jax.jit
-def _program(key, params, target_uS):
-  return hermes.make(params).program(key, target_uS)
-
-
-@functools.partial(jax.jit, static_argnames='max_pulses')
-def _pulse(key, params, state, num_pulses, max_pulses=5):
-  device = hermes.make(params, max_pulses=max_pulses)
-  return device.pulse(key, state, num_pulses)
-
-
-@jax.jit
-def _reset(key, params, state, mask):
-  return hermes.make(params).reset(key, state, mask)
-
-
-@jax.jit
-def _read(key, params, state, elapsed_s):
-  return hermes.make(params).read(key, state, elapsed_s)
-
-
-@jax.jit
-def _read_stats(params, state, elapsed_s):
-  return hermes.make(params).read_stats(state, elapsed_s)
+_program, _pulse, _reset, _read, _read_stats = compiled_device.functions(
+    hermes.make, 5)
 
 
 @jax.jit
@@ -75,13 +51,13 @@ def _slopes(params, r):
 def test_the_curves_are_the_published_ones(num_devices, params, g_max, t0_s):
   got = _curves(params, jnp.array(R))
   for i, r in enumerate(R):
-    wanted = (ibm.hermes_program_sigma(r * g_max, num_devices),
+    expected = (ibm.hermes_program_sigma(r * g_max, num_devices),
               *ibm.hermes_nu(r, num_devices), ibm.hermes_q(r, num_devices))
-    np.testing.assert_allclose([curve[i] for curve in got], wanted, rtol=1e-4,
+    np.testing.assert_allclose([curve[i] for curve in got], expected, rtol=1e-4,
                                err_msg=str(r))
 
 
-@pytest.mark.parametrize('params, wanted', [
+@pytest.mark.parametrize('params, expected', [
     # By hand from the tables, r = 0.05, 0.2, 1.
     (ONE, [[0.268718, 0.541689, 1.007567],
            [0.0977343, 0.069336, 0.0174],
@@ -91,9 +67,9 @@ def test_the_curves_are_the_published_ones(num_devices, params, g_max, t0_s):
             [0.0977343, 0.069336, 0.0174],
             [0.02935, 0.0131304, 0.0048],
             [0.02815, 0.0154552, 0.0123]])], ids=['one', 'pair'])
-def test_the_curves_have_their_values_by_hand(params, wanted):
+def test_the_curves_have_their_values_by_hand(params, expected):
   got = _curves(params, jnp.array([0.05, 0.2, 1.0]))
-  np.testing.assert_allclose(got, wanted, rtol=2e-4)
+  np.testing.assert_allclose(got, expected, rtol=2e-4)
 
 
 def test_the_exponent_falls_to_the_end_where_the_older_model_saturates():
@@ -135,7 +111,7 @@ def test_curves_have_finite_slopes_at_every_break(
 @pytest.mark.parametrize('share', [0.0, 0.05, 0.3, 1.0])
 def test_programmed_devices_have_the_published_moments(
     num_devices, params, g_max, t0_s, share):
-  # 65536 devices: 6 errors are 1.7 % of a deviation.
+  # 65536 devices: 6 errors are 1.7 % of a std.
   g = share * g_max
   state = _program(jax.random.key(1), params, jnp.full(SIZE, g))
   mean, std, _ = ibm.clipped_normal(
@@ -194,7 +170,7 @@ def test_a_config_names_one_or_two_devices(name, g_max, t0_s):
                   scale=st.floats(0, 20, width=32),
                   g=st.floats(-5, 30, width=32), pair=st.booleans(),
                   source=st.sampled_from([0.0, 1.0]))
-def test_states_stay_finite_and_deviations_not_negative(
+def test_states_stay_finite_and_stds_not_negative(
     seed, scale, g, pair, source):
   params = (PAIR if pair else ONE)._replace(
       noise_scale=scale, read_noise_from=source)
@@ -225,7 +201,7 @@ def test_pulses_and_reset_are_scaled_to_the_range(
 
 
 @each_cell
-def test_one_step_and_reset_have_the_scaled_deviations(
+def test_one_step_and_reset_have_the_scaled_stds(
     num_devices, params, g_max, t0_s):
   free = params._replace(g_min_uS=-1e4)
   state = _program(jax.random.key(0), free._replace(noise_scale=0.0),

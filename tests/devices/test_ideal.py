@@ -50,8 +50,8 @@ def test_targets_outside_the_range_are_limited():
 def test_each_pulse_adds_its_step_within_the_bounds(g, counts):
   state = DEVICE.pulse(
       _key(), _program([g, g, g]), jnp.array(counts, jnp.float32))
-  wanted = np.clip(np.float32(g) + np.float32(counts), 0.0, 25.0)
-  np.testing.assert_allclose(state.g_uS, wanted, rtol=1e-6)
+  expected = np.clip(np.float32(g) + np.float32(counts), 0.0, 25.0)
+  np.testing.assert_allclose(state.g_uS, expected, rtol=1e-6)
   np.testing.assert_array_equal(state.num_pulses, np.abs(counts))
 
 

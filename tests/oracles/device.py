@@ -12,9 +12,9 @@ import numpy as np
 from scipy import special
 
 M1, C1, A1 = -0.084, 0.880, 1.40  # mean step: -, uS, uS
-M2, C2, A2 = 0.091, 0.260, 2.15  # deviation of the step: -, uS, uS
+M2, C2, A2 = 0.091, 0.260, 2.15  # standard deviation of the step: -, uS, uS
 MEMORY_PULSES = 2.6
-M3, C3 = 0.03, 0.13  # deviation of a read: -, uS
+M3, C3 = 0.03, 0.13  # standard deviation of a read: -, uS
 T0_S = 38.6
 NU_MEAN, NU_STD = 0.04, 0.01
 G_RESET, RESET_STD = 0.1, 0.1  # uS, relative
@@ -33,7 +33,7 @@ def set_train(
     g_uS: conductance before the train, a number.
     memory: pulse memory before the train, a number.
     normals: one standard normal draw for each pulse.
-    noise: scale of the deviation.
+    noise: scale of the std.
     step: relative step size of this device.
     g_min: lower bound, uS.
     g_max: upper bound, uS.
@@ -103,21 +103,21 @@ def drift(g_uS, nu, age_s):
 
 
 def read_sigma(g_uS):
-  """Returns the deviation of a read at a drifted conductance."""
+  """Returns the standard deviation of a read at a drifted conductance."""
   return M3 * g_uS + C3
 
 
 def program_sigma(g_uS):
-  """Returns the deviation of programming to a target."""
+  """Returns the standard deviation of programming to a target."""
   return P0 + P1 * g_uS + P2 * g_uS**2
 
 
-def staircase(x, stairs, threshold):
-  """Returns the level of one number on one staircase, edge by edge."""
-  first = threshold * stairs[1]
+def pulse_level(x, response, threshold):
+  """Returns the number of pulses whose response is nearest, edge by edge."""
+  first = threshold * response[1]
   level = 0
-  for k in range(1, len(stairs)):
-    middle = 0.5 * (stairs[k - 1] + stairs[k])
+  for k in range(1, len(response)):
+    middle = 0.5 * (response[k - 1] + response[k])
     edge = first if k == 1 else max(middle, first)
     if x > edge:
       level = k
@@ -125,9 +125,9 @@ def staircase(x, stairs, threshold):
 
 
 def assert_moments(sample, mean, std, *, errors=6.0):
-  """Asserts mean and deviation of a sample within some standard errors.
+  """Asserts mean and std of a sample within some standard errors.
 
-  The error of the deviation uses the kurtosis: clipped noise is not Gaussian.
+  The error of the std uses the kurtosis: clipped noise is not Gaussian.
   """
   sample = np.asarray(sample, np.float64).ravel()
   centred = sample - sample.mean()

@@ -16,13 +16,13 @@ SET_RANGE_US = 12.0  # of the cell whose SET law is scaled
 
 
 def pcm_like_program_sigma(g_uS, g_max=25.0):
-  """Returns the deviation of programming, uS, in powers of g at 25 uS."""
+  """Returns the std of programming, uS, in powers of g at 25 uS."""
   g_25 = g_uS * 25.0 / g_max
   return (0.26348 + 0.0786 * g_25 - 0.00187696 * g_25**2) * g_max / 25.0
 
 
 def pcm_like_nu(r):
-  """Returns mean and deviation of the drift exponent."""
+  """Returns mean and standard deviation of the drift exponent."""
   log = math.log(max(r, 1e-7))
   return (min(max(-0.0155 * log + 0.0244, 0.049), 0.1),
           min(max(-0.0125 * log - 0.0059, 0.008), 0.045))
@@ -34,7 +34,7 @@ def pcm_like_q(r):
 
 
 def hermes_program_sigma(g_uS, num_devices=1):
-  """Returns the deviation of programming, uS."""
+  """Returns the standard deviation of programming, uS."""
   if num_devices == 1:
     r = g_uS / 10.35
     return (0.15781817 + 2.32443916 * r - 2.16310839 * r**2
@@ -44,7 +44,7 @@ def hermes_program_sigma(g_uS, num_devices=1):
 
 
 def hermes_nu(r, num_devices=1):
-  """Returns mean and deviation of the drift exponent."""
+  """Returns mean and standard deviation of the drift exponent."""
   log = math.log(max(r, 1e-7))
   if r < 0.0945:
     mean = min(max(-0.0387 * log - 0.0182, 0.072), 0.13)
@@ -81,7 +81,7 @@ def drift(g_uS, nu, age_s, t0_s):
 
 
 def read_sigma(g_uS, q, age_s, t0_s, t_read_s):
-  """Returns the deviation of a read of a drifted conductance."""
+  """Returns the standard deviation of a read of a drifted conductance."""
   t_s = max(age_s, MIN_AGE_S) + t0_s
   return g_uS * q * math.sqrt(math.log((t_s + t_read_s) / (2 * t_read_s)))
 
@@ -95,7 +95,7 @@ def set_train(g_uS, memory, num_pulses, g_max):
 
 
 def set_step(g_uS, memory, g_max):
-  """Returns mean and deviation of one step, uS; memory after its decay."""
+  """Returns mean and std of one step, uS; memory after its decay."""
   scale = g_max / SET_RANGE_US
   g = g_uS / scale
   return (scale * (oracle.M1 * g + oracle.C1 + oracle.A1 * memory),
@@ -103,7 +103,7 @@ def set_step(g_uS, memory, g_max):
 
 
 def clipped_normal(mean, std):
-  """Returns mean, deviation of max(0, N(mean, std^2)) and the share at 0."""
+  """Returns mean and std of max(0, N(mean, std^2)) and the share at 0."""
   a = mean / std
   density = math.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
   above = 0.5 * math.erfc(-a / math.sqrt(2))

@@ -31,7 +31,7 @@ def train(g, low, high, up, down, signs, normals, *, noise=1.0, ref=REF):
     down: step down at ref, uS.
     signs: +1 or -1 for each pulse.
     normals: a standard normal draw for each pulse.
-    noise: scale of the deviation.
+    noise: scale of the std.
     ref: conductance of the nominal step, uS.
 
   Returns:
@@ -49,16 +49,16 @@ def train(g, low, high, up, down, signs, normals, *, noise=1.0, ref=REF):
   return path
 
 
-def deviation(g, age, g_max=G_MAX):
-  """Returns the deviation from the target at one of the three ages, uS."""
+def std(g, age, g_max=G_MAX):
+  """Returns the std around the target at one of the three ages, uS."""
   r = min(max(g / g_max, 0.0), 1.0)
   powers = [c * r**k for k, c in enumerate(POLYNOMIALS[age])]
   return sum(powers) * g_max / 40.0
 
 
 def relaxation(g, age, g_max=G_MAX):
-  """Returns the deviation that an age adds to that at 1 s, uS."""
-  start, day, two = (deviation(g, t, g_max) ** 2 for t in POLYNOMIALS)
+  """Returns the standard deviation that an age adds to that at 1 s, uS."""
+  start, day, two = (std(g, t, g_max) ** 2 for t in POLYNOMIALS)
   first = max(day - start, 0.0)
   second = max(two - start, first)
   variance = np.interp(

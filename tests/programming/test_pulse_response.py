@@ -34,7 +34,7 @@ def test_the_level_is_that_of_a_loop_over_edges(response, x, threshold):
   hypothesis.assume(np.min(abs(edges - x)) > 1e-4)
   level = pulse_response.nearest_level(
       jnp.float32(x), jnp.array(response), jnp.float32(threshold))
-  assert level == oracles_device.staircase(x, response, threshold)
+  assert level == oracles_device.pulse_level(x, response, threshold)
 
 
 def test_arrays_of_the_documented_shapes_are_taken():
@@ -42,7 +42,7 @@ def test_arrays_of_the_documented_shapes_are_taken():
                       [[0.5, 1, 1], [1, 2, 3]]], axis=0)  # [K + 1, 2, 3]
   x = np.array([[0.4, 1.1, 9.0], [-1.0, 2.3, 2.6]])
   level = pulse_response.nearest_level(jnp.array(x), jnp.array(response), 0.5)
-  expected = [[oracles_device.staircase(x[i, j], response[:, i, j], 0.5)
+  expected = [[oracles_device.pulse_level(x[i, j], response[:, i, j], 0.5)
                for j in range(3)] for i in range(2)]
   np.testing.assert_array_equal(level, expected)
   each = pulse_response.nearest_level(
