@@ -74,6 +74,7 @@ def _start(name, command, argv):
           f'{command_line.flags_help(values)}')
     sys.exit(0)
   compilation.tune()  # before a config file may use jax
+  environment.stay_in_float32()
   if command.all_cores:
     environment.use_all_cores()
   command_line.start(argv, values, command.run, default=command.default)

@@ -47,7 +47,8 @@ def exact(seconds: Seconds | Time) -> Time:
     return seconds
   if isinstance(seconds, jax.Array):
     if jnp.issubdtype(seconds.dtype, jnp.integer):
-      return Time(seconds.astype(jnp.int32), jnp.zeros(seconds.shape))
+      return Time(seconds.astype(jnp.int32),
+                  jnp.zeros(seconds.shape, jnp.float32))
     seconds = seconds.astype(jnp.float32)
     whole = jnp.floor(seconds)
     return _carried(whole.astype(jnp.int32), seconds - whole)

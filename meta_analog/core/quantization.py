@@ -9,6 +9,8 @@ and at second order on every jax version.
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import dtypes
+
 
 def straight_through(value: jax.Array, surrogate: jax.Array) -> jax.Array:
   """Returns `value`, differentiated as `surrogate`.
@@ -22,6 +24,7 @@ def straight_through(value: jax.Array, surrogate: jax.Array) -> jax.Array:
   Returns:
     An array equal to `value`.
   """
+  value, surrogate = dtypes.float32((value, surrogate))
   zero = surrogate - jax.lax.stop_gradient(surrogate)
   return jax.lax.stop_gradient(value) + zero
 
@@ -41,6 +44,7 @@ def saturate(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
   Returns:
     The limited array.
   """
+  x, low, high = dtypes.float32((x, low, high))
   inside = jnp.where((x < low) | (x > high), jax.lax.stop_gradient(x), x)
   return straight_through(jnp.clip(x, low, high), inside)
 
@@ -105,6 +109,7 @@ def threshold_pulse(x: jax.Array, threshold: jax.Array) -> jax.Array:
   Returns:
     -1, 0 or +1 as floats.
   """
+  x, threshold = dtypes.float32((x, threshold))
   u = jnp.abs(x) / threshold - 1.0
   sign = jax.lax.stop_gradient(jnp.where(x >= 0, 1.0, -1.0))
   soft = u / (1.0 + jnp.abs(u))

@@ -19,6 +19,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import dtypes
 from meta_analog.core import gaussian
 from meta_analog.core import linalg
 from meta_analog.core import types
@@ -92,9 +93,10 @@ def program(
   return Crossbar(
       devices=device.program(key, targets_uS),
       estimate=noise_free.program(jax.random.key(0), targets_uS),
-      gain_per_uS=jnp.asarray(gain_per_uS),
-      counter=jnp.zeros(shape[:1] + shape[2:]),
-      usage=UsageCounts(jnp.zeros(shape), jnp.zeros(shape)),
+      gain_per_uS=dtypes.float32(gain_per_uS),
+      counter=jnp.zeros(shape[:1] + shape[2:], jnp.float32),
+      usage=UsageCounts(jnp.zeros(shape, jnp.float32),
+                        jnp.zeros(shape, jnp.float32)),
   )
 
 
@@ -172,6 +174,7 @@ def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:
     Mean and standard deviation [..., O]; where the latter is 0, so is its
     gradient.
   """
+  inputs, reading = dtypes.float32((inputs, reading))
   mean = _affine(inputs, reading.weights)
   if reading.variance is None:
     return mean, jnp.zeros_like(mean)
@@ -199,7 +202,8 @@ def pulse(
     New `Crossbar`, its counters advanced.
   """
   pulses = device_selection.pulses_per_device(
-      num_pulses, crossbar.usage.num_pulses.shape[1], crossbar.counter)
+      dtypes.float32(num_pulses), crossbar.usage.num_pulses.shape[1],
+      crossbar.counter)
   new = pulse_devices(key, device, noise_free, crossbar, pulses)
   return new._replace(
       counter=device_selection.advance(crossbar.counter, pulses))

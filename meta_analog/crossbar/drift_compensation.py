@@ -94,8 +94,10 @@ def probe(key: jax.Array, periphery: periphery_lib.Periphery,
     [B, O].
   """
   num_inputs = layer.reading.weights.shape[0] - 1
-  signs = periphery.dac_range * jax.random.rademacher(
-      jax.random.key(1), (NUM_VECTORS, num_inputs), jnp.float32)
+  signs = periphery.dac_range * (
+      2.0 * jax.random.bernoulli(
+          jax.random.key(1), jnp.float32(0.5), (NUM_VECTORS, num_inputs)
+      ).astype(jnp.float32) - 1.0)
   both = jnp.concatenate([signs, -signs])
   y = matvec.product(key, periphery, layer._replace(factor=1.0), both, 1)[0]
   return 0.5 * (y[:NUM_VECTORS] - y[NUM_VECTORS:])
@@ -139,8 +141,8 @@ def _measured(total):
 
 def _none(clock):
   del clock
-  return Compensation(False, lambda baseline, outputs, age_s: jnp.ones(()),
-                      lambda age_s: jnp.ones(()))
+  return Compensation(False, lambda baseline, outputs, age_s: jnp.float32(1.0),
+                      lambda age_s: jnp.float32(1.0))
 
 
 def _clock(clock):

@@ -11,6 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import dtypes
 from meta_analog.crossbar import device_selection
 
 
@@ -33,6 +34,7 @@ def targets_from_parameters(
     [P, D, I, O], uS.
   """
   chex.assert_rank(u, 2)
+  u, span_uS, floor_uS = dtypes.float32((u, span_uS, floor_uS))
   d = jnp.tanh(u)
   pair = floor_uS + span_uS * jnp.stack(
       [device_selection.positive(d), device_selection.positive(-d)])
@@ -59,5 +61,7 @@ def parameters_from_weights(
   Returns:
     [I, O].
   """
+  weights, gain_per_uS, span_uS = dtypes.float32(
+      (weights, gain_per_uS, span_uS))
   d = weights / (gain_per_uS * span_uS * num_devices)
   return jnp.arctanh(jnp.clip(d, -0.999999, 0.999999))

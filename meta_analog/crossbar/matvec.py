@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import currents
+from meta_analog.core import dtypes
 from meta_analog.core import gaussian
 from meta_analog.core import linalg
 from meta_analog.crossbar import array
@@ -70,6 +71,7 @@ def source(key: jax.Array,
   Returns:
     A `currents.Source` of currents [T, N, O].
   """
+  layer, inputs = dtypes.float32((layer, inputs))
   square = read_noise.square_of_spikes if spikes else jnp.square
   parts = [
       _tile(jax.random.fold_in(key, k), periphery, layer, inputs, square, k,

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import dtypes
 from meta_analog.core import gaussian
 from meta_analog.core import quantization
 
@@ -79,6 +80,7 @@ def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
   Returns:
     The converted array.
   """
+  x, full_scale = dtypes.float32((x, full_scale))
   limited = quantization.saturate(x, -full_scale, full_scale)
   if bits >= EXACT_BITS:
     return limited
@@ -120,7 +122,8 @@ def make_columns(
 def perfect_columns(num_rows: int, num_outputs: int, tile_rows: int) -> Columns:
   """Returns columns of gain 1 without offset."""
   shape = (num_tiles(num_rows, tile_rows), num_outputs)
-  return Columns(jnp.ones(shape), jnp.zeros(shape))
+  return Columns(jnp.ones(shape, jnp.float32),
+                 jnp.zeros(shape, jnp.float32))
 
 
 def drive(periphery: Periphery, inputs: jax.Array) -> jax.Array:

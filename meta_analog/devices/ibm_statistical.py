@@ -115,8 +115,8 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
     return _restart(p, curves, new, mask)
 
-  return types.Device(program, pulse, reset, common.advance,
-                      common.gaussian_read(read_stats), read_stats)
+  return common.device(program, pulse, reset, common.advance,
+                       common.gaussian_read(read_stats), read_stats)
 
 
 def drift(
@@ -154,8 +154,8 @@ def _program(p, curves, key, target_uS):
       nu_normal=nu_normal,
       read_q=curves.read_q(jnp.where(programmed, _relative(p, g_uS), r)),
       pulse_memory=jnp.full(shape, p.pulse_memory_after_program, jnp.float32),
-      age_s=jnp.zeros(shape),
-      num_pulses=jnp.zeros(shape),
+      age_s=jnp.zeros(shape, jnp.float32),
+      num_pulses=jnp.zeros(shape, jnp.float32),
   )
 
 

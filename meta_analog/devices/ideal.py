@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from meta_analog.core import quantization
 from meta_analog.core import types
+from meta_analog.devices import common
 
 BIDIRECTIONAL = True
 
@@ -74,7 +75,7 @@ def make(params: IdealParams = IdealParams()) -> types.Device:
     del elapsed_s
     return state.g_uS, jnp.zeros_like(state.g_uS)
 
-  return types.Device(program, pulse, reset, advance, read, read_stats)
+  return common.device(program, pulse, reset, advance, read, read_stats)
 
 
 def shift(state: IdealState, change_uS: jax.Array) -> IdealState:

@@ -136,8 +136,8 @@ def make(
     g_uS = drift(state.g_uS, state.nu, state.age_s + elapsed_s, p.t0_s)
     return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
 
-  return types.Device(program, pulse, reset, common.advance,
-                      common.gaussian_read(read_stats), read_stats)
+  return common.device(program, pulse, reset, common.advance,
+                       common.gaussian_read(read_stats), read_stats)
 
 
 def drift(
@@ -182,11 +182,11 @@ def _program(p, key, target_uS):
   step = 1.0 + p.step_std * spread_step
   return PCMState(
       g_uS=quantization.saturate(g_uS, p.g_min_uS, p.g_max_uS),
-      pulse_memory=jnp.full(shape, p.pulse_memory_after_program),
-      age_s=jnp.zeros(shape),
+      pulse_memory=jnp.full(shape, p.pulse_memory_after_program, jnp.float32),
+      age_s=jnp.zeros(shape, jnp.float32),
       nu=jnp.maximum(nu, 0.0),
       step=jnp.maximum(step, 0.0),
-      num_pulses=jnp.zeros(shape),
+      num_pulses=jnp.zeros(shape, jnp.float32),
   )
 
 

@@ -172,8 +172,8 @@ def make(
     return (quantization.saturate(mean_uS, 0.0, jnp.inf),
             jnp.broadcast_to(sigma_uS, mean_uS.shape).astype(mean_uS.dtype))
 
-  return types.Device(program, pulse, reset, common.advance,
-                      common.gaussian_read(read_stats), read_stats)
+  return common.device(program, pulse, reset, common.advance,
+                       common.gaussian_read(read_stats), read_stats)
 
 
 def programming_std_uS(
@@ -215,7 +215,7 @@ def relaxation_uS(
   first = jnp.maximum(day - start, 0.0)
   second = jnp.maximum(two_days - start, first)
   log_age = jnp.log(jnp.clip(age_s, SIGMA_TIMES_S[0], SIGMA_TIMES_S[2]))
-  log_s = [jnp.log(time_s) for time_s in SIGMA_TIMES_S]
+  log_s = [jnp.log(jnp.float32(time_s)) for time_s in SIGMA_TIMES_S]
   share = [jnp.clip((log_age - a) / (b - a), 0.0, 1.0)
            for a, b in zip(log_s[:-1], log_s[1:])]
   variance = share[0] * first + share[1] * (second - first)
@@ -242,10 +242,10 @@ def _program(p, ref_uS, key, target_uS):
       high_uS=jnp.maximum(high_uS, here_uS),
       up_uS=p.step_uS * jnp.abs(gain + imbalance),
       down_uS=p.step_uS * jnp.abs(gain - imbalance),
-      write_uS=jnp.zeros(shape),
+      write_uS=jnp.zeros(shape, jnp.float32),
       relaxation=relaxation,
-      age_s=jnp.zeros(shape),
-      num_pulses=jnp.zeros(shape),
+      age_s=jnp.zeros(shape, jnp.float32),
+      num_pulses=jnp.zeros(shape, jnp.float32),
   )
 
 

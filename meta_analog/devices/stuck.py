@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import types
+from meta_analog.devices import common
 
 
 class StuckState(NamedTuple):
@@ -54,10 +55,12 @@ def make(
   """
   def program(key, target_uS):
     key_healthy, key_stuck, key_high = jax.random.split(key, 3)
-    high = jax.random.bernoulli(key_high, high_share, target_uS.shape)
+    bernoulli = lambda key, share: jax.random.bernoulli(
+        key, jnp.float32(share), target_uS.shape)
+    high = bernoulli(key_high, high_share)
     return StuckState(
         healthy=device.program(key_healthy, target_uS),
-        stuck=jax.random.bernoulli(key_stuck, fraction, target_uS.shape),
+        stuck=bernoulli(key_stuck, fraction),
         stuck_uS=jnp.where(high, jnp.float32(high_uS), jnp.float32(low_uS)))
 
   def pulse(key, state, num_pulses):
@@ -79,4 +82,4 @@ def make(
     return (jnp.where(state.stuck, state.stuck_uS, mean_uS),
             jnp.where(state.stuck, 0.0, sigma_uS))
 
-  return types.Device(program, pulse, reset, advance, read, read_stats)
+  return common.device(program, pulse, reset, advance, read, read_stats)

@@ -203,7 +203,8 @@ def make_ordinary(
 
     def step(carry, key):
       weights, state = carry
-      rows = jax.random.randint(key, (ORDINARY_SAMPLES,), 0, len(pool.x))
+      rows = jax.random.randint(
+          key, (ORDINARY_SAMPLES,), 0, len(pool.x), np.int32)
       gradient = jax.grad(loss)(weights, pool.x[rows], pool.y[rows])
       updates, state = optimizer.update(gradient, state)
       return (optax.apply_updates(weights, updates), state), updates[-1]

@@ -9,6 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import dtypes
+
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
   """Returns the mean over samples of the squared error summed over outputs.
@@ -21,6 +23,7 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     Scalar.
   """
   chex.assert_equal_shape([outputs, targets])
+  outputs, targets = dtypes.float32((outputs, targets))
   return jnp.mean(jnp.sum(jnp.square(outputs - targets), axis=-1))
 
 
@@ -68,6 +71,7 @@ def softmax_cross_entropy(
     Scalar, nats.
   """
   chex.assert_equal_shape([outputs, targets])
+  outputs, targets = dtypes.float32((outputs, targets))
   logits = scale * outputs
   return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1))
 
@@ -83,7 +87,7 @@ def accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     Scalar from 0 to 1.
   """
   hits = jnp.argmax(outputs, axis=-1) == jnp.argmax(targets, axis=-1)
-  return jnp.mean(hits.astype(outputs.dtype))
+  return jnp.mean(hits.astype(jnp.float32))
 
 
 def firing_rate_penalty(
@@ -120,4 +124,5 @@ def share_at_bound(
   low_uS, high_uS = bounds_uS
   saturated = sum(jnp.sum((g_uS <= low_uS) | (g_uS >= high_uS))
                   for g_uS in conductances)
-  return saturated / sum(g_uS.size for g_uS in conductances)
+  return saturated.astype(jnp.float32) / sum(
+      g_uS.size for g_uS in conductances)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import batching
+from meta_analog.core import dtypes
 from meta_analog.core import linalg
 
 
@@ -39,6 +40,8 @@ def delta_rule(
     [F, O].
   """
   chex.assert_rank([features, error], 2)
+  features, error, rate = dtypes.float32((features, error, rate))
+
   def body(delta_w, _):
     residual = error - linalg.matmul(features, delta_w)
     slope = linalg.matmul(rate * features.T, residual)
@@ -69,9 +72,11 @@ def ridge(
     [F, O].
   """
   chex.assert_rank([features, error], 2)
+  features, error, penalty = dtypes.float32((features, error, penalty))
   num_samples = features.shape[0]
   gram = linalg.matmul(features, features.T)
-  gram = gram + num_samples * penalty * jnp.eye(num_samples)
+  gram = gram + num_samples * penalty * jnp.eye(
+      num_samples, dtype=jnp.float32)
   return linalg.matmul(features.T, _solve(gram, error))
 
 
@@ -122,7 +127,7 @@ def coordinate_descent(
     [F, O], integer indices into levels. No gradient.
   """
   features, error, levels, penalty = jax.lax.stop_gradient(
-      (features, error, levels, penalty))
+      dtypes.float32((features, error, levels, penalty)))
   num_samples, num_features = features.shape
   cost = jnp.broadcast_to(penalty * (
       jnp.square(levels) if jnp.ndim(penalty) == 0 else 1.0), levels.shape)

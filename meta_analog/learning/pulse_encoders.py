@@ -143,7 +143,8 @@ def encode_descent(
   num_levels = response.shape[1] - 1
   # [2 K + 1, F, O]
   levels = jnp.concatenate([-response[1, :0:-1], response[0]])
-  count = jnp.abs(jnp.arange(-num_levels, num_levels + 1))[:, None, None]
+  count = jnp.abs(jnp.arange(
+      -num_levels, num_levels + 1, dtype=jnp.float32))[:, None, None]
   power = jnp.mean(jnp.square(features), axis=0)[:, None]  # [F, 1]
   write_noise = jnp.exp(params.log_write_noise_penalty) * power * jnp.square(
       response[0, 1])

@@ -67,7 +67,8 @@ class MetaParameters(hk.Module):
 
     def log_parameter(name, shape, value):
       return hk.get_parameter(
-          f'log_{name}', shape, init=hk.initializers.Constant(jnp.log(value)))
+          f'log_{name}', shape, init=hk.initializers.Constant(
+              jnp.log(jnp.float32(value))))
 
     num_layers = (len(layers),)
     rule = meta_parameters.RuleParams(

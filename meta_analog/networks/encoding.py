@@ -14,6 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import dtypes
+
 # (key, inputs [N, .], num_steps) -> [T, N, I]
 EncodeFn = Callable[[jax.Array, jax.Array, int], jax.Array]
 
@@ -33,6 +35,7 @@ def latency(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
     [T, N, I], 0 or 1; an input of 0 or less has no spike.
   """
   del key
+  inputs = dtypes.float32(inputs)
   at = jnp.round((1.0 - inputs) * (num_steps - 1))
   at = jnp.where(inputs > 0, at, num_steps)
   step = jnp.arange(num_steps, dtype=inputs.dtype)[:, None, None]
@@ -50,7 +53,8 @@ def rate(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
   Returns:
     [T, N, I], 0 or 1, independent of each other.
   """
-  draw = jax.random.uniform(key, (num_steps,) + inputs.shape)
+  inputs = dtypes.float32(inputs)
+  draw = jax.random.uniform(key, (num_steps,) + inputs.shape, jnp.float32)
   return (draw < inputs[None]).astype(inputs.dtype)
 
 
@@ -66,6 +70,7 @@ def events(key: jax.Array, inputs: jax.Array, num_steps: int) -> jax.Array:
     [T, N, I].
   """
   del key
+  inputs = dtypes.float32(inputs)
   steps = inputs.reshape(inputs.shape[0], num_steps, -1)
   return jnp.swapaxes(steps, 0, 1)
 
@@ -92,9 +97,10 @@ def population_code(inputs: jax.Array, num_channels: int) -> jax.Array:
   Returns:
     [N, I C], the channels of an input beside each other.
   """
+  inputs = dtypes.float32(inputs)
   if num_channels == 1:
     return inputs
-  centres = jnp.linspace(-1.0, 1.0, num_channels)
+  centres = jnp.linspace(-1.0, 1.0, num_channels, dtype=jnp.float32)
   distance = 0.5 * (num_channels - 1) * jnp.abs(
       inputs[:, :, None] - centres[None, None])
   return jax.nn.relu(1.0 - distance).reshape(inputs.shape[0], -1)

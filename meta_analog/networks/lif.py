@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import currents as currents_lib
+from meta_analog.core import dtypes
 from meta_analog.core import linalg
 from meta_analog.core import quantization
 
@@ -103,7 +104,7 @@ def decay_from_tau(tau_ms: float, dt_ms: float) -> jax.Array:
   Returns:
     Scalar in (0, 1).
   """
-  return jnp.exp(-jnp.asarray(dt_ms, jnp.float32) / tau_ms)
+  return jnp.exp(-jnp.float32(dt_ms) / jnp.float32(tau_ms))
 
 
 def spike(u: jax.Array, surrogate: Surrogate) -> jax.Array:
@@ -116,6 +117,7 @@ def spike(u: jax.Array, surrogate: Surrogate) -> jax.Array:
   Returns:
     1 where u > 0, else 0, as floats.
   """
+  u = dtypes.float32(u)
   return quantization.straight_through((u > 0).astype(u.dtype), surrogate(u))
 
 
@@ -125,7 +127,8 @@ def initial_state(shape: tuple[int, ...]) -> LIFState:
   Args:
     shape: of the state's arrays, usually [N, H].
   """
-  return LIFState(v=jnp.zeros(shape), z=jnp.zeros(shape))
+  return LIFState(v=jnp.zeros(shape, jnp.float32),
+                  z=jnp.zeros(shape, jnp.float32))
 
 
 def step(
@@ -151,6 +154,7 @@ def step(
   Raises:
     ValueError: if reset is unknown.
   """
+  state, current, neuron = dtypes.float32((state, current, neuron))
   chex.assert_equal_shape([state.v, state.z, current])
   if reset not in RESETS:
     raise ValueError(f'reset = {reset!r}: must be one of {RESETS}')
@@ -191,6 +195,7 @@ def unroll(
     state = step(state, current, neuron, surrogate=surrogate, reset=reset)
     return state, state.z
 
+  currents = dtypes.float32(currents)
   start = initial_state(currents.shape[1:])
   return jax.lax.scan(body, start, currents)[1]
 
@@ -220,6 +225,7 @@ def activity(
   Raises:
     ValueError: if reset is unknown.
   """
+  weights = dtypes.float32(weights)
   spikes = unroll(currents_lib.currents(source), neuron, surrogate=surrogate,
                   reset=reset)
   return currents_lib.Activity(spikes,
@@ -236,6 +242,8 @@ def leaky_integrate(currents: jax.Array, decay: jax.Array) -> jax.Array:
   Returns:
     [T, ...], the output at each time step, from y = 0 before the first.
   """
+  currents, decay = dtypes.float32((currents, decay))
+
   def body(y, current):
     y = decay * y + (1.0 - decay) * current
     return y, y
@@ -263,6 +271,7 @@ def readout_weights(
   Returns:
     [T].
   """
+  decay = dtypes.float32(decay)
   t = jnp.arange(num_steps)
   early = jnp.maximum(start - t, 0).astype(jnp.float32)
   late = (num_steps - t).astype(jnp.float32)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from meta_analog.core import batching
 from meta_analog.core import currents
+from meta_analog.core import dtypes
 from meta_analog.core import linalg
 from meta_analog.networks import lif
 
@@ -63,6 +64,11 @@ def activity(
   """
   if not unroll:
     unroll = 1 if jax.default_backend() == 'cpu' else UNROLL
+  source, neuron, weights = (
+      source._replace(steps=dtypes.float32(source.steps),
+                      noise=dtypes.float32(source.noise),
+                      fixed=dtypes.float32(source.fixed)),
+      *dtypes.float32((neuron, weights)))
   shape = jax.eval_shape(
       source.current_fn, *jax.tree.map(
           lambda x: x[0], (source.steps, source.noise)), source.fixed).shape

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import currents
+from meta_analog.core import dtypes
 from meta_analog.core import linalg
 from meta_analog.networks import lif
 
@@ -47,6 +48,7 @@ def activity(
   Returns:
     A `currents.Activity` whose `spikes` are the graded activity.
   """
+  neuron, weights = dtypes.float32((neuron, weights))
   v = lif.leaky_integrate(currents.currents(source), neuron.decay)
   drive = slope * jnp.maximum(v - neuron.threshold, 0.0)
   z = convert_fn(drive / (1.0 + drive))

@@ -103,7 +103,7 @@ def read_sigma_uS(
   Returns:
     A number.
   """
-  targets_uS = jnp.array([largest_uS, lowest_uS])
+  targets_uS = jnp.array([largest_uS, lowest_uS], jnp.float32)
   state = noise_free.program(jax.random.key(0), targets_uS)
   variance = jnp.sum(jnp.square(device.read_stats(state, age_s)[1]))
   return math.sqrt(num_devices * float(variance))

@@ -62,7 +62,7 @@ def blank(
   """Returns a crossbar of new devices [P, D, I, O], all RESET just now."""
   key_make, key_reset = jax.random.split(key)
   crossbar = array.program(
-      key_make, device, noise_free, jnp.zeros(shape), gain_per_uS)
+      key_make, device, noise_free, jnp.zeros(shape, jnp.float32), gain_per_uS)
   return array.reset_devices(
       key_reset, device, noise_free, crossbar, jnp.ones(shape, bool))
 

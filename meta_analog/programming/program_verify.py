@@ -132,7 +132,8 @@ def start(key: jax.Array,
           horizon_s: jax.Array,
           touched: jax.Array | bool = True) -> Progress:
   """Returns the first read of a verification; see `program_and_verify`."""
-  zero = target.error_fn(jnp.zeros(crossbar.usage.num_pulses.shape)) * 0.0
+  zero = target.error_fn(jnp.zeros(
+      crossbar.usage.num_pulses.shape, jnp.float32)) * 0.0
   nothing = Progress(
       crossbar=crossbar, predicted_uS=crossbar.usage.num_pulses * 0.0,
       error_uS=zero, closed=(zero > 0) | ~jnp.asarray(touched),

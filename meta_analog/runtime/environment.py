@@ -55,6 +55,15 @@ def use_all_cores() -> None:
   os.environ['XLA_FLAGS'] = re.sub(rf'({name}=)1(?!\d)', r'\g<1>2', flags)
 
 
+def stay_in_float32() -> None:
+  """Switches off jax's 64 bits: with JAX_ENABLE_X64 libraries would use them.
+
+  This project's own numbers are float32 in either case (`core.dtypes`); those
+  of an optimiser's schedule would be rounded otherwise.
+  """
+  jax.config.update('jax_enable_x64', False)
+
+
 def check_devices() -> None:
   """Starts jax.
 

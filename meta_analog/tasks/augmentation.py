@@ -34,12 +34,14 @@ def distort(
   sides = jnp.array(image_shape[:2], jnp.float32)[:, None]
   middle = 0.5 * (sides - 1.0)
   from_middle = jnp.stack(jnp.meshgrid(
-      *map(jnp.arange, image_shape[:2]), indexing='ij')).reshape(2, -1) - middle
+      *(jnp.arange(side, dtype=jnp.float32) for side in image_shape[:2]),
+      indexing='ij')).reshape(2, -1) - middle
 
   def one(key, image):
+    normal = lambda key, shape: jax.random.normal(key, shape, jnp.float32)
     key_matrix, key_shift = jax.random.split(key)
-    matrix = jnp.eye(2) + std * jax.random.normal(key_matrix, (2, 2))
-    shift = 0.25 * std * sides * jax.random.normal(key_shift, (2, 1))
+    matrix = jnp.eye(2, dtype=jnp.float32) + std * normal(key_matrix, (2, 2))
+    shift = 0.25 * std * sides * normal(key_shift, (2, 1))
     places = (middle + linalg.matmul(matrix, from_middle) + shift).reshape(
         2, *image_shape[:2])
     layers = jnp.moveaxis(image.reshape(-1, *image_shape), -1, 1)

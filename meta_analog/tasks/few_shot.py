@@ -20,7 +20,7 @@ SPLITS = ('train', 'validation', 'test')
 
 def targets(way: int, shot: int) -> jax.Array:
   """Returns the one-hot targets of `shot` samples of each class, [N, W]."""
-  return jnp.repeat(jnp.eye(way), shot, axis=0)
+  return jnp.repeat(jnp.eye(way, dtype=jnp.float32), shot, axis=0)
 
 
 def samples(x: jax.Array) -> types.Samples:

@@ -171,7 +171,8 @@ def draw(
   rows = jax.random.permutation(key_classes, len(parts.classes))[:way]
   digits = jnp.asarray(parts.classes)[rows]
   table = jnp.asarray(parts.recordings)
-  rank = jnp.where(table < 0, 2.0, jax.random.uniform(key_order, table.shape))
+  rank = jnp.where(table < 0, 2.0, jax.random.uniform(
+      key_order, table.shape, jnp.float32))
   shuffled = jnp.take_along_axis(table, jnp.argsort(rank, axis=1), axis=1)
   half = parts.fewest // 2
 

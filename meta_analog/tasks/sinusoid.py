@@ -85,7 +85,7 @@ def make(
   """
   def samples(key, sinusoid, size):
     x = jax.random.uniform(
-        key, (size, 1), minval=-params.x_max, maxval=params.x_max)
+        key, (size, 1), jnp.float32, minval=-params.x_max, maxval=params.x_max)
     return types.Samples(x=x / params.x_max, y=value(sinusoid, x))
 
   def sample(key, data=(), split='train'):
@@ -93,9 +93,10 @@ def make(
     key_amplitude, key_phase, key_support, key_query = jax.random.split(key, 4)
     sinusoid = Sinusoid(
         amplitude=jax.random.uniform(
-            key_amplitude, minval=params.amplitude_min,
+            key_amplitude, dtype=jnp.float32, minval=params.amplitude_min,
             maxval=params.amplitude_max),
-        phase=jax.random.uniform(key_phase, maxval=params.phase_max))
+        phase=jax.random.uniform(
+            key_phase, dtype=jnp.float32, maxval=params.phase_max))
     return types.Episode(
         support=samples(key_support, sinusoid, support_size),
         query=samples(key_query, sinusoid, query_size), latent=sinusoid)
@@ -107,7 +108,7 @@ def make(
             'best_linear_step': best_linear_step(params, episodes)}
 
   def dense(episode):
-    x = jnp.linspace(-1.0, 1.0, 101)[:, None]
+    x = jnp.linspace(-1.0, 1.0, 101, dtype=jnp.float32)[:, None]
     y = value(episode.latent, params.x_max * x)
     return episode._replace(query=types.Samples(x, y))
 
@@ -184,6 +185,6 @@ def best_linear_step(
     return solve(rows, target - rest)
 
   w = jax.lax.fori_loop(0, 20, lambda _, w: fit_start(fit_step(w)),
-                        jnp.zeros(2))
+                        jnp.zeros(2, jnp.float32))
   matrix = fit_step(w)
   return jnp.mean(jnp.square(predict(w, matrix) - target), axis=1)

@@ -72,7 +72,7 @@ def noise_scale(
   Returns:
     Scalar from 0 to 1.
   """
-  done = step / num_steps
+  done = jnp.float32(step) / num_steps
   return jnp.clip((done - start) / max(full - start, 1e-9), 0.0, 1.0)
 
 
@@ -142,7 +142,8 @@ def make_uncompiled(
         gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     info |= {'gradient_norm': optax.global_norm(gradient),
-             'noise_scale': scale, 'learning_rate': schedule(state.step)}
+             'noise_scale': scale,
+             'learning_rate': jnp.float32(schedule(state.step))}
     info['finite'] = _finite(info['loss'], info['gradient_norm'], gradient)
     return TrainState(params, opt_state, state.step + 1), info
 

@@ -61,7 +61,7 @@ def test_eight_bits_are_255_levels_with_zero_among_them():
 
 
 def test_32_bits_only_limit():
-  x = jnp.array([-3.0, -0.1234567, 0.7654321, 3.0])
+  x = jnp.float32([-3.0, -0.1234567, 0.7654321, 3.0])
   np.testing.assert_array_equal(
       periphery.convert(x, jnp.float32(2.0), bits=32), [-2.0, x[1], x[2], 2.0])
 
