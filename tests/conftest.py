@@ -16,6 +16,7 @@ import jax
 from meta_analog.runtime import compilation
 
 compilation.tune()
+compilation.collect_less()
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
