@@ -43,8 +43,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   for field, words in CHOICES.items():
     checks.is_member(field, checks.value(config, field), words)
   for field, value in config.prices.items():
-    checks.in_range(f'prices.{field}', value, 0, math.inf,
-                    field != 'parallel_writes')
+    checks.in_range(f'prices.{field}', value, *price_range(field))
   for name, params in config.device_params.items():
     checks.is_member('device_params', name, device_registry.FAMILIES)
     _check_params(f'device_params.{name}', params,
@@ -63,6 +62,11 @@ def range_of(parameter: str) -> tuple[float, float, bool]:
   return (0, 1 if parameter in SHARES else math.inf, parameter not in POSITIVE)
 
 
+def price_range(field: str) -> tuple[float, float, bool]:
+  """Returns (lowest, highest, lowest allowed) of a price."""
+  return (0, math.inf, field != 'parallel_writes')
+
+
 def _check_params(path, params, family):
   """Raises ValueError where a parameter of a technology cannot be."""
   for field, value in params.items():
@@ -70,8 +74,7 @@ def _check_params(path, params, family):
     if field in family.choices:
       checks.is_member(name, value, family.choices[field])
     elif field in family.signed:
-      if not math.isfinite(value):
-        raise ValueError(f'config.{name} = {value}: must be finite')
+      checks.in_range(name, value, -math.inf, math.inf)
     else:
       checks.in_range(name, value, *range_of(field))
   for low, value in params.items():
@@ -137,11 +140,9 @@ def _check_refresh(config, params):
 
 def _check_verify_options(config):
   """Raises ValueError where program-and-verify has options of no use."""
-  try:
-    verify_options.check_ranges(
-        verify_options.VerifyOptions(**config.verification))
-  except ValueError as error:
-    raise ValueError(f'config.verification.{error}') from None
+  for field, limits in verify_options.RANGES.items():
+    checks.in_range(f'verification.{field}', config.verification[field],
+                    *limits)
   level_uS = config.verification.level_uS
   g_max_uS = config.device_params[config.device].g_max_uS
   if verified_layers(config) and level_uS > g_max_uS:

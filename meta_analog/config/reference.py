@@ -16,6 +16,7 @@ from typing import NamedTuple
 from meta_analog.config import default_fields
 from meta_analog.config import defaults
 from meta_analog.config import hardware_validation
+from meta_analog.config import ranges
 from meta_analog.config import task_defaults
 from meta_analog.config import validation
 from meta_analog.crossbar import energy
@@ -143,9 +144,7 @@ def _unit(field, text):
 def _allowed(field):
   """Returns what validation allows of a field, in words."""
   section, _, name = field.rpartition('.')
-  ranges = validation.RANGES | validation.IMAGE_RANGES
-  for family in task_registry.FAMILIES.values():
-    ranges |= {f'task.{key}': value for key, value in family.ranges.items()}
+  limits = ranges.table()
   words = CHOICES.get(field, ())
   if field == 'task.name':
     words = TASKS
@@ -155,18 +154,12 @@ def _allowed(field):
   if section.startswith('device_params.'):
     family = device_registry.FAMILIES[section.partition('.')[2]]
     words = family.choices.get(name, ())
-    if not words and name not in family.signed:
-      ranges[field] = hardware_validation.range_of(name)
-  if section == 'noise':
-    ranges[field] = (0, validation.INF, True)
-  if section == 'prices':
-    ranges[field] = (0, validation.INF, name != 'parallel_writes')
   if words:
     return ', '.join(f'`{word}`' for word in words)
-  if field not in ranges:
+  if field not in limits:
     return ''
-  low, high, closed = ranges[field]
-  top = '' if high == validation.INF else f', <= {high}'
+  low, high, closed = limits[field]
+  top = '' if high == ranges.INF else f', <= {high}'
   return f'{">=" if closed else ">"} {low}{top}'
 
 

@@ -16,6 +16,7 @@ from meta_analog.config import build_hardware
 from meta_analog.config import build_task
 from meta_analog.config import checks
 from meta_analog.config import hardware_validation
+from meta_analog.config import ranges
 from meta_analog.config import timeline
 from meta_analog.core import clock
 from meta_analog.core import errors
@@ -26,82 +27,6 @@ from meta_analog.tasks import registry as task_registry
 
 INF = math.inf
 
-# field: (lowest, highest, whether the lowest itself is allowed)
-RANGES = {
-    'seed': (0, 2**32 - 1, True),
-    'network.input_channels': (1, INF, True),
-    'network.num_time_steps': (1, INF, True),
-    'network.dt_ms': (0, INF, False),
-    'network.tau_mem_ms': (0, INF, False),
-    'network.tau_out_ms': (0, INF, False),
-    'network.threshold': (0, INF, False),
-    'network.surrogate_slope': (0, INF, False),
-    'network.readout_start': (0, INF, True),
-    'crossbar.hidden_devices': (1, INF, True),
-    'crossbar.output_devices': (1, INF, True),
-    'crossbar.span_uS': (0, INF, False),
-    'crossbar.floor_uS': (0, INF, True),
-    'crossbar.fresh_read_share': (0, 1, True),
-    'crossbar.calibrate_after_s': (0, INF, False),
-    'crossbar.stuck_fraction': (0, 1, True),
-    'crossbar.stuck_high_share': (0, 1, True),
-    'periphery.dac_bits': (1, 32, True),
-    'periphery.dac_range': (0, INF, False),
-    'periphery.adc_bits': (1, 32, True),
-    'periphery.adc_range': (0, INF, False),
-    'periphery.tile_rows': (1, INF, True),
-    'periphery.tile_columns': (1, INF, True),
-    'periphery.gain_std': (0, INF, True),
-    'periphery.offset_std': (0, INF, True),
-    'periphery.ir_drop': (0, INF, True),
-    'adapt.update_bits': (1, 8, True),
-    'adapt.num_steps': (1, INF, True),
-    'adapt.num_events': (1, INF, True),
-    'adapt.event_interval_s': (0, INF, False),
-    'adapt.t_read_s': (0, INF, True),
-    'adapt.t_prog_s': (0, INF, True),
-    'adapt.refresh_pulses': (1, INF, True),
-    'init.rate': (0, INF, False),
-    'init.threshold': (0, INF, False),
-    'init.penalty': (0, INF, False),
-    'init.harm': (0, INF, False),
-    'training.num_steps': (1, INF, True),
-    'training.tasks_per_step': (1, INF, True),
-    'training.tasks_per_chip': (1, INF, True),
-    'training.tasks_at_once': (0, INF, True),
-    'training.chips_per_chunk': (0, INF, True),
-    'training.learning_rate': (0, INF, False),
-    'training.warmup_fraction': (0, 1, True),
-    'training.clip_norm': (0, INF, False),
-    'training.noise_start': (0, 1, True),
-    'training.noise_full': (0, 1, True),
-    'training.t_query_s': (0, INF, True),
-    'training.rate_min_Hz': (0, INF, True),
-    'training.rate_max_Hz': (0, INF, False),
-    'training.rate_penalty': (0, INF, True),
-    'training.checkpoint_every': (1, INF, True),
-    'training.log_every': (1, 20, True),
-    'descent.num_iterations': (1, INF, True),
-    'descent.num_inputs': (1, INF, True),
-    'descent.num_levels': (1, INF, True),
-    'descent.decay': (0, 0.999999, True),
-    'descent.threshold': (0, INF, False),
-    'descent.interval_s': (0, INF, True),
-    'evaluation.num_tasks': (1, INF, True),
-    'evaluation.num_chips': (1, INF, True),
-    'evaluation.t_test_s': (0, INF, True),
-    'evaluation.noise_scale': (0, INF, True),
-    'evaluation.ordinary_steps': (1, INF, True),
-}
-# The same of fields that configs of images alone have.
-IMAGE_RANGES = {
-    'training.logit_scale': (0, INF, False),
-    'training.pretrain_steps': (0, INF, True),
-    'training.pretrain_way': (2, INF, True),
-    'training.pretrain_tasks': (1, INF, True),
-    'training.pretrain_rate': (0, INF, False),
-    'training.pretrain_distortion': (0, INF, True),
-}
 # field: its words
 CHOICES: Mapping[str, Collection[str]] = types.MappingProxyType({
     'network.surrogate': lif.SURROGATES,
@@ -135,9 +60,8 @@ def _check(config):
   """Raises ValueError, see `check`."""
   checks.is_member('task.name', config.task.name, task_registry.FAMILIES)
   family = task_registry.FAMILIES[config.task.name]
-  of_task = {f'task.{name}': limits for name, limits in family.ranges.items()}
-  for field, (low, high, closed) in (RANGES | of_task).items():
-    checks.in_range(field, checks.value(config, field), low, high, closed)
+  for field, limits in ranges.of_task(config.task.name).items():
+    checks.in_range(field, checks.value(config, field), *limits)
   for field, words in CHOICES.items():
     checks.is_member(field, checks.value(config, field), words)
   _check_image_fields(config, family)
@@ -152,15 +76,15 @@ def _check(config):
 def _check_network(config):
   """Raises ValueError where layers or initial values cannot be."""
   network = config.network
-  sizes, layers = network.hidden_sizes, network.get('convolutions', ())
-  if not (sizes or layers) or any(
-      not isinstance(n, int) or n < 1 for n in sizes):
-    raise ValueError(f'config.network.hidden_sizes = {sizes}: must be whole '
-                     'numbers, each at least 1')
+  if not (network.hidden_sizes or network.get('convolutions', ())):
+    raise ValueError(f'config.network.hidden_sizes = {network.hidden_sizes}: '
+                     'a network needs a hidden layer, such as (40,)')
+  checks.whole_numbers('network.hidden_sizes', network.hidden_sizes,
+                       ranges.MANY)
   for field in ('weight_std', 'weight_max'):
     values = config.init[field]
-    if len(values) != 3 or any(
-        not 0 < value < INF for value in values):
+    checks.several(f'init.{field}', values, 0, INF, False)
+    if len(values) != 3:
       raise ValueError(f'config.init.{field} = {values}: must be three '
                        'positive numbers (first, later hidden, output layer)')
   if network.readout_start >= network.num_time_steps:
@@ -196,11 +120,10 @@ def _check_image_fields(config, family):
   checks.is_member('network.code', config.network.get('code', 'current'),
                    family.codes)
   for layer in layers:
-    if len(layer) != 3 or any(
-        not isinstance(n, int) or n < 1 for n in layer):
+    checks.whole_numbers('network.convolutions', layer, ranges.MANY)
+    if len(layer) != 3:
       raise ValueError(f'config.network.convolutions = {layers}: each must be '
-                       '(channels, kernel, stride), whole numbers of at least '
-                       '1')
+                       '(channels, kernel, stride)')
   if config.task.name == 'sinusoid':
     if layers:
       raise ValueError(f'config.network.convolutions = {layers}: must be () '
@@ -210,8 +133,6 @@ def _check_image_fields(config, family):
     raise ValueError('config.network.input_channels = '
                      f'{config.network.input_channels}: must be 1 for a task '
                      'of images')
-  for field, (low, high, closed) in IMAGE_RANGES.items():
-    checks.in_range(field, checks.value(config, field), low, high, closed)
   begin_with = config.training.begin_with
   if begin_with and not build_task.located(begin_with).is_file():
     raise ValueError(f'config.training.begin_with = {begin_with!r}: there is '
@@ -247,6 +168,7 @@ def _check_task(config, family):
 def _check_times(config):
   """Raises ValueError where a test would come before the last write."""
   _check_order(config, 'adapt.t_read_s', 'adapt.t_prog_s')
+  checks.several('evaluation.after_s', config.evaluation.after_s, 0, INF)
   last_s = timeline.last_write_s(config)
   times = [('training.t_query_s', config.training.t_query_s),
            ('evaluation.t_test_s', config.evaluation.t_test_s)]

@@ -36,30 +36,38 @@ class VerifyOptions(NamedTuple):
   overshoot_uS: jax.Array | float = 2.0  # beyond, RESET both
 
 
+# field: (lowest, highest, whether the lowest itself is allowed)
+RANGES = {
+    'max_rounds': (1, 10**6, True),
+    'max_pulses': (1, 10**6, True),
+    'max_resets': (0, 10**6, True),
+    'num_reads': (1, 10**6, True),
+    'read_span_s': (0, math.inf, True),
+    'fresh_share': (0, 1, True),
+    'tolerance_uS': (0, math.inf, False),
+    'delay_s': (0, math.inf, True),
+    'drift_correction': (0, 1, True),
+    'level_uS': (0, math.inf, False),
+    'overshoot_uS': (0, math.inf, False),
+}
+WHOLE = ('max_rounds', 'max_pulses', 'max_resets', 'num_reads')
+
+
 def check_ranges(options: VerifyOptions) -> None:
-  """Checks the range of every option.
+  """Checks that every option is finite and in its range.
 
   Raises:
     ValueError: names the field, its value and what is allowed.
   """
-  for field, least in (('max_rounds', 1), ('max_pulses', 1), ('max_resets', 0),
-                       ('num_reads', 1)):
-    value = getattr(options, field)
-    if not math.isfinite(value) or value != int(value) or value < least:
-      raise ValueError(f'{field} = {value}: must be a whole number, at least '
-                       f'{least}')
-  for field in ('tolerance_uS', 'level_uS', 'overshoot_uS'):
-    value = getattr(options, field)
-    if not value > 0:
-      raise ValueError(f'{field} = {value}: must be greater than 0')
-  for field in ('delay_s', 'read_span_s'):
-    value = getattr(options, field)
-    if not 0 <= value < math.inf:
-      raise ValueError(f'{field} = {value}: must be at least 0')
-  for field in ('drift_correction', 'fresh_share'):
-    value = getattr(options, field)
-    if not 0 <= value <= 1:
-      raise ValueError(f'{field} = {value}: must be from 0 to 1')
+  for field, (low, high, closed) in RANGES.items():
+    value, kind = getattr(options, field), ''
+    if field in WHOLE:
+      kind = 'a whole number, '
+    if not (math.isfinite(value) and low <= value <= high) or (
+        value == low and not closed) or (kind and value != int(value)):
+      least = f'at least {low}' if closed else f'greater than {low}'
+      most = '' if high == math.inf else f' and at most {high}'
+      raise ValueError(f'{field} = {value}: must be {kind}{least}{most}')
 
 
 def check(options: VerifyOptions,

@@ -31,11 +31,11 @@ from meta_analog.tasks import nmnist_files
 NUM_CLASSES = {'train': 64, 'validation': 16, 'test': 20}
 TEST_SHARE = 0.2  # of the recordings of a digit
 RANGES = {
-    'way': (2, np.inf, True),
-    'shot': (1, np.inf, True),
-    'query_shot': (1, np.inf, True),
+    'way': (2, 10**6, True),
+    'shot': (1, 10**6, True),
+    'query_shot': (1, 10**6, True),
     'split_seed': (0, 2**32 - 1, True),
-    'most_recordings': (10, np.inf, True),
+    'most_recordings': (10, 10**6, True),
     'pool': (1, nmnist_files.SIDE, True),
     'saturation': (1, 255, True),
 }

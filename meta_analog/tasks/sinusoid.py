@@ -17,8 +17,8 @@ from meta_analog.core import linalg
 from meta_analog.core import types
 
 RANGES = {
-    'support_size': (1, math.inf, True),
-    'query_size': (1, math.inf, True),
+    'support_size': (1, 10**6, True),
+    'query_size': (1, 10**6, True),
     'amplitude_min': (0, math.inf, True),
     'amplitude_max': (0, math.inf, False),
     'phase_max': (0, math.inf, False),

@@ -58,7 +58,7 @@ def test_a_row_says_what_the_sources_say(rows, field, unit, allowed, text):
 def test_a_default_that_differs_is_given_for_each_task(rows):
   text = reference.markdown()
   assert ('| `training.num_steps` | steps of meta-training | sinusoid `1000`, '
-          'omniglot `200`, nmnist `200` |  | >= 1 |') in text
+          'omniglot `200`, nmnist `200` |  | >= 1, <= 1073741824 |') in text
   assert '| `10.0` | uS | > 0 |' in text
   assert rows['task.pool'].default == {'nmnist': 2}
 

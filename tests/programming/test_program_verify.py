@@ -316,8 +316,8 @@ def test_bidirectional_pairs_come_back_and_leave_the_other_side():
     ('delay_s', 2.0, 'until the date of the target'),
     ('delay_s', 1.95, 'until the date of the target'),  # with the reads
     ('read_span_s', -0.1, 'at least 0'),
-    ('drift_correction', 1.1, 'from 0 to 1'),
-    ('fresh_share', 1.1, 'from 0 to 1'),
+    ('drift_correction', 1.1, 'at most 1'),
+    ('fresh_share', 1.1, 'at most 1'),
 ])
 def test_budgets_that_cannot_be_are_refused(field, value, words):
   verify_options.check(OPTIONS, 0.4, duration_s=200.0)
