@@ -1,4 +1,4 @@
-"""Energy and latency from counts of pulses, RESETs, reads and products.
+"""Energy and latency from counts of pulses, reads, products and digital work.
 
 Orders of magnitude. The prices come from chips and cells of different nodes
 and should be replaced by those of your own:
@@ -8,9 +8,16 @@ and should be replaced by those of your own:
     read of a device   V^2 G t at 0.2 V and 250 ns
     product            14 nm 64-core chip with 8-bit converters, 9.76 TOPS/W
                        and 63.1 TOPS at 2 x 256 x 256 operations a core
-                       (Le Gallo et al., 2023, doi:10.1038/s41928-023-01010-1)
+                       (Le Gallo et al., 2023, doi:10.1038/s41928-023-01010-1).
+                       A cell, one weight, has four devices, two for each
+                       polarity (there; Ortner et al., 2025,
+                       doi:10.1038/s41467-025-56345-4): 0.205 pJ a cell
+    digital operation  45 nm, 0.9 V, float32: 3.7 pJ to multiply, 0.9 pJ to add,
+                       5 pJ for a word of an 8 kB memory (Horowitz, 2014,
+                       doi:10.1109/ISSCC.2014.6757323)
 
-A product costs the same for all inputs: silent rows save nothing here.
+A product costs the same for all inputs: silent rows save nothing here. Not
+priced: communication, leakage, idle power, and the time of digital operations.
 """
 
 from typing import NamedTuple
@@ -22,7 +29,11 @@ class Prices(NamedTuple):
   set_pJ: float = 10.0  # pJ, one SET pulse
   reset_pJ: float = 7.2  # pJ, one RESET pulse
   read_fJ_per_uS: float = 10.0  # fJ per uS, one read of one device
-  mac_pJ: float = 0.205  # pJ, one pair of devices in one product
+  # pJ, one pair of devices in one product: half a cell of Le Gallo et al.,
+  # 2023, 2 / 9.76 TOPS/W, which has two pairs.
+  mac_pJ: float = 0.1025
+  # pJ, a multiply-add in float32 and one word of memory (Horowitz, 2014).
+  digital_pJ: float = 9.6
   set_ns: float = 150.0  # ns
   reset_ns: float = 40.0  # ns
   read_ns: float = 250.0  # ns
@@ -63,6 +74,14 @@ class Plan(NamedTuple):
   program_products: int  # of every layer, for its programming
   program_wait_s: float  # between pulses and reads, at most
   event_wait_s: float
+
+
+class Operations(NamedTuple):
+  """Digital operations: multiply-adds or as much, see `Prices.digital_pJ`."""
+
+  program: float  # of programming the chip
+  sample: float  # of one forward pass
+  adaptation: float  # of all adaptation events of a task, but forward passes
 
 
 def write_nJ(prices: Prices, counts: Counts, mean_uS: float) -> float:
@@ -118,6 +137,7 @@ def account(
     plan: Plan,
     program: Counts,
     adaptation: Counts,
+    operations: Operations,
     mean_uS: float,
 ) -> dict[str, dict[str, float]]:
   """Returns the energy and the latency of a deployment.
@@ -128,49 +148,74 @@ def account(
     plan: everything but the writes.
     program: counts of programming the chip.
     adaptation: counts of all adaptation events of one task.
+    operations: digital ones.
     mean_uS: mean conductance of a device.
 
   Returns:
     {'energy': {'program_nJ', 'adaptation_nJ', 'adaptation_write_nJ',
-    'inference_nJ_per_sample', 'calibration_nJ'}, 'latency': {'program_ms',
-    'adaptation_ms', 'adaptation_write_ms', 'inference_ms_per_sample',
-    'calibration_ms', 'program_wait_ms', 'adaptation_wait_ms'}}. The adaptation
-    is the forward passes of the support set, the drift measurements and the
-    write; the waits between pulse and read are upper bounds and part of no
-    other time. A calibration is one drift measurement of all layers, before
-    every forward pass; 0 where drift is not measured.
+    'inference_nJ_per_sample', 'calibration_nJ', 'program_digital_nJ',
+    'adaptation_digital_nJ', 'inference_digital_nJ_per_sample'}, 'latency':
+    {'program_ms', 'adaptation_ms', 'adaptation_write_ms',
+    'inference_ms_per_sample', 'calibration_ms', 'program_wait_ms',
+    'adaptation_wait_ms'}}. The adaptation is the forward passes of the support
+    set, the drift measurements, the update rule and the write; what of an
+    energy is digital is given again by itself, and is part of no time. The
+    waits between pulse and read are upper bounds and part of no other time. A
+    calibration is one drift measurement of all layers, before every forward
+    pass; 0 where drift is not measured.
   """
   # An array is measured and programmed once, whatever its positions.
   alone = tuple(x._replace(num_products=1) for x in layers)
-  written = alone[-plan.num_written:]
+  return {'energy': _energy(prices, layers, alone, plan, program, adaptation,
+                            operations, mean_uS),
+          'latency': _latency(prices, layers, alone, plan, program, adaptation)}
+
+
+def _energy(prices, layers, alone, plan, program, adaptation, operations,
+            mean_uS):
+  """Returns the energies of `account`, nJ."""
+  digital_nJ = lambda number: 1e-3 * prices.digital_pJ * number
   sample_nJ = plan.num_steps * product_nJ(prices, layers)
-  sample_ms = products_ms(prices, layers, plan.num_steps)
   probe_nJ = plan.probe_products * product_nJ(prices, alone)
-  probe_ms = products_ms(prices, alone, plan.probe_products)
   # After a write the written layers are measured twice.
-  again_nJ = 2 * plan.probe_products * product_nJ(prices, written)
-  again_ms = 2 * products_ms(prices, written, plan.probe_products)
+  again_nJ = 2 * plan.probe_products * product_nJ(
+      prices, alone[-plan.num_written:])
   num_samples = plan.num_events * plan.num_samples
   written_nJ = write_nJ(prices, adaptation, mean_uS)
+  adaptation_digital_nJ = digital_nJ(
+      num_samples * operations.sample + operations.adaptation)
+  return {
+      'program_nJ': (
+          write_nJ(prices, program, mean_uS)
+          + plan.program_products * product_nJ(prices, alone)
+          + digital_nJ(operations.program)),
+      'adaptation_nJ': (num_samples * sample_nJ + written_nJ
+                        + plan.num_events * (probe_nJ + again_nJ)
+                        + adaptation_digital_nJ),
+      'adaptation_write_nJ': written_nJ,
+      'inference_nJ_per_sample': sample_nJ + digital_nJ(operations.sample),
+      'calibration_nJ': probe_nJ,
+      'program_digital_nJ': digital_nJ(operations.program),
+      'adaptation_digital_nJ': adaptation_digital_nJ,
+      'inference_digital_nJ_per_sample': digital_nJ(operations.sample)}
+
+
+def _latency(prices, layers, alone, plan, program, adaptation):
+  """Returns the times of `account`, ms."""
+  sample_ms = products_ms(prices, layers, plan.num_steps)
+  probe_ms = products_ms(prices, alone, plan.probe_products)
+  again_ms = 2 * products_ms(
+      prices, alone[-plan.num_written:], plan.probe_products)
+  num_samples = plan.num_events * plan.num_samples
   written_ms = write_ms(prices, adaptation)
   return {
-      'energy': {
-          'program_nJ': (
-              write_nJ(prices, program, mean_uS)
-              + plan.program_products * product_nJ(prices, alone)),
-          'adaptation_nJ': (num_samples * sample_nJ + written_nJ
-                            + plan.num_events * (probe_nJ + again_nJ)),
-          'adaptation_write_nJ': written_nJ,
-          'inference_nJ_per_sample': sample_nJ,
-          'calibration_nJ': probe_nJ},
-      'latency': {
-          'program_ms': (
-              write_ms(prices, program)
-              + products_ms(prices, alone, plan.program_products)),
-          'adaptation_ms': (num_samples * sample_ms + written_ms
-                            + plan.num_events * (probe_ms + again_ms)),
-          'adaptation_write_ms': written_ms,
-          'inference_ms_per_sample': sample_ms,
-          'calibration_ms': probe_ms,
-          'program_wait_ms': 1e3 * plan.program_wait_s,
-          'adaptation_wait_ms': 1e3 * plan.num_events * plan.event_wait_s}}
+      'program_ms': (
+          write_ms(prices, program)
+          + products_ms(prices, alone, plan.program_products)),
+      'adaptation_ms': (num_samples * sample_ms + written_ms
+                        + plan.num_events * (probe_ms + again_ms)),
+      'adaptation_write_ms': written_ms,
+      'inference_ms_per_sample': sample_ms,
+      'calibration_ms': probe_ms,
+      'program_wait_ms': 1e3 * plan.program_wait_s,
+      'adaptation_wait_ms': 1e3 * plan.num_events * plan.event_wait_s}

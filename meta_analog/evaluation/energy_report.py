@@ -11,6 +11,7 @@ from meta_analog.config import build
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import energy
 from meta_analog.crossbar import periphery
+from meta_analog.evaluation import digital_operations
 from meta_analog.evaluation import meta_test_results
 from meta_analog.networks import convolution
 from meta_analog.programming import verify_options
@@ -44,12 +45,13 @@ def account(
   count = lambda counts: energy.Counts(*(
       float(np.mean(getattr(counts, name)))
       for name in ('pulses', 'resets', 'reads')))
-  programmed = count(results.programmed)
+  programmed, written = count(results.programmed), count(results.written)
   if not programmed.sets:  # by the statistics: nothing was counted
     programmed = energy.program_counts(prices, num_devices)
+  operations = digital_operations.count(config, sizes, programmed, written)
   return energy.account(
-      prices, sizes, _plan(config, len(sizes)), programmed,
-      count(results.written), float(np.mean(results.mean_uS)))
+      prices, sizes, _plan(config, len(sizes)), programmed, written, operations,
+      float(np.mean(results.mean_uS)))
 
 
 def _plan(config, num_layers):

@@ -124,18 +124,20 @@ def energy(context: context_lib.Context) -> dict[str, Any]:
     context: of the command, its folder that of a run, and locked.
 
   Raises:
-    errors.InputError: if there is no checkpoint, or a way to write cannot be.
+    errors.InputError: if there is no checkpoint, or no way to write can be.
     errors.RunError: if a file is damaged or an output is not finite.
   """
   config, folder = context.config, context.folder
   distributed.from_first(lambda: workdir.check_of_run(config, folder))
+  cases, left_out = energy_comparison.possible(config)
   setup, state, keys = _restore(context, folder)
-  context.log(f'Evaluating {folder} (step {int(state.step)}) in '
-              f'{len(energy_comparison.ways(config))} ways to write, on '
-              f'{config.evaluation.num_tasks} tasks each.')
+  context.log(f'Evaluating {folder} (step {int(state.step)}) in {len(cases)} '
+              f'ways to write, on {config.evaluation.num_tasks} tasks each.')
+  for label, why in left_out.items():
+    context.log(f'Left out: {label}: {why}.')
   rows = energy_comparison.run(
-      config, state.params, keys.test, context.log)
-  out = {'metric': setup.task.metric, 'cases': rows,
+      config, cases, state.params, keys.test, context.log)
+  out = {'metric': setup.task.metric, 'cases': rows, 'left_out': left_out,
          'training': {'steps': int(state.step)} | context.record}
   distributed.from_first(lambda: _write_energy(context, out))
   return out
@@ -199,7 +201,7 @@ def _evaluate_source(context, source):
     atomic_files.write_json(folder / results_lib.SUMMARY, summary)
     run_record.finish(folder, results_lib.SUMMARY)
     results_lib.report(summary, context.log)
-    context.log(f'Written to {folder}: summary.json, evaluation.npz.')
+    context.log(f'Written to {folder}: {workdir.contents(folder)}.')
     return summary
 
   return distributed.from_first(write)

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
@@ -13,14 +14,17 @@ from meta_analog.config import build
 from meta_analog.config import timeline
 from meta_analog.core import errors
 from meta_analog.core import sharding
+from meta_analog.core import types
 from meta_analog.evaluation import meta_test_results
+from meta_analog.learning import transforms
 from meta_analog.networks import network as network_lib
 from meta_analog.reporting import few_shot_figures
 from meta_analog.reporting import run_figures
 from meta_analog.runtime import compilation
 from meta_analog.runtime import metrics
 
-NUM_CURVES = 6
+NUM_CURVES = 6  # tasks of outputs along their inputs
+NUM_CHIPS_DRAWN = 20  # that each of them is adapted on
 NUM_PICTURED = 3  # tasks of images
 ORDINARY_RATE = 1e-3  # the customary learning rate of Adam
 ORDINARY_SAMPLES = 20
@@ -34,6 +38,7 @@ def draw_all(
     results: meta_test_results.MetaTestResults,
     chip: dict[str, np.ndarray],
     updates: tuple[np.ndarray, np.ndarray],
+    outputs_fn: Callable[[types.Episode], tuple[np.ndarray, np.ndarray]],
     log: Callable[[str], None],
 ) -> None:
   """Draws every figure of a run; warns of each that cannot be drawn.
@@ -46,6 +51,7 @@ def draw_all(
     results: of the test.
     chip: of chip.npz.
     updates: of `updates`.
+    outputs_fn: of `make_outputs`, its first arguments bound.
     log: prints a line.
   """
   floor = summary['baselines'].get('predict_mean', {}).get('mean')
@@ -57,7 +63,7 @@ def draw_all(
           path, summary, timeline.last_write_s(config))}
   if setup.task.dense is not None:
     figures['adaptation'] = lambda path: run_figures.adaptation(
-        path, **curves(config, setup, results))
+        path, **curves(config, setup, results, outputs_fn))
   elif setup.task.recall is not None and setup.task.image_shape is not None:
     figures['adaptation'] = lambda path: few_shot_figures.tasks(
         path, **pictures(config, setup, results))
@@ -103,27 +109,64 @@ def update_size(
 
 def curves(
     config: ml_collections.ConfigDict, setup: build.Setup,
-    results: meta_test_results.MetaTestResults
+    results: meta_test_results.MetaTestResults,
+    outputs_fn: Callable[[types.Episode], tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, np.ndarray]:
   """Returns the arguments of `run_figures.adaptation` for a few tested tasks.
 
-  They are spread evenly over the chips, tested at evaluation.t_test_s.
+  Args:
+    config: checked.
+    setup: what it names.
+    results: of the test.
+    outputs_fn: episodes to outputs before and after adaptation, see
+      `make_outputs`.
   """
-  date = setup.after_s.index(config.evaluation.t_test_s)
-  episodes, rows = results.episodes, _spread(results, NUM_CURVES)
-  dense = [setup.task.dense(jax.tree.map(lambda x, i=i: x[i], episodes)).query
-           for i in rows]
-  order = np.argsort(episodes.query.x[rows, :, 0], axis=1)
-  take = lambda values: np.take_along_axis(values[..., 0], order, axis=1)
+  rows = _spread(results, NUM_CURVES)
+  chosen = jax.tree.map(lambda x: x[rows], results.episodes)
+  dense = jax.vmap(setup.task.dense)(chosen)
+  before, after = outputs_fn(dense)
   unit = config.task.get('x_max', 1.0)  # of an input of 1, on the abscissa
-  return {'x': unit * take(episodes.query.x[rows]),
-          'before': take(results.query_before[rows]),
-          'after': take(results.query_after[rows, date]),
-          'truth_x': unit * np.stack([samples.x[:, 0] for samples in dense]),
-          'truth': np.stack([samples.y[:, 0] for samples in dense]),
-          'target': take(episodes.query.y[rows]),
-          'support_x': unit * episodes.support.x[rows, :, 0],
-          'support_y': episodes.support.y[rows, :, 0]}
+  first = lambda x: np.asarray(x)[..., 0]
+  return {'x': unit * first(dense.query.x), 'truth': first(dense.query.y),
+          'before': np.moveaxis(first(before), 0, 1),
+          'after': np.moveaxis(first(after), 0, 1),
+          'support_x': unit * first(chosen.support.x),
+          'support_y': first(chosen.support.y)}
+
+
+def make_outputs(
+    config: ml_collections.ConfigDict, setup: build.Setup
+) -> Callable[[transforms.Params, jax.Array, types.Episode],
+              tuple[np.ndarray, np.ndarray]]:
+  """Returns what several chips answer at evaluation.t_test_s.
+
+  Args:
+    config: checked.
+    setup: what it names.
+
+  Returns:
+    A function of parameters, key and episodes [B, ...] to outputs before and
+    after adaptation, [C, B, N, O], each of C fresh chips adapted to each task.
+  """
+  one_date = config.copy_and_resolve_references()
+  with one_date.unlocked():
+    one_date.evaluation.after_s = (config.evaluation.t_test_s,)
+
+  def on_chips(params, key, device_noise, episodes):
+    transform = build.assemble(
+        one_date, device_noise=device_noise).transforms.evaluate
+
+    def one_chip(key):
+      out = transform.apply(
+          params, key, episodes, jnp.float32(config.evaluation.noise_scale))
+      return out['before'], out['after'][:, 0]
+
+    return jax.lax.map(one_chip, jax.random.split(key, NUM_CHIPS_DRAWN))
+
+  # It runs once, in a second: what is quick to compile is quick.
+  on_chips = jax.jit(on_chips, compiler_options=compilation.options(1))
+  return lambda params, key, episodes: jax.tree.map(np.asarray, on_chips(
+      params, key, build.vary(config).device_noise, episodes))
 
 
 def pictures(

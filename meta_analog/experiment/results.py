@@ -1,6 +1,7 @@
 """Results of a run: arrays, figures and the summary, and their order."""
 
 from collections.abc import Callable
+import functools
 import pathlib
 from typing import Any
 from typing import NamedTuple
@@ -29,6 +30,7 @@ class Compiled(NamedTuple):
 
   baselines: baselines_lib.Compiled
   ordinary_fn: Callable[[jax.Array], jax.Array]
+  outputs_fn: Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 def make(config: ml_collections.ConfigDict, setup: build.Setup) -> Compiled:
@@ -39,7 +41,8 @@ def make(config: ml_collections.ConfigDict, setup: build.Setup) -> Compiled:
     setup: what it names.
   """
   return Compiled(baselines_lib.make(config, setup),
-                  figure_data.make_ordinary(config, setup))
+                  figure_data.make_ordinary(config, setup),
+                  figure_data.make_outputs(config, setup))
 
 
 def summarize(
@@ -101,8 +104,10 @@ def finish(
       folder / 'evaluation.npz', meta_test_results.layout(config, results))
   atomic_files.write_npz(folder / 'chip.npz', chip)
   updates = figure_data.updates(chip, key, compiled.ordinary_fn)
+  outputs_fn = functools.partial(
+      compiled.outputs_fn, params, jax.random.fold_in(key, 1))
   figure_data.draw_all(
-      config, setup, folder, summary, results, chip, updates, log)
+      config, setup, folder, summary, results, chip, updates, outputs_fn, log)
   summary['update_size'] = figure_data.update_size(*updates)
   c = config.training
   tasks = c.num_steps * c.tasks_per_step

@@ -113,8 +113,7 @@ def _report(context, setup, state, results, chip, keys, wall_s):
       config, setup, folder, summary, state.params, (results, chip),
       keys.figures, {'wall_s': wall_s} | context.record, compiled, context.log)
   results_lib.report(summary, context.log)
-  context.log(f'Written to {folder}: summary.json, parameters.npz, '
-          'evaluation.npz, chip.npz, metrics.jsonl, figures, checkpoints.')
+  context.log(f'Written to {folder}: {workdir_lib.contents(folder)}.')
   return summary
 
 

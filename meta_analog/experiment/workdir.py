@@ -151,6 +151,17 @@ def unused(folder: pathlib.Path, name: str) -> pathlib.Path:
   return path
 
 
+def contents(folder: pathlib.Path) -> str:
+  """Returns the names of all that lies in a folder, folders with a slash.
+
+  Args:
+    folder: of a run.
+  """
+  return ', '.join(
+      f'{path.name}/' if path.is_dir() else path.name
+      for path in sorted(folder.iterdir()) if not path.name.startswith('.'))
+
+
 def how_to_resume(folder: pathlib.Path) -> str:
   """Returns in words what the same command will do after a failure."""
   try:

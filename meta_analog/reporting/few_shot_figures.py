@@ -19,7 +19,7 @@ def tasks(
 
   One row a task: one support image of each class, then query images, each with
   the class predicted before and after adaptation: wrong ones and others,
-  spread over the classes, in the proportion of the task.
+  spread over the classes, in the proportion of these tasks.
 
   Args:
     path: of the picture.
@@ -36,15 +36,20 @@ def tasks(
   inches = 0.9 * aspect**0.5  # an image's width
   size = inches * columns, (inches / aspect + 0.6) * len(query) + 0.4
   with style.figure(path, len(query), columns, figsize=size) as (figure, axes):
-    for i, row in enumerate(axes):
-      right = after[i] == query_class[i]
+    right = after == query_class
+    for i, (row, num_wrong) in enumerate(
+        zip(axes, _shares(right, columns - way))):
       _support(row[:way], support[i], support_class[i])
-      for n, axis in zip(_choose(right, columns - way), row[way:]):
-        _query(axis, query[i, n], query_class[i, n], before[i, n], after[i, n])
-      row[0].set_ylabel(f'{100 * np.mean(right):.0f} % right', fontsize=SMALL)
+      chosen = _choose(right[i], columns - way, num_wrong)
+      for n, axis in zip(chosen, row[way:]):
+        _query(
+            axis, query[i, n], query_class[i, n], before[i, n], after[i, n])
+      row[0].set_ylabel(
+          f'{100 * np.mean(right[i]):.0f} % right', fontsize=SMALL)
     figure.suptitle(
-        'support set (class), then queries, as many of them wrong as in the '
-        'test: predicted class before and after adaptation, green where right',
+        'support set (class), then queries, right and wrong in the proportion '
+        f'of these tasks ({100 * np.mean(right):.0f} % right):\npredicted '
+        'class before and after adaptation, green where right',
         fontsize=style.SMALL)
 
 
@@ -65,17 +70,33 @@ def _query(axis, image, truth, before, after):
                   color=_color(after == truth))
 
 
-def _choose(right, number):
-  """Returns so many queries of a task in order, of `right` [M].
+def _shares(right, number):
+  """Returns how many of each task's `number` drawn queries are wrong, [B].
 
-  As many of them are wrong as in the task, but at least one where any is.
+  Of all that are drawn as many are wrong as in the tasks, to the nearest.
+
+  Args:
+    right: [B, M].
+    number: of queries of a task that are drawn.
+  """
+  until = np.rint(number * np.cumsum(np.mean(~right, axis=1))).astype(int)
+  return np.diff(until, prepend=0)
+
+
+def _choose(right, number, num_wrong):
+  """Returns so many queries of a task in order, spread over its classes.
+
+  Args:
+    right: [M].
+    number: of queries.
+    num_wrong: of them; at most as many as there are, and as few as can be.
   """
   wrong, others = np.flatnonzero(~right), np.flatnonzero(right)
-  num_wrong = int(np.ceil(number * len(wrong) / len(right)))
-  num_wrong = max(num_wrong, number - len(others))
-  spread = np.linspace(0, max(len(others) - 1, 0), number - num_wrong)
+  num_wrong = max(min(num_wrong, len(wrong)), number - len(others))
+  spread = lambda rows, size: rows[
+      np.linspace(0, len(rows) - 1, size).astype(int)]
   return np.sort(np.concatenate(
-      [wrong[:num_wrong], others[spread.astype(int)]]))
+      [spread(wrong, num_wrong), spread(others, number - num_wrong)]))
 
 
 def _color(right):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from meta_analog.reporting import numbers
 from meta_analog.reporting import style
 
 # Ticks of the time since adaptation, s.
@@ -46,23 +47,21 @@ def training_curve(
 
 
 def adaptation(
-    path: pathlib.Path, x: np.ndarray, before: np.ndarray, after: np.ndarray,
-    truth_x: np.ndarray, truth: np.ndarray, target: np.ndarray,
-    support_x: np.ndarray, support_y: np.ndarray
+    path: pathlib.Path, x: np.ndarray, truth: np.ndarray, before: np.ndarray,
+    after: np.ndarray, support_x: np.ndarray, support_y: np.ndarray
 ) -> None:
   """Draws held-out tasks: support set, truth, before and after adaptation.
 
-  The network runs on the query inputs only, so its outputs are points.
+  Each output is a line, the mean over chips, in a band of ± 1 standard
+  deviation over the chips.
 
   Args:
     path: of the picture.
-    x: [B, N], query inputs in order.
-    before: [B, N], outputs there before adaptation.
-    after: [B, N], and after.
-    truth_x: [B, M], dense inputs.
+    x: [B, M], dense inputs in order, in units of the task.
     truth: [B, M], the task's function there.
-    target: [B, N], the task's function at x.
-    support_x: [B, K].
+    before: [B, C, M], outputs of C chips before adaptation.
+    after: [B, C, M], and after.
+    support_x: [B, K], in units of the task.
     support_y: [B, K].
   """
   columns = min(3, len(x))
@@ -72,17 +71,23 @@ def adaptation(
     for axis in axes.flat[len(x):]:
       axis.set_visible(False)
     for i, axis in enumerate(axes.flat[:len(x)]):
-      axis.plot(truth_x[i], truth[i], color=style.TRUTH, lw=1.0, label='truth')
-      axis.plot(support_x[i], support_y[i], 'd', color=style.SUPPORT,
-                mfc='none', ms=4.5, label='support set')
-      axis.plot(x[i], before[i], 'x', color=style.BEFORE, ms=4,
-                label='output before')
-      axis.plot(x[i], after[i], 'o', color=style.AFTER, ms=3.2,
-                label='output after adaptation')
-      error = np.mean(np.square(after[i] - target[i]))
-      axis.set_title(f'query mean squared error {error:.3f}')
+      for outputs, color, label in (
+          (before[i], style.BEFORE, 'before'),
+          (after[i], style.AFTER, 'after adaptation')):
+        mean, std = outputs.mean(axis=0), outputs.std(axis=0)
+        axis.fill_between(x[i], mean - std, mean + std, color=color, alpha=0.3,
+                          lw=0)
+        axis.plot(x[i], mean, color=color, label=label)
+      axis.plot(x[i], truth[i], color=style.LATER, lw=1.0, ls='--',
+                label='truth')
+      axis.plot(support_x[i], support_y[i], 'o', color=style.SUPPORT, ms=3.5,
+                mec='white', mew=0.4, label='support set', zorder=4)
+      error = np.mean(np.square(after[i] - truth[i]))
+      axis.set_title(f'mean squared error {error:.3f}')
     figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4,
-                  loc='outside upper center')
+                  loc='outside upper center',
+                  title=f'mean of {before.shape[1]} chips, band: ± 1 std over '
+                        'the chips', title_fontsize=style.SMALL)
     figure.supxlabel('input', fontsize=9)
     figure.supylabel('output', fontsize=9)
 
@@ -137,7 +142,9 @@ def loss_over_time(
     lines['before'] = summary['before']['mean']
   with style.figure(path, figsize=(6, 3.6)) as (_, axes):
     axis = axes[0, 0]
-    axis.errorbar(age_s, mean, yerr=half, color=style.AFTER, marker='o')
+    axis.fill_between(age_s, mean - half, mean + half, color=style.AFTER,
+                      alpha=0.25, lw=0)  # what lies beneath shows
+    axis.plot(age_s, mean, 'o-', color=style.AFTER)
     axis.set(xlim=(age_s[0] / 2, age_s[-1] * 2), ylabel=(
         f'query {summary["metric"]}'))
     axis.set_title('after adaptation, mean and 95 % interval'
@@ -200,13 +207,14 @@ def energy(path: pathlib.Path, rows: list[dict[str, Any]], metric: str) -> None:
     for i, row in enumerate(rows):
       x, y = row['after']['mean'], row['energy']['adaptation_write_nJ']
       per_loss = row['nJ_per_unit_of_loss']
-      note = 'no gain' if per_loss is None else f'{per_loss:.2g} nJ per unit'
+      note = 'no gain' if per_loss is None else (
+          f'{numbers.two_digits(per_loss)} nJ per unit')
       axis.errorbar(x, y, xerr=row['after']['ci95'] or 0.0, marker='o',
                     ls='none', color=f'C{i}', label=f'{row["label"]}: {note}')
     axis.margins(0.2)
     axis.set(xlabel=f'query {metric} after adaptation',
              ylabel='energy of the write (nJ), order of magnitude',
-             title='energy per unit of loss taken away')
+             title='energy of the write per unit of loss taken away')
     style.plain_log(axis.yaxis)
     if metric == 'mse':
       style.plain_log(axis.xaxis)

@@ -7,6 +7,10 @@ import jax
 import rich.console
 import rich.table
 
+from meta_analog.reporting import numbers
+
+UNPRICED = 'not priced: communication, leakage, idle power'
+
 
 def header(
     console: rich.console.Console, config_line: str, folder: pathlib.Path
@@ -27,7 +31,8 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
   """Returns the closing table of a summary."""
   out = rich.table.Table(
       title=f'{summary["config"]}: {summary["num_tasks"]} held-out tasks on '
-            f'{summary["num_chips"]} chips, query {summary["metric"]}')
+            f'{summary["num_chips"]} chips, query {summary["metric"]}',
+      caption=f'energies: orders of magnitude; {UNPRICED}')
   out.add_column('result')
   out.add_column(summary['metric'], justify='right')
   out.add_column('95 %', justify='right')
@@ -46,10 +51,10 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
   out.add_row('pulses per task', f'{write["pulses_per_task"]:.1f}', '')
   out.add_row('devices written', f'{write["devices_written_per_task"]:.1f}',
               f'of {write["devices_total"]}')
-  out.add_row('write, order of magnitude',
-              f'{summary["energy"]["adaptation_write_nJ"]:.3g}', 'nJ')
-  out.add_row('one sample, order of magnitude',
-              f'{summary["energy"]["inference_nJ_per_sample"]:.3g}', 'nJ')
+  for label, name in (('energy of the write', 'adaptation_write_nJ'),
+                      ('of the whole adaptation', 'adaptation_nJ'),
+                      ('of one sample', 'inference_nJ_per_sample')):
+    out.add_row(label, numbers.two_digits(summary['energy'][name]), 'nJ')
   rates = ', '.join(f'{rate:.0f}' for rate in summary['firing_rate_hz'])
   out.add_row('firing rates', rates, 'Hz')
   return out
@@ -94,18 +99,23 @@ def device_table(result: dict[str, Any]) -> rich.table.Table:
 def energy_table(out: dict[str, Any]) -> rich.table.Table:
   """Returns the table of energy.json."""
   table_ = rich.table.Table(
-      title='energy of an adaptation (order of magnitude)')
-  for name in ('way to write', out['metric'], '95 %', 'pulses', 'reads',
-               'write (nJ)', 'nJ per unit of loss'):
-    table_.add_column(name, justify='left' if name[0] == 'w' else 'right')
+      title='energy of an adaptation, nJ, orders of magnitude',
+      caption='write: pulses, RESETs, reads; all: with the forward passes of '
+              'the support set and digital work; per loss: of the write, for '
+              f'each unit of loss taken away; {UNPRICED}')
+  table_.add_column('way to write')
+  for name in (f'{out["metric"]} ± 95 %', 'pulses', 'reads', 'write', 'all',
+               'per loss'):
+    table_.add_column(name, justify='right')
   for row in out['cases']:
-    per_loss = row['nJ_per_unit_of_loss']
+    per_loss, spent = row['nJ_per_unit_of_loss'], row['energy']
     table_.add_row(
-        row['label'], f'{row["after"]["mean"]:.4f}', _half(row['after']),
-        f'{row["write"]["pulses_per_task"]:.1f}',
+        row['label'], f'{row["after"]["mean"]:.4f} {_half(row["after"])}',
+        f'{row["write"]["pulses_per_task"]:.0f}',
         f'{row["write"]["reads_per_task"]:.0f}',
-        f'{row["energy"]["adaptation_write_nJ"]:.3g}',
-        'no gain' if per_loss is None else f'{per_loss:.3g}')
+        numbers.two_digits(spent['adaptation_write_nJ']),
+        numbers.two_digits(spent['adaptation_nJ']),
+        'none' if per_loss is None else numbers.two_digits(per_loss))
   return table_
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import textwrap
 from typing import Any
 from typing import TextIO
 
@@ -14,9 +15,9 @@ import rich.table
 class Console(rich.console.Console):
   """Prints texts as they are, whatever reads them.
 
-  On a screen lines break between words. In a pipe or a file they do not break,
-  and tables are plain Markdown. Where the reader of a pipe has left, nothing is
-  printed any more, and the program continues.
+  On a screen lines break between words, and never within one. In a pipe or a
+  file they do not break, and tables are plain Markdown. Where the reader of a
+  pipe has left, nothing is printed any more, and the program continues.
   """
 
   def print(self, *objects: Any, **kwargs: Any) -> None:
@@ -25,6 +26,9 @@ class Console(rich.console.Console):
       for table in objects:
         if isinstance(table, rich.table.Table):
           table.box = rich.box.MARKDOWN
+    elif all(isinstance(text, str) for text in objects):
+      objects = (_broken(' '.join(objects), self.width),)
+      kwargs['soft_wrap'] = True  # It is done.
     super().print(*objects, **kwargs)
 
   def on_broken_pipe(self) -> None:
@@ -33,6 +37,13 @@ class Console(rich.console.Console):
     null = os.open(os.devnull, os.O_WRONLY)  # for what is flushed at the end
     os.dup2(null, self.file.fileno())
     os.close(null)
+
+
+def _broken(text, width):
+  """Returns a text whose lines are broken between words alone."""
+  return '\n'.join(
+      textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+      for line in text.split('\n'))
 
 
 def console(file: TextIO | None = None, *, quiet: bool = False) -> Console:

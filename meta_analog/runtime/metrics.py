@@ -185,44 +185,60 @@ class Progress:
     """
     self._console, self._total = console, total
     self._what = what
-    self._last, self._first = time.monotonic(), None
+    self._began = self._last = time.monotonic()
+    self._first = None
     self._bar = None
     if console.is_terminal:
       self._bar = rich.progress.Progress(
           rich.progress.TextColumn('{task.description}'),
-          rich.progress.BarColumn(bar_width=16),
+          rich.progress.BarColumn(bar_width=None),  # what the others leave
           rich.progress.TextColumn('{task.completed}/{task.total}'),
           rich.progress.TextColumn('{task.fields[note]}'),
-          rich.progress.TimeRemainingColumn(),
-          rich.progress.TextColumn('left'),
-          console=console)
+          rich.progress.TextColumn('{task.fields[times]}'), console=console)
       self._bar.start()
       self._task = self._bar.add_task(
-          what, total=total, completed=done, note='compiling')
+          what, total=total, completed=done, note='compiling', times='')
     else:
       console.print(f'{what}: step {done}/{total}, compiling')
 
-  def update(self, step: int, note: str = '') -> None:
-    """Shows that `step` steps are done."""
+  def update(self, step: int, note: str = '', more: str = '') -> None:
+    """Shows that `step` steps are done.
+
+    Args:
+      step: number of steps.
+      note: what is new of them, for bar and log.
+      more: for the log alone, which has the room.
+    """
+    now = time.monotonic()
+    times = self._times(step, now)
     if self._bar is not None:
       fields = {'note': note} if note else {}
-      self._bar.update(self._task, completed=step, **fields)
+      self._bar.update(self._task, completed=step, times=times, **fields)
       return
-    now = time.monotonic()
     if note and (now - self._last >= LINE_EVERY_S or step == self._total):
       self._last = now
-      self._console.print(f'{self._what}: step {step}/{self._total}, {note}'
-                          f'{self._left(step, now)}')
+      self._console.print(', '.join(filter(None, [
+          f'{self._what}: step {step}/{self._total}', note, more, times])))
 
-  def _left(self, step, now):
-    """Returns the time left in words, from the steps since the first."""
+  def _times(self, step, now):
+    """Returns in words the time that passed and that is left."""
+    words = f'{_minutes(now - self._began)} elapsed'
     if self._first is None:  # the first step compiles: it says nothing
       self._first = (step, now)
-      return ''
+      return words
     rate = (step - self._first[0]) / max(now - self._first[1], 1e-9)
-    return f', {(self._total - step) / max(rate, 1e-9):.0f} s left'
+    left_s = (self._total - step) / max(rate, 1e-9)
+    return f'{words}, {_minutes(left_s)} left' if left_s else words
 
   def close(self) -> None:
     """Ends the bar."""
     if self._bar is not None:
       self._bar.stop()
+
+
+def _minutes(time_s):
+  """Returns seconds as minutes or hours: 1:05, 2:03:04."""
+  minutes, seconds = divmod(round(time_s), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else (
+      f'{minutes}:{seconds:02d}')

@@ -91,7 +91,7 @@ def run(
         rates_Hz = np.reshape(values['rate_Hz'], (num_runs, -1))
         for silence, rates in zip(silences, rates_Hz):
           silence.update(step, rates)
-      hooks.progress.update(step, _note(values, timing) if logged else '')
+      hooks.progress.update(step, *(_notes(values, timing) if logged else ()))
       if saved:
         hooks.save(step, state, clock.wall_s())
       if stopping:
@@ -143,11 +143,11 @@ def _check(hooks, step, before, info):
     hooks.bad(step, before, info)
 
 
-def _note(values, timing):
-  """Returns what the bar says beside the step: of several runs, the mean."""
-  note = f'query loss {np.mean(values["query_loss"]):.3f}'
+def _notes(values, timing):
+  """Returns what bar and log say beside the step: of several runs, the mean."""
   rate = timing['tasks_per_s']
-  return note if rate is None else f'{note}  {rate:.0f} tasks/s'
+  return (f'query loss {np.mean(values["query_loss"]):.3f}',
+          '' if rate is None else f'{rate:.0f} tasks/s')
 
 
 class _Clock:

@@ -12,6 +12,7 @@ LAYERS = (energy.Layer(2, 40, 4, 1), energy.Layer(41, 40, 4, 1),
 PLAN = energy.Plan(num_steps=100, num_events=1, num_samples=20, num_written=1,
                    probe_products=0, program_products=0, program_wait_s=0.0,
                    event_wait_s=0.0)
+NO_OPERATIONS = energy.Operations(0, 0, 0)
 amounts = st.integers(0, 10_000)
 
 
@@ -42,7 +43,7 @@ def test_a_convolution_takes_a_product_at_every_position():
   # Its array is programmed, and its drift measured, once for all positions.
   plan = PLAN._replace(probe_products=3, program_products=5)
   none = energy.Counts(0, 0, 0)
-  one, many = (energy.account(prices, x, plan, none, none, 5.0)
+  one, many = (energy.account(prices, x, plan, none, none, NO_OPERATIONS, 5.0)
                for x in (LAYERS, layers))
   for kind, unit in (('energy', 'nJ'), ('latency', 'ms')):
     for name in ('program', 'calibration'):
@@ -50,8 +51,9 @@ def test_a_convolution_takes_a_product_at_every_position():
 
 
 def test_the_default_product_is_that_of_the_64_core_chip():
-  # 63.1 TOPS at 9.76 TOPS/W, 64 cores of 256 x 256, two operations a pair.
-  core = (energy.Layer(256, 256, 1, 1),)
+  # 63.1 TOPS at 9.76 TOPS/W, 64 cores of 256 x 256 cells, two operations a
+  # cell. A cell has four devices (8T4R): two pairs.
+  core = (energy.Layer(256, 256, num_devices=2, num_tiles=1),)
   operations = 2 * 256 * 256
   assert energy.product_nJ(energy.Prices(), core) == pytest.approx(
       operations / 9.76e12 * 1e9, rel=0.01)
@@ -66,7 +68,7 @@ def test_the_account_adds_up_and_is_linear_in_counts(sets, resets, reads):
   twice = energy.Counts(2 * sets, 2 * resets, 2 * reads)
   none = energy.Counts(0, 0, 0)
   account = lambda program, adaptation: energy.account(
-      prices, LAYERS, PLAN, program, adaptation, 5.0)
+      prices, LAYERS, PLAN, program, adaptation, NO_OPERATIONS, 5.0)
   out = account(counts, twice)
   for kind, unit in (('energy', 'nJ'), ('latency', 'ms')):
     part = out[kind]
@@ -85,7 +87,8 @@ def test_every_price_changes_the_account():
 
   def account(prices):
     return energy.account(prices, LAYERS, PLAN,
-                          energy.program_counts(prices, 1000), counts, 5.0)
+                          energy.program_counts(prices, 1000), counts,
+                          energy.Operations(10.0, 10.0, 10.0), 5.0)
 
   before = account(energy.Prices())
   for field, value in energy.Prices()._asdict().items():
@@ -107,12 +110,32 @@ def test_the_default_prices_are_those_of_their_sources():
   assert (prices.set_ns, prices.reset_ns, prices.read_ns) == (150, 40, 250)
   assert (prices.program_pulses, prices.program_reads) == (20, 20)
   assert prices.parallel_writes == 1
+  # Horowitz, 2014: to multiply, to add, half an access of 64 bits.
+  assert prices.digital_pJ == pytest.approx(3.7 + 0.9 + 10.0 / 2)
+
+
+def test_digital_work_is_part_of_the_energy_and_given_by_itself():
+  prices, none = energy.Prices(digital_pJ=2.0), energy.Counts(0, 0, 0)
+  account = lambda operations: energy.account(
+      prices, LAYERS, PLAN._replace(num_events=3), none, none, operations,
+      5.0)['energy']
+  out = account(energy.Operations(program=500, sample=7, adaptation=11_000))
+  without = account(NO_OPERATIONS)
+  parts = {'program': 1.0, 'adaptation': 2e-3 * (11_000 + 3 * 20 * 7)}
+  for name, digital_nJ in parts.items():
+    assert out[f'{name}_digital_nJ'] == pytest.approx(digital_nJ)
+    assert out[f'{name}_nJ'] - without[f'{name}_nJ'] == pytest.approx(
+        digital_nJ)
+  assert out['inference_digital_nJ_per_sample'] == pytest.approx(0.014)
+  assert out['inference_nJ_per_sample'] - without[
+      'inference_nJ_per_sample'] == pytest.approx(0.014)
+  assert out['adaptation_write_nJ'] == without['adaptation_write_nJ']
 
 
 def test_measurements_of_drift_and_waits_are_counted():
   prices, none = energy.Prices(), energy.Counts(0, 0, 0)
   account = lambda **changes: energy.account(
-      prices, LAYERS, PLAN._replace(**changes), none, none, 5.0)
+      prices, LAYERS, PLAN._replace(**changes), none, none, NO_OPERATIONS, 5.0)
   without = account(num_events=3)
   out = account(num_events=3, probe_products=128, program_products=1000,
                 program_wait_s=25.0, event_wait_s=2.0)

@@ -2,6 +2,7 @@
 
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -24,7 +25,7 @@ def test_a_figure_that_fails_is_a_warning(tmp_path, monkeypatch):
   figure_data.draw_all(
       None, types.SimpleNamespace(task=task), tmp_path, {'baselines': {}}, None,
       {'layer_0_target_uS': np.zeros(2)},  # not all of a chip
-      (np.zeros(0), np.zeros(0)), log.append)
+      (np.zeros(0), np.zeros(0)), None, log.append)
   assert drawn == ['training.png', 'loss_over_time.png']
   assert len(log) == 1 and 'conductances.png cannot be drawn' in log[0]
 
@@ -45,8 +46,8 @@ def test_the_summary_is_written_when_all_else_is_there(tmp_path, monkeypatch):
       (None, {'layer_0_adapted_uS': np.zeros((2, 1, 1, 1)),
               'layer_0_programmed_uS': np.zeros((2, 1, 1, 1)),
               'layer_0_gain_per_uS': 1.0}),
-      None, {'wall_s': 1.0},
-      results.Compiled(None, lambda key: np.zeros(1)), print)
+      jax.random.key(0), {'wall_s': 1.0},
+      results.Compiled(None, lambda key: np.zeros(1), print), print)
   assert sorted(written[:3]) == [
       'chip.npz', 'evaluation.npz', 'parameters.npz']
   assert written[3:] == ['figures', 'summary.json']

@@ -81,15 +81,26 @@ def test_a_figure_shows_them_green_where_right(tested, tmp_path, monkeypatch):
     assert [color for _, color in row[WAY:]] == [WRONG] + 5 * [RIGHT]
 
 
-def test_as_many_wrong_queries_are_drawn_as_there_are():
+def test_right_and_wrong_are_drawn_in_proportion():
+  right = np.ones((3, 25), bool)
+  right[0, [4, 9]] = right[2, 7] = False  # 3 of 75; of 30 drawn 1.2
+  assert few_shot_figures._shares(right, 10).tolist() == [1, 0, 0]
+  right[1, :5] = False  # 8 of 75; of 30 drawn 3.2
+  assert few_shot_figures._shares(right, 10).tolist() == [1, 2, 0]
+  assert few_shot_figures._shares(~right, 10).sum() == 27
+  assert few_shot_figures._shares(right | True, 10).tolist() == [0, 0, 0]
+
+
+def test_drawn_queries_are_spread_over_the_classes():
   right = np.ones(75, bool)
   np.testing.assert_array_equal(
-      few_shot_figures._choose(right, 4), [0, 24, 49, 74])
-  right[[33, 60]] = False  # at least one
+      few_shot_figures._choose(right, 4, 0), [0, 24, 49, 74])
+  right[[33, 60]] = False
   np.testing.assert_array_equal(
-      few_shot_figures._choose(right, 4), [0, 33, 37, 74])
+      few_shot_figures._choose(right, 4, 1), [0, 33, 37, 74])
   right[:50] = False
   np.testing.assert_array_equal(
-      few_shot_figures._choose(right, 4), [0, 1, 2, 50])
+      few_shot_figures._choose(right, 4, 3), [0, 25, 50, 60])
+  # As many wrong as there are, where more are asked for; right ones fill up.
   np.testing.assert_array_equal(
-      few_shot_figures._choose(~np.ones(75, bool), 3), [0, 1, 2])
+      few_shot_figures._choose(~np.ones(75, bool), 3, 0), [0, 37, 74])

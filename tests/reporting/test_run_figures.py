@@ -33,17 +33,37 @@ def test_ticks_of_a_log_axis_are_plain_numbers(drawn, low, high, tmp_path):
   assert sum(low <= value <= high for value in shown) >= 2
 
 
-def test_outputs_are_points_and_the_truth_is_a_line(drawn, tmp_path):
+def test_outputs_are_means_over_chips_in_bands_of_their_spread(
+    drawn, tmp_path):
   x = np.linspace(-5.0, 5.0, 4)[None]
+  chips = x[:, None] + np.array([-0.5, 0.0, 2.0])[:, None]  # [B, C, M]
   run_figures.adaptation(
-      tmp_path / 'adaptation.png', x=x, before=0 * x, after=x, truth_x=x,
-      truth=x, target=x + 1.0, support_x=x, support_y=x)
-  lines = {line.get_label(): line for line in drawn[0][0].get_lines()}
-  joined = {name for name, line in lines.items()
-            if line.get_linestyle() != 'None'}
-  assert joined == {'truth'}
+      tmp_path / 'adaptation.png', x=x, truth=x, before=0 * chips, after=chips,
+      support_x=x[:, 1:], support_y=x[:, 1:])
+  axis, = drawn[0]
+  lines = {line.get_label(): line for line in axis.get_lines()}
+  np.testing.assert_allclose(lines['after adaptation'].get_ydata(), x[0] + 0.5)
+  np.testing.assert_array_equal(lines['truth'].get_xdata(), x[0])
+  assert lines['support set'].get_linestyle() == 'None'
   assert len({line.get_color() for line in lines.values()}) == 4
-  assert drawn[0][0].get_title().endswith(' 1.000')
+  band = axis.collections[1].get_paths()[0].get_extents()
+  std = chips.std(axis=1).max()
+  assert band.ymax == pytest.approx(5.5 + std)
+  assert axis.get_title() == 'mean squared error 1.417'  # (0.25 + 0 + 4) / 3
+
+
+def test_nothing_is_hidden_under_an_interval(drawn, tmp_path):
+  summary = {
+      'metric': 'mse', 'before': {'mean': 0.9},
+      'baselines': {'float_ridge': {'mean': 0.101}},
+      'after_by_time_s': {'151': {'mean': 0.1, 'ci95': 0.05},
+                          '3600': {'mean': 0.1, 'ci95': 0.05}}}
+  run_figures.loss_over_time(tmp_path / 'time.png', summary, 101.0)
+  axis = drawn[0][0]
+  assert not axis.containers  # of error bars, opaque
+  band, = axis.collections
+  assert band.get_alpha() < 0.5
+  assert band.get_zorder() < min(line.get_zorder() for line in axis.get_lines())
 
 
 @pytest.mark.parametrize('metric', ('mse', 'accuracy'))

@@ -44,6 +44,14 @@ def test_a_screen_gets_lines_that_break_between_words(monkeypatch):
   assert {*' '.join(lines).split()} == {'words', 'end'}
 
 
+def test_a_word_as_long_as_a_line_stays_whole(monkeypatch):
+  monkeypatch.setenv('COLUMNS', '80')
+  file, path = _Screen(), '/a-folder' * 12
+  terminal.console(file).print(f'Written to {path}: summary.json, figures.')
+  assert file.getvalue().splitlines() == [
+      'Written to', f'{path}:', 'summary.json, figures.']
+
+
 def test_texts_are_not_taken_for_markup():
   file = io.StringIO()
   console = terminal.console(file)
