@@ -10,6 +10,7 @@ that validation compares with.
 from collections.abc import Mapping
 import inspect
 import re
+import types
 from typing import Any
 from typing import NamedTuple
 
@@ -32,6 +33,11 @@ CHOICES = {**validation.CHOICES, **hardware_validation.CHOICES,
            'adapt.rule': update_rules.RULES,
            'adapt.encoding': update_rules.ENCODERS,
            'adapt.layers': update_rules.LAYERS}
+# Bounds that are other fields, see `refresh.check`.
+BOUNDED: Mapping[str, str] = types.MappingProxyType({
+    'adapt.refresh_level_uS': '> 0, <= g_max_uS of the device',
+    'adapt.refresh_difference_uS': '> 0, <= adapt.refresh_level_uS',
+    'adapt.refresh_ceiling_uS': '> 0, <= g_max_uS of the device'})
 FIELD = re.compile(r'  (?:c\.)?([\w.]+)(?:: [\w.| ]+)? = ')
 
 
@@ -156,6 +162,8 @@ def _allowed(field):
     words = family.choices.get(name, ())
   if words:
     return ', '.join(f'`{word}`' for word in words)
+  if field in BOUNDED:
+    return BOUNDED[field]
   if field not in limits:
     return ''
   low, high, closed = limits[field]

@@ -17,7 +17,7 @@ MIN_SIGMAS = 1.0  # least tolerance in standard deviations of the mean read
 class VerifyOptions(NamedTuple):
   """Limits and tolerance of a verification; all traced."""
 
-  max_rounds: jax.Array | int = 100
+  max_rounds: jax.Array | int = 100  # a measurement, then pulses
   max_pulses: jax.Array | int = 100  # per pair, or per device
   max_resets: jax.Array | int = 10  # per pair, or per device
   num_reads: jax.Array | int = 16  # averaged in each measurement

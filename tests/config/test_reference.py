@@ -12,6 +12,7 @@ from configs import pcm
 from meta_analog.config import __main__ as command
 from meta_analog.config import defaults
 from meta_analog.config import reference
+from meta_analog.devices import registry as device_registry
 from tests.helpers import runs
 
 PCM = str(runs.ROOT / 'configs/pcm.py')
@@ -61,6 +62,19 @@ def test_a_default_that_differs_is_given_for_each_task(rows):
           'omniglot `200`, nmnist `200` |  | >= 1, <= 1073741824 |') in text
   assert '| `10.0` | uS | > 0 |' in text
   assert rows['task.pool'].default == {'nmnist': 2}
+
+
+def test_every_number_shows_its_range(rows):
+  signed = {f'device_params.{name}.{field}'
+            for name, family in device_registry.FAMILIES.items()
+            for field in family.signed}
+  bare = {name for name, row in rows.items() if not row.allowed and all(
+      isinstance(x, int | float) and not isinstance(x, bool)
+      for x in row.default.values())}
+  assert bare <= signed
+  assert rows['adapt.refresh_level_uS'].allowed == (
+      '> 0, <= g_max_uS of the device')
+  assert rows['verification.num_reads'].allowed.startswith('>= 1')
 
 
 def test_every_table_has_its_heading():
