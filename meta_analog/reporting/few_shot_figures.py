@@ -7,6 +7,7 @@ import numpy as np
 from meta_analog.reporting import style
 
 SMALL = 7  # points, of the words at an image
+MOST_CLASSES = 5  # of a task, whose support images are drawn
 MOST_QUERIES = 10  # of a task
 
 
@@ -17,9 +18,9 @@ def tasks(
 ) -> None:
   """Draws the images of a few tasks, the answers below, right or wrong.
 
-  One row a task: one support image of each class, then query images, each with
-  the class predicted before and after adaptation: wrong ones and others,
-  spread over the classes, in the proportion of these tasks.
+  One row a task: one support image of each of the first classes, then query
+  images, each with the class predicted before and after adaptation: wrong ones
+  and others, spread over the classes, in the proportion of these tasks.
 
   Args:
     path: of the picture.
@@ -31,25 +32,27 @@ def tasks(
     after: [B, M], and after.
   """
   way = int(support_class.max()) + 1
-  columns = way + min(MOST_QUERIES, query.shape[1])
+  shown = min(way, MOST_CLASSES)
+  columns = shown + min(MOST_QUERIES, query.shape[1])
   aspect = query.shape[3] / query.shape[2]
-  inches = 0.9 * aspect**0.5  # an image's width
+  inches = 0.72 * aspect**0.5  # an image's width
   size = inches * columns, (inches / aspect + 0.6) * len(query) + 0.4
   with style.figure(path, len(query), columns, figsize=size) as (figure, axes):
     right = after == query_class
     for i, (row, num_wrong) in enumerate(
-        zip(axes, _shares(right, columns - way))):
-      _support(row[:way], support[i], support_class[i])
-      chosen = _choose(right[i], columns - way, num_wrong)
-      for n, axis in zip(chosen, row[way:]):
+        zip(axes, _shares(right, columns - shown))):
+      _support(row[:shown], support[i], support_class[i])
+      chosen = _choose(right[i], columns - shown, num_wrong)
+      for n, axis in zip(chosen, row[shown:]):
         _query(
             axis, query[i, n], query_class[i, n], before[i, n], after[i, n])
       row[0].set_ylabel(
           f'{100 * np.mean(right[i]):.0f} % right', fontsize=SMALL)
     figure.suptitle(
-        'support set (class), then queries, right and wrong in the proportion '
-        f'of these tasks ({100 * np.mean(right):.0f} % right):\npredicted '
-        'class before and after adaptation, green where right',
+        f'support set ({shown} of {way} classes), then queries, right and '
+        f'wrong in the proportion of these tasks ({100 * np.mean(right):.0f} % '
+        'right):\npredicted class before and after adaptation, green where '
+        'right',
         fontsize=style.SMALL)
 
 

@@ -101,11 +101,11 @@ def energy_table(out: dict[str, Any]) -> rich.table.Table:
   table_ = rich.table.Table(
       title='energy of an adaptation, nJ, orders of magnitude',
       caption='write: pulses, RESETs, reads; all: with the forward passes of '
-              'the support set and digital work; per loss: of the write, for '
-              f'each unit of loss taken away; {UNPRICED}')
+              'the support set and digital work; unit: of the write, for each '
+              f'unit of loss taken away; {UNPRICED}')
   table_.add_column('way to write')
   for name in (f'{out["metric"]} ± 95 %', 'pulses', 'reads', 'write', 'all',
-               'per loss'):
+               'unit'):
     table_.add_column(name, justify='right')
   for row in out['cases']:
     per_loss, spent = row['nJ_per_unit_of_loss'], row['energy']

@@ -104,3 +104,15 @@ def test_drawn_queries_are_spread_over_the_classes():
   # As many wrong as there are, where more are asked for; right ones fill up.
   np.testing.assert_array_equal(
       few_shot_figures._choose(~np.ones(75, bool), 3, 0), [0, 37, 74])
+
+
+def test_many_classes_do_not_widen_the_figure(tmp_path, monkeypatch):
+  shown = []
+  monkeypatch.setattr(few_shot_figures, '_image',
+                      lambda axis, image, color: shown.append(image))
+  classes = np.arange(20)[None]
+  few_shot_figures.tasks(
+      tmp_path / 'tasks.png', np.zeros((1, 20, 2, 2)), classes,
+      np.zeros((1, 20, 2, 2)), classes, classes, classes)
+  assert len(shown) == few_shot_figures.MOST_CLASSES + (
+      few_shot_figures.MOST_QUERIES)
