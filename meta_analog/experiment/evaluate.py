@@ -148,10 +148,11 @@ def _write_energy(context, out):
   path = workdir.unused(context.folder, 'energy.json')
   figure = context.folder / 'figures' / f'{path.stem}.png'
   atomic_files.write_json(path, out)
-  run_figures.energy(figure, out['cases'], out['metric'])
+  drawn = figure_data.draw(figure, lambda path: run_figures.energy(
+      path, out['cases'], out['metric']), context.log)
   context.log(tables.energy_table(out))
-  context.log(f'Written to {context.folder}: {path.name}, figures/'
-              f'{figure.name}.')
+  context.log(f'Written to {context.folder}: {path.name}'
+              + (f', figures/{figure.name}.' if drawn else '.'))
 
 
 def _evaluate_own(context):

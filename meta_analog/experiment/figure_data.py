@@ -70,12 +70,27 @@ def draw_all(
   if all(sizes.size for sizes in updates):
     figures['update_sizes'] = lambda path: run_figures.update_sizes(
         path, *updates)
-  for name, draw in figures.items():
-    path = folder / 'figures' / f'{name}.png'
-    try:
-      draw(path)
-    except Exception as error:  # No figure is worth a result.
-      log(f'Warning: {path} cannot be drawn: {errors.reason(error)}.')
+  for name, draw_fn in figures.items():
+    draw(folder / 'figures' / f'{name}.png', draw_fn, log)
+
+
+def draw(
+    path: pathlib.Path, draw_fn: Callable[[pathlib.Path], None],
+    log: Callable[[str], None]
+) -> bool:
+  """Draws a figure, or warns that it cannot be drawn; returns whether it was.
+
+  Args:
+    path: of the picture.
+    draw_fn: draws it at a path.
+    log: prints a line.
+  """
+  try:
+    draw_fn(path)
+    return True
+  except Exception as error:  # No figure is worth a result.
+    log(f'Warning: {path} cannot be drawn: {errors.reason(error)}.')
+    return False
 
 
 def updates(

@@ -179,7 +179,8 @@ def update_sizes(
     ordinary: changes per step of ordinary training, zeros left out.
   """
   both = np.concatenate([meta, ordinary])
-  bins = np.geomspace(both.min(), both.max() * 1.01, 50)
+  # The smallest of them, one in a thousand, would be half of the axis.
+  bins = np.geomspace(np.quantile(both, 1e-3), both.max() * 1.01, 50)
   ratio = np.median(meta) / np.median(ordinary)
   with style.figure(path, figsize=(6, 3.4)) as (_, axes):
     axis = axes[0, 0]
@@ -189,8 +190,9 @@ def update_sizes(
       weights = np.full(len(values), 1 / len(values))
       axis.hist(values, bins, weights=weights, color=color, alpha=0.7,
                 label=f'{label}: median {np.median(values):.2g}')
-    axis.set(xscale='log', xlabel='size of a weight change, output layer',
+    axis.set(xlabel='size of a weight change, output layer',
              ylabel='share of changes', title=f'ratio of medians: {ratio:.0f}')
+    style.plain_log(axis.xaxis)
     axis.legend()
 
 

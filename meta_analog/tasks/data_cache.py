@@ -13,9 +13,9 @@ from collections.abc import Callable
 import contextlib
 import hashlib
 import io
-import logging
 import os
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
@@ -28,7 +28,6 @@ WAYS = f'--config.task.data_dir or {VARIABLE}'
 Arrays = dict[str, np.ndarray]
 _FORMAT = b'meta-analog data, format 2, sha256 '
 _HEAD_BYTES = len(_FORMAT) + 64 + 1
-_LOG = logging.getLogger(__name__)
 
 
 def named() -> str:
@@ -130,7 +129,7 @@ def cached(
   try:
     path = cache_folder() / file
   except ValueError as error:
-    _LOG.warning('Warning: data are not cached: %s', error)
+    _warn(f'data are not cached: {error}')
     return build()
   arrays = _load(path)
   if arrays is None:
@@ -165,11 +164,17 @@ def _load(path):
     content = b''
   head, body = content[:_HEAD_BYTES], content[_HEAD_BYTES:]
   if head != _head(body):
-    _LOG.warning('Warning: the cached data %s are damaged or of another '
-                 'version; they are made anew.', path)
+    _warn(f'the cached data {path} are damaged or of another version; they are '
+          'made anew.')
     return None
   with np.load(io.BytesIO(body), allow_pickle=False) as data:
     return {name: data[name] for name in data.files}
+
+
+def _warn(text):
+  """Prints a warning to stderr, where there is one."""
+  with contextlib.suppress(AttributeError, OSError, ValueError):
+    sys.stderr.write(f'Warning: {text}\n')
 
 
 def _save(path, arrays):

@@ -1,7 +1,5 @@
 """Cached data are the arrays that were built, or they are built anew."""
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -39,10 +37,10 @@ def _are_the_arrays(found):
     np.testing.assert_array_equal(found[name], array)
 
 
-def test_the_cached_arrays_are_those_that_were_built(source, kept, caplog):
+def test_the_cached_arrays_are_those_that_were_built(source, kept, capsys):
   assert kept.is_file()
   _are_the_arrays(_load(source))
-  assert not caplog.records
+  assert not capsys.readouterr().err
 
 
 def test_every_flipped_bit_is_noticed_before_anything_is_parsed(
@@ -58,7 +56,7 @@ def test_every_flipped_bit_is_noticed_before_anything_is_parsed(
     content[place] ^= bit
 
 
-def test_a_flipped_bit_is_mended_with_one_line(source, kept, caplog):
+def test_a_flipped_bit_is_mended_with_one_line(source, kept, capsys):
   good = kept.read_bytes()
   random = np.random.RandomState(0)
   for place in random.randint(0, 8 * len(good), NUM_FLIPS):
@@ -68,9 +66,9 @@ def test_a_flipped_bit_is_mended_with_one_line(source, kept, caplog):
     built = []
     _are_the_arrays(_load(source, lambda: built.append(1) or ARRAYS))
     assert built and kept.read_bytes() == good
-  assert len(caplog.records) == NUM_FLIPS
-  assert {record.levelno for record in caplog.records} == {logging.WARNING}
-  assert str(kept) in caplog.messages[0] and '\n' not in caplog.messages[0]
+  assert capsys.readouterr().err.splitlines() == NUM_FLIPS * [
+      f'Warning: the cached data {kept} are damaged or of another version; '
+      'they are made anew.']
 
 
 @pytest.mark.parametrize('content', [
@@ -79,25 +77,25 @@ def test_a_flipped_bit_is_mended_with_one_line(source, kept, caplog):
     lambda good: good.replace(b'format 2', b'format 1'),
     lambda good: good[good.index(b'PK'):]],  # as it was before the digest
     ids=['empty', 'cut head', 'cut', 'longer', 'other', 'version', 'no head'])
-def test_another_content_is_built_anew(source, kept, content, caplog):
+def test_another_content_is_built_anew(source, kept, content, capsys):
   good = kept.read_bytes()
   kept.write_bytes(content(good))
   _are_the_arrays(_load(source, lambda: ARRAYS))
-  assert 'made anew' in caplog.text and kept.read_bytes() == good
+  assert 'made anew' in capsys.readouterr().err and kept.read_bytes() == good
 
 
-def test_a_folder_in_its_place_is_left_alone(source, kept, caplog):
+def test_a_folder_in_its_place_is_left_alone(source, kept, capsys):
   kept.unlink()
   kept.mkdir()
   _are_the_arrays(_load(source, lambda: ARRAYS))
-  assert 'made anew' in caplog.text and kept.is_dir()
+  assert 'made anew' in capsys.readouterr().err and kept.is_dir()
 
 
 def test_without_a_home_data_are_read_and_not_cached(
-    source, monkeypatch, caplog):
+    source, monkeypatch, capsys):
   def gone(path):
     raise RuntimeError('Could not determine home directory.')
 
   monkeypatch.setattr(data_cache.pathlib.Path, 'expanduser', gone)
   _are_the_arrays(_load(source, lambda: ARRAYS))
-  assert 'data are not cached: there is no home folder' in caplog.text
+  assert 'data are not cached: there is no home folder' in capsys.readouterr().err
