@@ -193,6 +193,7 @@ def update_sizes(
     axis.set(xlabel='size of a weight change, output layer',
              ylabel='share of changes', title=f'ratio of medians: {ratio:.0f}')
     style.plain_log(axis.xaxis)
+    axis.set_ylim(0, 1.25 * axis.get_ylim()[1])  # headroom for the legend
     axis.legend()
 
 

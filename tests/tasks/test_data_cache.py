@@ -98,4 +98,5 @@ def test_without_a_home_data_are_read_and_not_cached(
 
   monkeypatch.setattr(data_cache.pathlib.Path, 'expanduser', gone)
   _are_the_arrays(_load(source, lambda: ARRAYS))
-  assert 'data are not cached: there is no home folder' in capsys.readouterr().err
+  text = capsys.readouterr().err
+  assert 'data are not cached: there is no home folder' in text
