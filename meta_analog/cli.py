@@ -188,8 +188,9 @@ COMMANDS = {
   meta-analog train --config my/net.py --workdir runs/mine
 
 The same command resumes a run that was interrupted, and prints the summary of a
-finished one. Written to --workdir: config.json, summary.json, parameters.npz,
-evaluation.npz, chip.npz, metrics.jsonl, checkpoints, figures.''',
+finished one. Written to --workdir: config.json, run.json, summary.json,
+parameters.npz, evaluation.npz, chip.npz, metrics.jsonl, tensorboard,
+checkpoints, figures.''',
         _define_train, _run),
     'evaluate': Command(
         'Evaluates a trained network, also under other conditions', '''\
@@ -203,8 +204,9 @@ evaluation.npz, chip.npz, metrics.jsonl, checkpoints, figures.''',
 The run in --workdir is evaluated into evaluation.json there, evaluation_2.json
 and so on; a --source into config.json, evaluation.npz and summary.json of
 --workdir. Without --config the config is that of the run. --mode=energy
-compares ways to write a run's adaptation; --mode=reproduce computes the step
-again that was not finite and says where it fails.''',
+compares ways to write a run's adaptation, those that its config can have;
+--mode=reproduce computes the step again that was not finite and says where it
+fails.''',
         _define_evaluate, _run),
     'characterize': Command(
         "Measures a config's device on 100,000 simulated devices", '''\
