@@ -50,7 +50,8 @@ def _assert_close(got, expected, tolerance):
           x, y, rtol=tolerance, atol=tolerance), got, expected)
 
 
-@pytest.mark.parametrize('num_samples', [1, 7, 10])
+@pytest.mark.parametrize('num_samples', [
+    7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 10))])
 def test_microbatches_equal_one_batch(net_and_theta, num_samples):
   net, theta = net_and_theta
   readings, x = network.exact_readings(theta.layers, net), _images(num_samples)
@@ -90,6 +91,7 @@ def test_encoded_images_reach_the_convolutions(net_and_theta, name):
   assert len({row.tobytes() for row in np.asarray(result.features)}) == 10
 
 
+@pytest.mark.slow
 def test_gradients_of_many_tasks_equal_those_of_one_batch(net_and_theta):
   net, theta = net_and_theta
   key = jax.random.key(0)
@@ -111,6 +113,7 @@ def test_gradients_of_many_tasks_equal_those_of_one_batch(net_and_theta):
   assert jnp.max(jnp.abs(expected[2])) > 0.1 and abs(expected[1]) > 0.1
 
 
+@pytest.mark.slow
 def test_vectorised_microbatches_are_the_same(net_and_theta, monkeypatch):
   net, theta = net_and_theta
   readings = _noisy(network.exact_readings(theta.layers, net))

@@ -61,7 +61,8 @@ def test_no_product_has_the_default_precision():
   assert not found
 
 
-@pytest.mark.parametrize('rule', ['delta', 'ridge'])
+@pytest.mark.parametrize('rule', [
+    pytest.param('delta', marks=pytest.mark.slow), 'ridge'])
 def test_every_product_of_a_training_step_has_full_precision(rule):
   config = meta_step.step_config(
       pcm_config.get_config(), noisy=True, adapt__rule=rule,

@@ -167,6 +167,7 @@ def test_result_of_a_task_does_not_depend_on_the_rest_of_its_batch():
       whole_info['support']['noise'][:2], part_info['support']['noise'])
 
 
+@pytest.mark.slow
 def test_meta_loss_is_made_of_adaptation_and_prediction():
   # On the ideal device no key matters, so the same can be done by hand.
   learner, batch = small.make(small.ideal_pair()), episodes(3)

@@ -49,7 +49,8 @@ def one_batch():
   return _outcome(NUM_TASKS, 1.0)
 
 
-@pytest.mark.parametrize('number', [1, 2])
+@pytest.mark.parametrize('number', [
+    1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sequential_tasks_equal_one_batch(number, one_batch):
   sequential = _outcome(number, 1.0)
   loss, params = _loss(number, 1.0)

@@ -39,7 +39,8 @@ def test_the_results_have_every_row(module):
               if row['label'] not in cells and row['name'] not in missing]
 
 
-@pytest.mark.parametrize('argument', ('', 'tiny'))
+@pytest.mark.parametrize('argument', (
+    pytest.param('', marks=pytest.mark.slow), 'tiny'))
 def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
   monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
   small_data.real('nmnist')
@@ -84,7 +85,8 @@ def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
         x, y, rtol=1e-4, atol=1e-5, err_msg=name), weights[0], weights[-1])
 
 
-@pytest.mark.parametrize('argument', ('', 'tiny'))
+@pytest.mark.parametrize('argument', (
+    pytest.param('', marks=pytest.mark.slow), 'tiny'))
 @pytest.mark.parametrize('module', (sinusoid, ablations))
 def test_every_row_of_a_study_can_be(module, argument):
   plan = plan_lib.make(module.get_config(argument), pathlib.Path('x'))

@@ -185,6 +185,7 @@ def test_an_interrupted_study_ends_the_runs_of_its_workers(folder, cluster):
   assert 4 <= runs.newest(net) < 48
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_refused_in_one_line(folder):
   pytest.importorskip('distributed')
   code, _, stderr = runs.end(_start(folder, '--scheduler=127.0.0.1:1'))
