@@ -38,8 +38,18 @@ def test_the_hash_is_that_of_whole_numbers(x, y, z):
   assert tuple(int(w) for w in found) == hash_in_python(x, y, z)
 
 
+@given(*[st.integers(0, 2**32 - 1)] * 3)
+def test_both_words_of_a_key_count(first, second, other):
+  def drawn(*words):
+    data = jnp.array(words, jnp.uint32)
+    return gaussian.normal(jax.random.wrap_key_data(data), (8,)).tobytes()
+
+  changed = (drawn(first, other), drawn(other, second))
+  assert (drawn(first, second) in changed) == (other in (first, second))
+
+
 def test_moments_are_those_of_a_gaussian(draws):
-  # Deviations of the sample moments: 1, sqrt 2, sqrt 96 and sqrt 10170.
+  # Standard deviations of the powers: 1, sqrt 2, sqrt 96 and sqrt 10170.
   for power, mean, std in (
       (1, 0.0, 1.0), (2, 1.0, np.sqrt(2)), (3, 0.0, np.sqrt(15)),
       (4, 3.0, np.sqrt(96)), (6, 15.0, np.sqrt(10170))):
