@@ -204,9 +204,8 @@ checkpoints, figures.''',
 The run in --workdir is evaluated into evaluation.json there, evaluation_2.json
 and so on; a --source into config.json, evaluation.npz and summary.json of
 --workdir. Without --config the config is that of the run. --mode=energy
-compares ways to write a run's adaptation, those that its config can have;
---mode=reproduce computes the step again that was not finite and says where it
-fails.''',
+compares ways to write a run's adaptation; --mode=reproduce computes the step
+again that was not finite and says where it fails.''',
         _define_evaluate, _run),
     'characterize': Command(
         "Measures a config's device on 100,000 simulated devices", '''\
