@@ -132,7 +132,8 @@ def energy(context: context_lib.Context) -> dict[str, Any]:
   cases, left_out = energy_comparison.possible(config)
   setup, state, keys = _restore(context, folder)
   context.log(f'Evaluating {folder} (step {int(state.step)}) in {len(cases)} '
-              f'ways to write, on {config.evaluation.num_tasks} tasks each.')
+              f'way{"s" * (len(cases) > 1)} to write, on '
+              f'{config.evaluation.num_tasks} tasks each.')
   for label, why in left_out.items():
     context.log(f'Left out: {label}: {why}.')
   rows = energy_comparison.run(
