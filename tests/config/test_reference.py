@@ -88,10 +88,10 @@ def test_every_table_has_its_heading():
 
 def test_the_command_prints_the_config_as_a_run_resolves_it(capsys):
   assert command.main(['', f'{PCM}:tiny', '--config.seed=3']) == 0
-  wanted = pcm.get_config('tiny')
-  wanted.seed = 3
+  expected = pcm.get_config('tiny')
+  expected.seed = 3
   assert json.loads(capsys.readouterr().out) == json.loads(
-      wanted.to_json_best_effort())
+      expected.to_json_best_effort())
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -139,8 +139,8 @@ def test_crossbar_deals_over_events_and_keeps_the_usage(num_devices):
 @devices_per_polarity
 def test_estimate_equals_the_noise_free_device(num_devices):
   crossbar, _ = _events(num_devices)
-  for seen, believed in zip(crossbar.devices, crossbar.estimate, strict=True):
-    np.testing.assert_allclose(seen, believed, rtol=1e-6)
+  for actual, estimate in zip(crossbar.devices, crossbar.estimate, strict=True):
+    np.testing.assert_allclose(actual, estimate, rtol=1e-6)
 
 
 def test_usage_outlives_a_reset():
@@ -171,10 +171,10 @@ def test_table_tells_what_the_estimate_does_after_earlier_events(num_devices):
                    jnp.ones(SHAPE))
   horizon_s = jnp.float32(51.0)
   response = table(pair[1], crossbar, 3, horizon_s)
-  believed = lambda c: array.weights_from_targets(
+  estimated = lambda c: array.weights_from_targets(
       pair[1].read_stats(c.estimate, horizon_s)[0], 0.3)
   for n in (-2.0, 1.0, 3.0):
     new = write(jax.random.key(2), *pair, crossbar, jnp.full(SHAPE, n))
     step = np.sign(n) * response[int(n < 0), int(abs(n))]
     np.testing.assert_allclose(
-        believed(new) - believed(crossbar), step, rtol=1e-3, atol=1e-4)
+        estimated(new) - estimated(crossbar), step, rtol=1e-3, atol=1e-4)

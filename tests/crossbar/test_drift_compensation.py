@@ -19,8 +19,8 @@ def weights(seed=0, shape=(NUM_ROWS, NUM_OUTPUTS)):
   return jax.random.uniform(jax.random.key(seed), shape, minval=-1.0)
 
 
-def look(w, key=None, sigma=0.0, fresh=0.5, offset=0.0):
-  """Returns the view of a read with frozen and fresh noise."""
+def read_layer(w, key=None, sigma=0.0, fresh=0.5, offset=0.0):
+  """Returns the reading of a layer with frozen and fresh noise."""
   columns = periphery.perfect_columns(*w.shape, 256)
   columns = columns._replace(offset=columns.offset + offset)
   frozen = 0.0
@@ -39,7 +39,7 @@ def measured_factor(name, w, now_w, design, seed=0, **noise):
     key = jax.random.fold_in(jax.random.key(seed), i)
     key_read, key_probe = jax.random.split(key)
     outputs.append(drift_compensation.probe(
-        key_probe, design, look(array, key_read, **noise)))
+        key_probe, design, read_layer(array, key_read, **noise)))
   baseline = drift_compensation.calibrate(*outputs[:2], jnp.ones(()))
   return np.asarray(way.factor(baseline, outputs[2], 1e4))
 
@@ -108,7 +108,8 @@ def test_a_factor_goes_on_from_the_level_of_its_baseline():
   way, w, key = drift_compensation.make('column',
                                         CLOCK), weights(), jax.random.key(0)
   first, second, now = (
-      drift_compensation.probe(jax.random.fold_in(key, i), EXACT, look(s * w))
+      drift_compensation.probe(
+          jax.random.fold_in(key, i), EXACT, read_layer(s * w))
       for i, s in enumerate((1.0, 1.0, 0.5)))
   level = jnp.linspace(1.0, 2.0, NUM_OUTPUTS)
   np.testing.assert_allclose(

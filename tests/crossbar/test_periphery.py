@@ -21,7 +21,7 @@ def uniform(seed, shape, low=-1.0, high=1.0):
       jax.random.key(seed), shape, minval=low, maxval=high)
 
 
-def view_of(weights, variance=None, columns=None, tile_rows=256, factor=1.0):
+def layer_of(weights, variance=None, columns=None, tile_rows=256, factor=1.0):
   if variance is None:
     variance = jnp.zeros_like(weights)
   if columns is None:
@@ -30,9 +30,9 @@ def view_of(weights, variance=None, columns=None, tile_rows=256, factor=1.0):
       array.Reading(weights, variance), columns, jnp.float32(1.0), factor)
 
 
-def run(view, inputs, design=periphery.Periphery(adc_range=100.0), seed=0):
+def run(layer, inputs, design=periphery.Periphery(adc_range=100.0), seed=0):
   return np.asarray(matvec.product(
-      jax.random.key(seed), design, view, inputs, NUM_STEPS))
+      jax.random.key(seed), design, layer, inputs, NUM_STEPS))
 
 
 # Converters.
@@ -88,8 +88,8 @@ def test_the_dac_drives_levels_and_leaves_spikes_alone():
 def test_tiles_sum_to_the_product_of_the_whole(tile_rows):
   weights = np.asarray(uniform(0, (NUM_ROWS, NUM_OUTPUTS)))
   x = uniform(1, (NUM_STEPS, NUM_SAMPLES, NUM_ROWS - 1))
-  view = view_of(jnp.asarray(weights), tile_rows=tile_rows)
-  y = run(view, x, periphery.Periphery(adc_range=100.0, tile_rows=tile_rows))
+  layer = layer_of(jnp.asarray(weights), tile_rows=tile_rows)
+  y = run(layer, x, periphery.Periphery(adc_range=100.0, tile_rows=tile_rows))
   np.testing.assert_allclose(
       y, np.asarray(x) @ weights[:-1] + weights[-1], rtol=1e-4,
       atol=1e-5)
@@ -105,7 +105,7 @@ def test_columns_and_adc_equal_a_loop_over_tiles_and_columns(constant):
                               offset=uniform(3, (3, NUM_OUTPUTS), -0.2, 0.2))
   design = periphery.Periphery(
       adc_bits=adc_bits, adc_range=adc_range, tile_rows=tile_rows)
-  y = run(view_of(jnp.float32(weights), columns=columns, factor=factor),
+  y = run(layer_of(jnp.float32(weights), columns=columns, factor=factor),
           jnp.float32(x), design)
   step = adc_range / (2 ** (adc_bits - 1) - 1)
   for t, n, o in np.ndindex(NUM_STEPS, NUM_SAMPLES, NUM_OUTPUTS):
@@ -125,19 +125,19 @@ def test_columns_and_adc_equal_a_loop_over_tiles_and_columns(constant):
 
 
 def test_tiles_have_noise_of_their_own_that_adds_up():
-  # 4096 products: 6 errors are 7 % of the deviation.
+  # 4096 products: 6 errors are 7 % of the std.
   weights = jnp.zeros((NUM_ROWS, 1))
   variance = jnp.full((NUM_ROWS, 1), 0.04)
   x = jnp.ones((4096, NUM_ROWS - 1))
   for tile_rows in (3, 256):
-    y = run(view_of(weights, variance, tile_rows=tile_rows), x,
+    y = run(layer_of(weights, variance, tile_rows=tile_rows), x,
             periphery.Periphery(adc_range=100.0, tile_rows=tile_rows))
     sigma = 0.2 * np.sqrt(NUM_ROWS)
     assert abs(y[0].std() - sigma) < 6 * sigma / np.sqrt(2 * 4096)
 
 
 def test_a_column_offset_and_gain_are_drawn_for_each_chip_and_tile():
-  # 4096 columns: 6 errors are 7 % of the deviation.
+  # 4096 columns: 6 errors are 7 % of the std.
   design = periphery.Periphery(tile_rows=4, gain_std=0.1, offset_std=0.02)
   columns = periphery.make_columns(
       jax.random.key(0), design, 8, 2048, jnp.float32(5.0))
@@ -157,7 +157,7 @@ def test_ir_drop_equals_the_loop_over_rows():
   weights = np.asarray(uniform(0, (NUM_ROWS, NUM_OUTPUTS)), np.float64)
   x = np.asarray(uniform(1, (NUM_SAMPLES, NUM_ROWS - 1)), np.float64)
   scale = 3e4  # as if the wires were so much longer
-  y = run(view_of(jnp.float32(weights)), jnp.float32(x),
+  y = run(layer_of(jnp.float32(weights)), jnp.float32(x),
           periphery.Periphery(adc_range=100.0, ir_drop=scale))
   for n, o in np.ndindex(NUM_SAMPLES, NUM_OUTPUTS):
     rows = np.append(x[n], 1.0)
@@ -181,6 +181,7 @@ def test_the_wire_takes_the_published_polynomial_of_the_load():
 def test_ir_drop_shrinks_an_output_of_positive_weights(seed):
   weights = uniform(seed, (NUM_ROWS, NUM_OUTPUTS), 0.1, 1.0)
   x = jnp.ones((NUM_SAMPLES, NUM_ROWS - 1))
-  y = [run(view_of(weights), x, periphery.Periphery(adc_range=100.0, ir_drop=s))
+  y = [run(layer_of(weights), x,
+           periphery.Periphery(adc_range=100.0, ir_drop=s))
        for s in (0.0, 100.0, 1000.0)]
   assert np.all(y[0] > y[1]) and np.all(y[1] > y[2])

@@ -14,8 +14,8 @@ seeds = st.integers(0, 2**31 - 1)
 
 
 def plain(mean, variance, noise):
-  deviation = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
-  return mean + jnp.where(variance > 0, deviation, 0.0) * (
+  std = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
+  return mean + jnp.where(variance > 0, std, 0.0) * (
       jax.lax.stop_gradient(noise))
 
 
@@ -44,11 +44,11 @@ def test_noise_joins_as_written_with_all_derivatives(seed):
     return fn(*args), once(*args), twice(*args)
 
   args = draws(seed)
-  for found, wanted in zip(
+  for found, expected in zip(
       jax.tree.leaves(both(read_noise.add_noise, args)),
       jax.tree.leaves(both(plain, args)), strict=True):
     np.testing.assert_allclose(
-        found, wanted, rtol=1e-4, atol=1e-5 * (1 + np.max(np.abs(wanted))))
+        found, expected, rtol=1e-4, atol=1e-5 * (1 + np.max(np.abs(expected))))
 
 
 def test_the_square_of_spikes_is_the_square_with_its_derivatives():
@@ -58,17 +58,17 @@ def test_the_square_of_spikes_is_the_square_with_its_derivatives():
            for square in (read_noise.square_of_spikes, jnp.square)]
     for _ in range(order):
       fns = [jax.grad(fn) for fn in fns]
-    found, wanted = (jax.vmap(fn)(z) for fn in fns)
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    found, expected = (jax.vmap(fn)(z) for fn in fns)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_a_network_that_says_it_spikes_has_the_same_gradient():
   network = small.network(fresh_share=0.5)
 
   def loss(theta, spiking):
-    readings = [view._replace(reading=view.reading._replace(
-        variance=0.05 * jnp.square(view.reading.weights)))
-             for view in network_lib.exact_readings(theta.layers, network)]
+    readings = [layer._replace(reading=layer.reading._replace(
+        variance=0.05 * jnp.square(layer.reading.weights)))
+             for layer in network_lib.exact_readings(theta.layers, network)]
     seen = network_lib.forward(
         jax.random.key(1), network._replace(spiking=spiking), tuple(readings),
         jnp.linspace(-1.0, 1.0, 6)[:, None])
@@ -78,9 +78,9 @@ def test_a_network_that_says_it_spikes_has_the_same_gradient():
       jax.value_and_grad(loss, has_aux=True), static_argnums=1)
   (found, seen), gradient = value_and_grad(small.theta(), True)
   assert 0.01 < np.mean(seen.features[:, :-1]) < 0.5  # of spikes, not of none
-  (wanted, _), wanted_gradient = value_and_grad(small.theta(), False)
-  np.testing.assert_allclose(found, wanted, rtol=1e-5)
-  for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(wanted_gradient),
+  (expected, _), expected_gradient = value_and_grad(small.theta(), False)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient),
                   strict=True):
     np.testing.assert_allclose(
         a, b, rtol=1e-4, atol=1e-5 * (1e-3 + np.max(np.abs(b))))

@@ -108,14 +108,14 @@ def test_drift_with_spread_is_the_mean_over_the_exponents(published):
   # E[exp(-nu L)] of a Gaussian nu; correlated with nothing else.
   data = published['drift_with_spread']
   log = np.log(np.array(data['time_s']) / 38.6)
-  wanted = np.exp(-0.04 * log + 0.5 * (0.01 * log) ** 2)
-  error = wanted * np.abs(0.01 * log) * 1.1 / np.sqrt(N)
-  assert np.all(np.abs(data['relative'] - wanted) <= 5 * error + 2e-5)
+  expected = np.exp(-0.04 * log + 0.5 * (0.01 * log) ** 2)
+  error = expected * np.abs(0.01 * log) * 1.1 / np.sqrt(N)
+  assert np.all(np.abs(data['relative'] - expected) <= 5 * error + 2e-5)
   # Programming to 6.05 uS; at T0 nothing else spreads.
   at_t0 = list(data['time_s']).index(38.6)
   np.testing.assert_allclose(data['relative_std'][at_t0],
                              oracle.program_sigma(6.05) / 6.05, rtol=0.012)
-  gap = np.abs(wanted / published['drift']['relative'] - 1)
+  gap = np.abs(expected / published['drift']['relative'] - 1)
   assert gap[-1] > 0.01  # so the test above sees the spread
 
 
@@ -124,12 +124,13 @@ def test_read_noise_is_the_published_line(published, suffix):
   data = published['read_noise' + suffix]
   g_uS = np.array(data['g_uS'])
   np.testing.assert_allclose(g_uS, np.linspace(0.1, 12, 13), rtol=1e-5)
-  wanted = oracle.read_sigma(g_uS)
-  assert np.all(np.abs(data['std_uS'] - wanted) < 5 * wanted / np.sqrt(2 * N))
+  expected = oracle.read_sigma(g_uS)
+  error = np.abs(data['std_uS'] - expected)
+  assert np.all(error < 5 * expected / np.sqrt(2 * N))
 
 
 @pytest.mark.parametrize('suffix', ['', '_with_spread'])
-def test_programming_has_its_published_deviation(published, suffix):
+def test_programming_has_its_published_std(published, suffix):
   data = published['program' + suffix]
   target = np.array(data['target_uS'])
   high = target > 3.5  # below, the lower bound cuts the distribution

@@ -26,7 +26,7 @@ def functions(make, max_pulses):
 
   Args:
     make: a family's function, (params, max_pulses) -> types.Device.
-    max_pulses: the longest train of `pulse`, unless it is told another.
+    max_pulses: the longest train of `pulse`, unless a call gives another.
   """
   @functools.partial(jax.jit, static_argnames='max_pulses')
   def pulse(key, params, state, num_pulses, max_pulses=max_pulses):

@@ -91,7 +91,7 @@ def errors(result):
 
 def test_re_adaptation_restores_what_drift_took(tested):
   # Not all of it: the first pulse of a drifted device brings back whatever it
-  # lost, often more than is wanted.
+  # lost, often more than is required.
   never, readapt = errors(tested['never']), errors(tested['readapt'])
   assert never[3] > never[2] > 10.0 * never[0]
   assert np.all(readapt[2:] < 0.3 * never[2:])

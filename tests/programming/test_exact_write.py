@@ -1,4 +1,4 @@
-"""The exact write: the wanted change itself, and nothing else."""
+"""The exact write: the requested change itself, and nothing else."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def changes():
   return jnp.linspace(-200.0, 210.0, 15).reshape(SHAPE).at[1].set(0.0)
 
 
-def test_weights_change_by_what_was_wanted_beyond_any_range():
+def test_weights_change_by_what_is_requested_beyond_any_range():
   before = write(jnp.zeros(SHAPE))[0]
   after, crossbar, _ = write(changes())
   np.testing.assert_allclose(after - before, changes(), rtol=1e-5, atol=1e-5)
@@ -97,9 +97,9 @@ def test_adaptation_is_the_float_regression_on_the_features(adapted):
   features = np.asarray(seen.features, np.float64)
   change = oracles.ridge(features, support.y - seen.outputs, 0.01)
   found, _ = learner.predict(jax.random.key(4), new, support.x, T_READ_S)
-  wanted = seen.outputs + features @ change
+  expected = seen.outputs + features @ change
   assert np.max(np.abs(change)) > 20.0  # beyond a pair of 10 uS at gain 0.4
-  np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_test_counts_the_devices_that_were_written_without_a_pulse(adapted):

@@ -51,8 +51,8 @@ def test_descent_on_measured_products_beats_the_open_loop():
     assert np.max(crossbar.devices.age_s) <= 0.25 * (num_iterations + 2)
     found = controller.difference(
         PAIR[0].read_stats(crossbar.devices, REFERENCE_S)[0])
-    wanted = controller.difference(targets_uS())
-    return np.sqrt(np.mean(np.square(found - wanted)))
+    expected = controller.difference(targets_uS())
+    return np.sqrt(np.mean(np.square(found - expected)))
 
   # One iteration can hardly act; sixty can.
   assert program(60) < 0.75 * program(1)

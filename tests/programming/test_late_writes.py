@@ -54,7 +54,7 @@ def test_a_late_start_changes_neither_the_error_nor_the_time_it_takes(start_s):
 
 @pytest.mark.parametrize('start_s', [0.0, 10 * YEAR_S])
 def test_the_error_of_other_arrays_has_the_same_size(start_s):
-  # 4096 pairs: 6 errors are 7 % of the deviation.
+  # 4096 pairs: 6 errors are 7 % of the std.
   error_uS, elapsed_s = verified(start_s, seed=1)
   assert abs(np.std(error_uS) / np.std(verified(0.0, seed=0)[0]) - 1) < 0.1
   assert 0.3 < np.std(error_uS) < 0.6

@@ -136,7 +136,7 @@ def test_verification_leaves_less_than_descent_and_descent_than_open_loop():
   assert errors[0] < 0.9 * errors[1] < 0.7 * errors[2]
 
 
-def test_descent_from_what_is_wanted_stays_there():
+def test_descent_from_its_targets_stays_there():
   still = opened(noise_scale=0.0)[2]
   _, info, error_uS = descended(noise_scale=0.0)
   assert rms(error_uS) < 1.2 * rms(still)
@@ -162,15 +162,15 @@ def test_pulses_of_a_descent_are_counted():
 
 def test_measured_products_have_the_law_of_reads():
   device, crossbar = pair_of(pcm.PCMParams())[0], opened()[1]
-  n = 4096  # catches 7 % of a deviation
+  n = 4096  # catches 7 % of a std
   x = np.random.default_rng(1).normal(size=SHAPE[2]).astype('f')
   found = np.asarray(gradient_programming.bare_products(device)(
       jax.random.key(0), crossbar, np.tile(x, (n, 1))))
   mean_uS, sigma_uS = (np.asarray(a)[:, 0] for a in device.read_stats(
       crossbar.devices, 0.0))
   mean = GAIN * x @ (mean_uS[0] - mean_uS[1])
-  deviation = GAIN * np.sqrt(x ** 2 @ (sigma_uS ** 2).sum(axis=0))
+  std = GAIN * np.sqrt(x ** 2 @ (sigma_uS ** 2).sum(axis=0))
   assert np.all(np.abs(found.mean(axis=0) - mean)
-                < 6.0 * deviation / np.sqrt(n))
+                < 6.0 * std / np.sqrt(n))
   np.testing.assert_allclose(
-      found.std(axis=0), deviation, rtol=6.0 / np.sqrt(2 * n))
+      found.std(axis=0), std, rtol=6.0 / np.sqrt(2 * n))

@@ -1,4 +1,4 @@
-"""Writing a wanted change: open loop, verified, after a refresh."""
+"""Writing a requested change: open loop, verified, after a refresh."""
 
 import functools
 
@@ -78,7 +78,7 @@ def truth_uS(crossbar, elapsed_s=0.0, horizon_s=HORIZON_S):
       PAIR[0].read_stats(crossbar.devices, horizon_s - elapsed_s)[0]))
 
 
-def wanted_w():
+def requested_w():
   """Returns changes of up to 4 uS on half of the pairs."""
   change = jax.random.uniform(
       jax.random.key(9), SHAPE, minval=-4.0, maxval=4.0)
@@ -86,7 +86,7 @@ def wanted_w():
 
 
 def test_verification_comes_nearer_than_blind_pulses():
-  crossbar, delta_w = program(), wanted_w()
+  crossbar, delta_w = program(), requested_w()
   goal = truth_uS(crossbar) + np.asarray(delta_w / GAIN)
   errors = {}
   for name in ('open', 'verified'):
@@ -116,7 +116,7 @@ def test_a_verified_write_aims_at_the_difference_after_drift():
 def test_what_needs_no_change_is_not_touched(name):
   crossbar = program()
   new, counts, elapsed_s = jitted(name)(
-      jax.random.key(3), crossbar, wanted_w())
+      jax.random.key(3), crossbar, requested_w())
   before, after = PAIR[0].advance(crossbar.devices, elapsed_s), new.devices
   for name in before._fields:
     np.testing.assert_allclose(
@@ -131,7 +131,7 @@ def test_counts_are_the_usage_of_the_devices(name):
   crossbar = program()
   crossbar = crossbar._replace(usage=jax.tree.map(
       lambda x: x + 5.0, crossbar.usage))  # of an earlier life
-  new, counts, _ = jitted(name)(jax.random.key(3), crossbar, wanted_w())
+  new, counts, _ = jitted(name)(jax.random.key(3), crossbar, requested_w())
   pulses, resets = (np.asarray(b - a) for a, b in zip(
       crossbar.usage, new.usage))
   assert counts.pulses == pulses.sum() and counts.resets == resets.sum()
@@ -143,7 +143,7 @@ def test_counts_are_the_usage_of_the_devices(name):
     assert counts.reads == 0
   if name == 'verified':
     # Before the first pulse every touched pair is read twice, then after each;
-    # most of the 32 pairs of which a change is wanted are touched.
+    # most of the 32 pairs of which a change is requested are touched.
     in_pair = pulses.sum(axis=(0, 1))
     touched = np.sum(in_pair > 0)
     assert counts.reads >= (
@@ -180,13 +180,13 @@ def test_refreshed_pairs_get_more_pulses_than_the_rule_has():
   noise_free, crossbar = small.pcm_pair(max_pulses=20)[1], program()
   refresh_fn = writing.update_ready_refresh(
       refresh.UpdateReady(2.0), num_reads=64, fresh_share=1.0, num_levels=40)
-  none = request(wanted_w())._replace(encode_fn=lambda crossbar, w: 0.0 * w)
+  none = request(requested_w())._replace(encode_fn=lambda crossbar, w: 0.0 * w)
   quiet = crossbar._replace(devices=crossbar.estimate)
   new = jax.jit(lambda key: writing.open_loop(refresh_fn)(
       key, noise_free, noise_free, quiet, none))(jax.random.key(3)).crossbar
   chosen = np.asarray(new.usage.num_resets).any(axis=(0, 1))
   error_uS = (truth_uS(new) - truth_uS(quiet)
-              - np.asarray(wanted_w() / GAIN))[chosen]
+              - np.asarray(requested_w() / GAIN))[chosen]
   assert chosen.sum() > 5 and np.max(new.usage.num_pulses.sum(axis=1)) > 7
   # The nearest of mean steps, the largest of which is 1.83 uS.
   assert np.sqrt(np.mean(error_uS ** 2)) < 0.93
@@ -202,7 +202,7 @@ def test_a_verified_write_is_differentiated_as_the_open_loop():
     return jnp.sum(written.crossbar.devices.g_uS[0])
 
   slopes = [
-      jax.jit(jax.grad(stored), static_argnums=1)(wanted_w(), write_fn)
+      jax.jit(jax.grad(stored), static_argnums=1)(requested_w(), write_fn)
       for write_fn in (writing.open_loop(),
                        writing.verified(OPTIONS, bidirectional=False))]
   assert np.any(slopes[0] != 0)

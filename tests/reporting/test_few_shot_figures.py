@@ -1,4 +1,4 @@
-"""The figure of tested tasks shows what was seen and what was said."""
+"""The figure of tested tasks shows inputs and predicted classes."""
 
 import types
 
@@ -18,7 +18,7 @@ RIGHT, WRONG = style.RIGHT, style.WRONG
 
 @pytest.fixture(scope='module')
 def tested():
-  """Returns a setup, its tasks, and what was said of them at two dates."""
+  """Returns a setup, its tasks, and the predictions at two dates."""
   images = np.random.RandomState(0).randint(0, 256, (5, 20, 28, 28), np.uint8)
   classes = np.stack(np.divmod(np.arange(20), 4), axis=1).astype(np.int32)
   task = omniglot.make({'images': images, 'test': classes, 'train': classes,

@@ -103,15 +103,15 @@ def test_an_error_of_the_loop_ends_all_jobs():
 
 
 def test_the_time_left_follows_the_cost_of_what_is_left():
-  told = []
+  reported = []
   fake = Fake(1)
   fake.execute = lambda job: jobs_lib.Ended(0, 5.0)
   fake.backend = fake.backend._replace(execute=fake.execute)
   _run(_jobs(('a', None), ('b', None), ('c', None)), fake,
-       ended=lambda job, outcome, done, left_s: told.append(
+       ended=lambda job, outcome, done, left_s: reported.append(
            (outcome.seconds, done, left_s)),
        cost=lambda job: {'a': 1.0, 'b': 1.0, 'c': 4.0}[job.name])
-  assert told == [(5.0, 1, 25.0), (5.0, 2, 20.0), (5.0, 3, 0.0)]
+  assert reported == [(5.0, 1, 25.0), (5.0, 2, 20.0), (5.0, 3, 0.0)]
 
 
 def test_cores_are_dealt_out_once():

@@ -77,9 +77,9 @@ def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
     params = params_file.load_hidden(path, like)
     assert sum(params[name] is not like[name] for name in like) == len(
         setup.network.conv_shapes)
-    views = network.exact_readings(
+    layers = network.exact_readings(
         setup.transforms.theta.apply(params).layers, setup.network)
-    weights.append([view.reading.weights for view in views[:-1]])
+    weights.append([layer.reading.weights for layer in layers[:-1]])
     # The same weights, on however many devices.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(
         x, y, rtol=1e-4, atol=1e-5, err_msg=name), weights[0], weights[-1])

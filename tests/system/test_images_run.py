@@ -56,8 +56,8 @@ def test_the_accuracies_can_be_computed_again(finished):
     truth = np.argmax(data['query_y'], axis=-1)
     by_time = data['query_after_by_time']
     for i, time_s in enumerate(data['after_s']):
-      said = np.argmax(by_time[:, i], axis=-1)
-      assert np.mean(said == truth) == pytest.approx(
+      predicted = np.argmax(by_time[:, i], axis=-1)
+      assert np.mean(predicted == truth) == pytest.approx(
           summary['after_by_time_s'][f'{time_s:.12g}']['mean'], abs=1e-6)
     assert {'latent_character', 'latent_drawing', 'latent_turns'} <= {
         *data.files}

@@ -71,10 +71,33 @@ def _stop(launcher, workdir, condition, *signals):
   return runs.end(process)
 
 
+def _run_without_space(launcher, workdir, before):
+  """Checks a run on a disk without space for one more checkpoint."""
+  atomic_files.remove_partial(workdir / 'checkpoints')
+  with (workdir.parent / 'ballast').open('wb', buffering=0) as file:
+    with pytest.raises(OSError):
+      while True:
+        file.write(bytes(4096))
+    file.truncate(file.tell() - 40960)
+  code, _, stderr = launcher.run(workdir)
+  assert code == 1 and runs.is_one_line(stderr)
+  assert 'checkpoint' in stderr and 'No space left' in stderr
+  assert f'resumes from the checkpoint of step {before}' in stderr
+  assert runs.newest(workdir) == before
+
+
+def _flip_a_bit(checkpoint):
+  """Flips a bit in the last file of a checkpoint's state."""
+  file = max((checkpoint / 'state').rglob('d/*'))
+  data = bytearray(file.read_bytes())
+  data[len(data) // 2] ^= 1
+  file.write_bytes(data)
+
+
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     launcher, reference, small_disk, tmp_path):
   disk = small_disk or tmp_path
-  workdir, ballast = disk / 'run', disk / 'ballast'
+  workdir = disk / 'run'
   # Before the first step there is nothing to save, so it stops at once.
   code, _, stderr = _stop(
       launcher, workdir, (workdir / 'run.json').is_file, signal.SIGTERM)
@@ -86,18 +109,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
       signal.SIGKILL)
   assert code == -9
   before = runs.newest(workdir)
-  if small_disk:  # The disk has no room for a checkpoint when it goes on.
-    atomic_files.remove_partial(workdir / 'checkpoints')
-    with ballast.open('wb', buffering=0) as file:
-      with pytest.raises(OSError):
-        while True:
-          file.write(bytes(4096))
-      file.truncate(file.tell() - 40960)
-    code, _, stderr = launcher.run(workdir)
-    assert code == 1 and runs.is_one_line(stderr)
-    assert 'checkpoint' in stderr and 'No space left' in stderr
-    assert f'resumes from the checkpoint of step {before}' in stderr
-    assert runs.newest(workdir) == before
+  if small_disk:
+    _run_without_space(launcher, workdir, before)
     assert _mount(disk, '-o', 'remount,size=50m')
   # SIGTERM, then SIGTERM again while it saves: saved, and a line says so.
   code, stdout, stderr = _stop(
@@ -114,10 +127,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
   assert code == 130 and runs.is_one_line(stderr), stderr
   # One bit of the newest checkpoint flips: the one before is taken.
   newest = runs.newest(workdir)
-  file = max((workdir / 'checkpoints' / str(newest) / 'state').rglob('d/*'))
-  data = bytearray(file.read_bytes())
-  data[len(data) // 2] ^= 1
-  file.write_bytes(data)
+  _flip_a_bit(workdir / 'checkpoints' / str(newest))
   code, stdout, stderr = launcher.run(workdir)
   assert code == 0 and stderr == '', stderr
   assert f'checkpoint {newest} is damaged' in stdout
@@ -244,8 +254,8 @@ def test_other_cores_and_versions_are_told_apart():
   now = environment.record()
   assert environment.changes(now, now) == []
   before = now | {'cores': 64, 'versions': now['versions'] | {'jax': '0.1'}}
-  said = environment.changes(before, now)
-  assert said == [f'cores 64, now {now["cores"]}',
+  found = environment.changes(before, now)
+  assert found == [f'cores 64, now {now["cores"]}',
                   f'jax 0.1, now {jax.__version__}']
 
 
@@ -264,13 +274,13 @@ def test_nothing_is_read_by_pickle():
 
 
 def test_a_dead_layer_is_said_once_and_so_is_its_return():
-  said = []
-  silence = training_loop._Silence(said.append, '')
+  logged = []
+  silence = training_loop._Silence(logged.append, '')
   rates_Hz = [5.0, 3.0], [0.0, 3.0], [0.0, 3.0], [4.0, 3.0]
   for step, rates in enumerate(rates_Hz):
     silence.update(step, rates)
-  assert len(said) == 2
-  assert 'layer 1 is dead at step 1' in said[0] and 'again' in said[1]
+  assert len(logged) == 2
+  assert 'layer 1 is dead at step 1' in logged[0] and 'again' in logged[1]
 
 
 def test_the_share_of_devices_at_a_bound_counts_both_ends():

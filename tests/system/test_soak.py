@@ -141,11 +141,11 @@ def test_1000_damaged_files_are_seen_and_the_one_before_is_taken(
     whole = path.read_bytes()
     kind = _damage(path, rng)
     kinds[kind] = kinds.get(kind, 0) + 1
-    said = []
-    restored = kept.newest(template, said.append)
+    logged = []
+    restored = kept.newest(template, logged.append)
     assert int(restored.state.step) == before, (path, kind)
     assert checkpoints.digest(restored.state) == expected, (path, kind)
-    assert len(said) == 1 and '\n' not in said[0], said
+    assert len(logged) == 1 and '\n' not in logged[0], logged
     path.write_bytes(whole)
   assert int(kept.newest(template, pytest.fail).state.step) == newest
   print(f'{NUM_DAMAGED} damaged: {kinds}, in {len(names)} files', flush=True)

@@ -7,7 +7,7 @@ import pytest
 
 from meta_analog.tasks import sinusoid
 
-NUM_TASKS = 4096  # catches 10 % in a deviation
+NUM_TASKS = 4096  # catches 10 % in a standard deviation
 
 
 @pytest.fixture(scope='module')

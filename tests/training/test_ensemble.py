@@ -37,10 +37,10 @@ def test_a_single_run_is_not_batched():
 
 
 def test_the_silence_of_a_layer_names_its_run():
-  said = []
-  silence = training_loop._Silence(said.append, 'seed=1')
+  logged = []
+  silence = training_loop._Silence(logged.append, 'seed=1')
   silence.update(3, [10.0, 0.0])
-  assert 'hidden layer 2 of seed=1 is dead at step 3' in said[0]
+  assert 'hidden layer 2 of seed=1 is dead at step 3' in logged[0]
 
 
 @pytest.mark.slow
