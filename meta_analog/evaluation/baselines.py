@@ -86,7 +86,7 @@ def compute(
     compiled: of `make`, where that was done before.
 
   Returns:
-    {name: {'mean', 'ci95'}}.
+    {name: {'mean', 'ci95'}}, without predictors whose results are not finite.
   """
   compiled = compiled or make(config, setup)
   data = sharding.place_locally(setup.task.data)
@@ -107,7 +107,7 @@ def compute(
   best = np.argmin([order(score) for score in scores(validation)])
   rows['float_ridge'] = scores(episodes)[best]
   return {name: intervals.of_chips(value, results.chip_index)
-          for name, value in rows.items()}
+          for name, value in rows.items() if np.all(np.isfinite(value))}
 
 
 def float_ridge(

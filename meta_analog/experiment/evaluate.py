@@ -195,13 +195,13 @@ def _evaluate_source(context, source):
     summary, _ = _summarize(context, restored, results)
     summary |= {'of': found_origin,
                 'training': {'steps': step} | context.record}
+    atomic_files.json_text(summary, results_lib.SUMMARY)  # all are finite
     # What was there before is whole until here.
     (folder / results_lib.SUMMARY).unlink(missing_ok=True)
     atomic_files.write_json(folder / workdir.CONFIG, workdir.as_json(config))
     atomic_files.write_npz(
         folder / 'evaluation.npz', meta_test_results.layout(config, results))
-    atomic_files.write_json(folder / results_lib.SUMMARY, summary)
-    run_record.finish(folder, results_lib.SUMMARY)
+    run_record.finish(folder, results_lib.SUMMARY, summary)
     results_lib.report(summary, context.log)
     context.log(f'Written to {folder}: {workdir.contents(folder)}.')
     return summary

@@ -165,9 +165,8 @@ def _read(folder, config, trainer):
         f'{folder} holds no {FOLDER}: no step went wrong there')
   try:
     facts = manifest.verify(source)
-    with np.load(source / ARRAYS, allow_pickle=False) as data:
-      arrays = dict(data)
-  except (errors.CorruptFileError, OSError, ValueError) as error:
+    arrays = atomic_files.read_npz(source / ARRAYS)
+  except errors.CorruptFileError as error:
     raise errors.CorruptFileError(
         f'{source} is damaged: {errors.reason(error)}') from None
   key = jax.random.wrap_key_data(jnp.asarray(arrays['key_data']))

@@ -115,8 +115,7 @@ def finish(
       'steps': c.num_steps, 'tasks_per_step': c.tasks_per_step,
       'wall_s': facts['wall_s'],
       'tasks_per_s': tasks / max(facts['wall_s'], 1e-9)} | facts
-  atomic_files.write_json(folder / SUMMARY, summary)
-  run_record.finish(folder, SUMMARY)
+  run_record.finish(folder, SUMMARY, summary)
 
 
 def report(summary: dict[str, Any], log: Callable[[Any], None]) -> None:

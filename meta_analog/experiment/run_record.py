@@ -23,17 +23,22 @@ def begin(folder: pathlib.Path, entry: dict[str, Any]) -> None:
   atomic_files.write_json(folder / NAME, record)
 
 
-def finish(folder: pathlib.Path, name: str) -> None:
-  """Records the digest of a result, so that damage to it is found.
+def finish(folder: pathlib.Path, name: str, value: Any) -> None:
+  """Writes a result, its digest first, so that damage to it is found.
 
   Args:
     folder: of the run.
-    name: of a file in it.
+    name: of a JSON file in it, which nothing is written after.
+    value: that the file is to hold.
+
+  Raises:
+    errors.NonFiniteError: see `atomic_files.json_text`.
   """
-  record = _read(folder)
-  digest = atomic_files.sha256(atomic_files.read_bytes(folder / name))
-  record.setdefault('sha256', {})[name] = digest
+  record, content = _read(folder), atomic_files.json_bytes(value, name)
+  record.setdefault('sha256', {})[name] = atomic_files.sha256(content)
+  (folder / name).unlink(missing_ok=True)  # of another digest
   atomic_files.write_json(folder / NAME, record)
+  atomic_files.write_json(folder / name, value)
 
 
 def result(folder: pathlib.Path, name: str) -> Any:

@@ -18,6 +18,9 @@ from meta_analog.runtime import checkpoints
 
 LOCK = '.lock'
 FOLDERS = ('figures', 'reproducer', 'tensorboard')  # that a run writes into
+FILES = ('config.json', 'run.json', 'metrics.jsonl', 'summary.json',
+         'parameters.npz', 'evaluation.npz', 'chip.npz', 'pretrained.npz',
+         'log.txt', 'table.json', 'table.md', 'table.png')
 CONFIG = 'config.json'
 PRETRAINING = 'pretraining'  # folder of its checkpoints
 
@@ -38,6 +41,11 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     if (folder / name).is_symlink():
       raise errors.InputError(
           f'{folder / name} is a link: a run writes within its workdir only')
+    if os.path.lexists(folder / name) and not (folder / name).is_dir():
+      raise errors.InputError(f'{folder / name} is no folder: remove it')
+  for name in FILES:
+    if (folder / name).exists() and not (folder / name).is_file():
+      raise errors.InputError(f'{folder / name} is no regular file: remove it')
   try:
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW,
                    0o644)

@@ -5,19 +5,22 @@ from collections.abc import Mapping
 import contextlib
 import errno
 import hashlib
+import io
 import json
+import math
 import os
 import pathlib
 import shutil
+import stat
 from typing import Any
 import zipfile
-import zlib
 
 import numpy as np
 
 from meta_analog.core import errors
 
 PARTIAL = '.partial'  # ends the name of what is being written or removed
+MOST_RATIO = 1100  # of bytes to their compressed form; deflate reaches 1032
 
 
 def check_writable(folder: pathlib.Path) -> None:
@@ -49,6 +52,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """
   partial = path.with_name(path.name + PARTIAL)
   try:
+    if partial.is_symlink():  # to anywhere
+      partial.unlink()
     yield partial
     sync(partial)
     os.replace(partial, path)
@@ -59,10 +64,71 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     raise
 
 
+def json_text(value: Any, what: str, **options: Any) -> str:
+  """Returns a value as JSON, which knows no NaN and no infinity.
+
+  Args:
+    value: of dicts, lists, numbers and texts.
+    what: what holds it, such as the name of its file.
+    **options: of json.dumps.
+
+  Raises:
+    NonFiniteError: names the first key whose number is not finite.
+  """
+  try:
+    return json.dumps(value, allow_nan=False, **options)
+  except ValueError:
+    key, number = next(_not_finite(value))
+    raise errors.NonFiniteError(
+        f'{what}: {key} = {number} is not finite, so it is not '
+        'written') from None
+
+
+def parse_json(data: bytes) -> Any:
+  """Returns the value of a JSON text.
+
+  Raises:
+    ValueError: if it is none, or a number of it is not finite.
+  """
+  return json.loads(data, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(digits):
+  """Returns a number of a JSON text."""
+  number = float(digits)
+  if not math.isfinite(number):
+    raise ValueError(f'{digits} is not finite')
+  return number
+
+
+def _not_finite(value, key=''):
+  """Yields the dotted key and the value of numbers that are not finite."""
+  if isinstance(value, dict):
+    items = value.items()
+  elif isinstance(value, (list, tuple)):
+    items = enumerate(value)
+  else:
+    if isinstance(value, float) and not math.isfinite(value):
+      yield key, value
+    return
+  for name, item in items:
+    yield from _not_finite(item, f'{key}.{name}' if key else str(name))
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file whole or not at all."""
+  """Writes a JSON file whole or not at all.
+
+  Raises:
+    NonFiniteError: see `json_text`; what was there stays.
+  """
+  content = json_bytes(value, path.name)
   with replacing(path) as partial:
-    partial.write_text(json.dumps(value, indent=2) + '\n')
+    partial.write_bytes(content)
+
+
+def json_bytes(value: Any, what: str) -> bytes:
+  """Returns what `write_json` writes; see `json_text`."""
+  return (json_text(value, what, indent=2) + '\n').encode()
 
 
 def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -79,7 +145,7 @@ def read_json(path: pathlib.Path) -> Any:
     CorruptFileError: if it is no JSON, cannot be read, or is a link.
   """
   try:
-    return json.loads(read_bytes(path))
+    return parse_json(read_bytes(path))
   except (ValueError, RecursionError):
     raise errors.CorruptFileError(f'{path} is damaged: not JSON') from None
 
@@ -88,30 +154,56 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Returns the arrays of a .npz file by name; nothing in it is run.
 
   Raises:
-    CorruptFileError: if it cannot be read.
+    CorruptFileError: if it cannot be read, or declares arrays of another size
+      than it holds; before memory is taken for them.
   """
+  data = read_bytes(path, follow=True)
   try:
-    with np.load(path, allow_pickle=False) as data:
-      return {name: np.asarray(data[name]) for name in data.files}
-  except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError,
-          AttributeError, MemoryError, zipfile.BadZipFile,
-          zlib.error) as error:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+      for member in archive.infolist():
+        _check_size(archive, member, len(data))
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+      return {name: np.asarray(arrays[name]) for name in arrays.files}
+  except Exception as error:  # zipfile and numpy raise what they like
     raise errors.CorruptFileError(
         f'{path} is damaged: {errors.reason(error)}') from None
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-  """Returns a file's content; a link is not followed.
+def _check_size(archive, member, num_bytes):
+  """Raises ValueError where an array is not as long as its header says."""
+  if member.file_size > MOST_RATIO * num_bytes:
+    raise ValueError(f'{member.filename} is longer than the file can hold')
+  with archive.open(member) as stream:
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, _, dtype = read(stream)
+    declared = math.prod(shape) * dtype.itemsize + stream.tell()
+  if declared != member.file_size:
+    raise ValueError(f'{member.filename} declares the shape {shape}, which is '
+                     'not what it holds')
+
+
+def read_bytes(path: pathlib.Path, *, follow: bool = False) -> bytes:
+  """Returns a file's content; a pipe is not waited for.
+
+  Args:
+    path: of the file.
+    follow: whether a link is followed.
 
   Raises:
-    CorruptFileError: if it cannot be read or is a link.
+    CorruptFileError: if it cannot be read or is no regular file.
   """
+  flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
   try:
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    file = os.open(path, flags)
     with os.fdopen(file, 'rb') as stream:
+      if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, 'it is no regular file')
       return stream.read()
   except OSError as error:
-    why = 'a link' if path.is_symlink() else errors.reason(error)
+    why = ('a link' if path.is_symlink() and not follow
+           else errors.reason(error))
     raise errors.CorruptFileError(f'{path} cannot be read: {why}') from None
 
 

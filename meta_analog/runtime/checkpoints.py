@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import re
 from typing import Any
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ from meta_analog.runtime import manifest
 MAX_TO_KEEP = 3
 SMALL_FILES = 300_000  # bytes on disk of what orbax writes beside the data
 STATE, METRICS = 'state', 'metrics.jsonl'
+# A pattern of the shell, a URL, bytes that are no text.
+UNREADABLE = re.compile(r'[\[\]\\]|:(?=/|$)|[\udc80-\udcff]')
 
 
 class Restored(NamedTuple):
@@ -45,16 +48,17 @@ class Checkpoints:
     """Names the folder, which is made by the first save.
 
     Raises:
-      InputError: if orbax could not read there: it takes the name of its own
-        folder for a pattern.
+      InputError: if orbax could not write or read there: it takes the name of
+        its own folder for a pattern, or for a URL.
       CorruptFileError: if the folder is a link.
     """
     self._folder = pathlib.Path(folder).absolute()
-    for letter in '[]\\':
-      if letter in str(self._folder):
-        raise errors.InputError(
-            f'{self._folder}: checkpoints cannot be read from a path with '
-            f'{letter}; choose another --workdir')
+    match = UNREADABLE.search(str(self._folder))
+    if match:
+      raise errors.InputError(
+          f'{self._folder}: checkpoints cannot be read from a path with '
+          f'{ascii(match[0])[1:-1]}; choose another --workdir'.encode(
+              errors='replace').decode())
     if self._folder.is_symlink():
       raise errors.CorruptFileError(
           f'{self._folder} is a link: checkpoints are read from within the '

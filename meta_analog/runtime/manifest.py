@@ -1,6 +1,5 @@
 """Manifest of a folder: SHA-256 of its files, verified before they are read."""
 
-import json
 import os
 import pathlib
 from typing import Any
@@ -51,7 +50,7 @@ def verify(folder: pathlib.Path) -> dict[str, Any]:
     raise errors.CorruptFileError(f'{folder} is not a folder')
   raw = atomic_files.read_bytes(folder / NAME)
   try:
-    body = json.loads(raw)
+    body = atomic_files.parse_json(raw)
     expected = body['sha256']
     listed = dict(body['files'])
     rest = {name: body[name] for name in body if name != 'sha256'}
@@ -85,7 +84,7 @@ def _paths(folder):
 
 
 def _text(body):
-  return json.dumps(body, indent=1, sort_keys=True) + '\n'
+  return atomic_files.json_text(body, NAME, indent=1, sort_keys=True) + '\n'
 
 
 def _digest(body):

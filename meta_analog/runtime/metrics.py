@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import errno
 import importlib
-import json
 import os
 import pathlib
 import time
@@ -65,13 +64,14 @@ class Metrics:
       values: floats, None, arrays, and a dict of such under 'timing'.
 
     Raises:
+      NonFiniteError: if a number is not finite; nothing is written.
       OSError: if the disk fails; the file then ends where it did.
     """
     line = {'step': step} | {
         name: value.tolist() if hasattr(value, 'tolist') else value
         for name, value in values.items()}
     end = os.fstat(self._file).st_size
-    data = (json.dumps(line) + '\n').encode()
+    data = (atomic_files.json_text(line, self._path.name) + '\n').encode()
     try:
       if os.write(self._file, data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC),
@@ -152,8 +152,8 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   if path.is_file():
     for text in atomic_files.read_bytes(path).splitlines():
       try:
-        lines.append(json.loads(text))
-      except ValueError:
+        lines.append(atomic_files.parse_json(text))
+      except (ValueError, RecursionError):
         break
   return lines
 

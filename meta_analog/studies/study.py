@@ -14,6 +14,7 @@ from typing import NamedTuple
 import rich.console
 
 from meta_analog.core import errors
+from meta_analog.experiment import figure_data
 from meta_analog.experiment import workdir as workdir_lib
 from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
@@ -186,6 +187,9 @@ def _write(study):
   table = atomic_files.read_json(path)  # so that all else is made of it alone
   with atomic_files.replacing(study.folder / 'table.md') as partial:
     partial.write_text(markdown.document(table))
-  with atomic_files.replacing(study.folder / 'table.png') as partial:
-    figure.draw(partial, table)
+  def draw(path):
+    with atomic_files.replacing(path) as partial:
+      figure.draw(partial, table)
+
+  figure_data.draw(study.folder / 'table.png', draw, study.log)
   return table

@@ -38,6 +38,7 @@ def load(path: pathlib.Path, like: transforms.Params) -> transforms.Params:
   Raises:
     errors.InputError: if there is no such file, or it is of another net.
     errors.CorruptFileError: if it is damaged.
+    errors.NonFiniteError: if a number of it is not finite.
   """
   found = _read(path)
   for name in sorted({*found} - {*_flat(like)}):
@@ -62,6 +63,7 @@ def load_hidden(
     errors.InputError: if there is no such file, or its hidden layers are of
       another net.
     errors.CorruptFileError: if it is damaged.
+    errors.NonFiniteError: if a number of it is not finite.
   """
   layers = sorted((name for name in like if _LAYER.search(name)),
                   key=lambda name: int(_LAYER.search(name)[1]))
@@ -111,6 +113,9 @@ def _taken(path, like, found):
   for name, value in sorted(_flat(like).items()):
     if shape(value) != shape(found.get(name)):
       raise _other(path, name, value, found.get(name))
+    if not np.all(np.isfinite(found[name])):
+      raise errors.NonFiniteError(
+          f'{path}: {name} holds numbers that are not finite')
   return {module: {name: jnp.asarray(found[f'{module}:{name}'])
                    for name in values} for module, values in like.items()}
 

@@ -35,7 +35,8 @@ def test_the_summary_is_written_when_all_else_is_there(tmp_path, monkeypatch):
   record = lambda path, _: written.append(path.name)
   monkeypatch.setattr(atomic_files, 'write_npz', record)
   monkeypatch.setattr(atomic_files, 'write_json', record)
-  monkeypatch.setattr(run_record, 'finish', lambda *_: None)
+  monkeypatch.setattr(
+      run_record, 'finish', lambda folder, name, value: written.append(name))
   monkeypatch.setattr(
       results.meta_test_results, 'layout', lambda config, values: {})
   monkeypatch.setattr(figure_data, 'draw_all',

@@ -120,9 +120,26 @@ def test_the_sizes_of_a_saved_task_follow_from_its_shots(tmp_path):
   assert (saved.task.support_size, saved.task.query_size) == (10, 15)
 
 
+def test_a_result_is_the_last_file_that_is_written(tmp_path, monkeypatch):
+  run_record.finish(tmp_path, 'summary.json', {'after': 1})
+  write, written = atomic_files.write_json, []
+
+  def dies(path, value):
+    written.append(path.name)
+    if path.name == 'summary.json':
+      raise KeyboardInterrupt  # killed between the two files
+    write(path, value)
+
+  monkeypatch.setattr(atomic_files, 'write_json', dies)
+  with pytest.raises(KeyboardInterrupt):
+    run_record.finish(tmp_path, 'summary.json', {'after': 2})
+  assert written == ['run.json', 'summary.json']
+  # So the same command does not take the run for a finished one.
+  assert run_record.result(tmp_path, 'summary.json') is None
+
+
 def test_a_changed_result_is_seen(tmp_path):
-  atomic_files.write_json(tmp_path / 'summary.json', {'after': 0.125})
-  run_record.finish(tmp_path, 'summary.json')
+  run_record.finish(tmp_path, 'summary.json', {'after': 0.125})
   assert run_record.result(tmp_path, 'summary.json') == {'after': 0.125}
   atomic_files.write_json(tmp_path / 'summary.json', {'after': 0.025})
   with pytest.raises(errors.CorruptFileError):

@@ -125,7 +125,7 @@ def test_what_cannot_be_read_back_is_no_checkpoint(saved, monkeypatch):
   assert saved.steps() == [2, 1]
 
 
-@pytest.mark.parametrize('name', ['run[1]', 'lr]', 'a\\b'])
+@pytest.mark.parametrize('name', ['run[1]', 'lr]', 'a\\b', 'gs:', 'a\udcff'])
 def test_a_path_that_orbax_takes_for_a_pattern_is_refused(tmp_path, name):
   with pytest.raises(errors.InputError, match='choose another --workdir'):
     checkpoints.Checkpoints(tmp_path / name)

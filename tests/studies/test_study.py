@@ -73,8 +73,7 @@ class _Fake:
     run.folder.mkdir(parents=True, exist_ok=True)
     atomic_files.write_json(run.folder / 'config.json',
                             workdir.as_json(run.config))
-    atomic_files.write_json(run.folder / 'summary.json', summary)
-    run_record.finish(run.folder, 'summary.json')
+    run_record.finish(run.folder, 'summary.json', summary)
 
 
 def _run(config, folder, **options):
@@ -142,8 +141,7 @@ def test_a_run_that_was_trained_anew_is_evaluated_anew(fake, tmp_path):
   fake.begun.clear()
   summary = atomic_files.read_json(run / 'summary.json')
   summary['training']['wall_s'] += 1.0
-  atomic_files.write_json(run / 'summary.json', summary)
-  run_record.finish(run, 'summary.json')
+  run_record.finish(run, 'summary.json', summary)
   _run(config, tmp_path)
   assert fake.begun == ['b/seed=0']
 

@@ -112,6 +112,19 @@ def test_best_linear_step_beats_hand_made_steps(episodes):
       assert loss >= best - 1e-5
 
 
+@pytest.mark.parametrize('num_tasks, sizes', [
+    (1, (20, 20)), (4, (1, 20)), (4, (20, 1)), (1, (1, 1))])
+def test_the_best_linear_step_of_few_samples_is_finite(num_tasks, sizes):
+  task = sinusoid.make(support_size=sizes[0], query_size=sizes[1])
+  episodes = jax.vmap(task.sample)(
+      jax.random.split(jax.random.key(1), num_tasks))
+  losses = task.baselines(episodes)
+  found = np.asarray(losses['best_linear_step'])
+  assert np.all(np.isfinite(found))
+  # It is fitted to these very tasks, so it is not worse than no step.
+  assert found.mean() <= np.mean(np.square(episodes.query.y)) + 1e-3
+
+
 def test_an_episode_is_made_again_by_its_key():
   sample = sinusoid.make().sample
   first, second = (sample(jax.random.key(3)) for _ in range(2))

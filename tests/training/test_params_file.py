@@ -73,5 +73,18 @@ def test_another_kind_of_file_is_refused_in_a_line(path):
     params_file.load(path, ZEROS)
   with zipfile.ZipFile(path, 'w') as archive:
     archive.writestr('readme.txt', 'no array')
-  with pytest.raises(errors.InputError, match='another net'):
+  with pytest.raises(errors.CorruptFileError, match='net.npz is damaged'):
     params_file.load(path, ZEROS)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_refused_by_name(path, value):
+  params_file.save(path, PARAMS | {'meta': {'log_rate': jnp.array([value, 1])}})
+  for load in (params_file.load, params_file.load_hidden):
+    like = PARAMS if load is params_file.load else {
+        'meta/layer_0': PARAMS['meta/layer_0'], 'meta/layer_1': {}}
+    if load is params_file.load_hidden:
+      params_file.save(path, {'meta/layer_0': PARAMS['meta/layer_0'] | {
+          'log_gain': jnp.float32(value)}})
+    with pytest.raises(errors.NonFiniteError, match='net.npz: meta.*:log_'):
+      load(path, like)
