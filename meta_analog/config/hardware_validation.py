@@ -11,6 +11,7 @@ from meta_analog.config import checks
 from meta_analog.config import noise_sources
 from meta_analog.config import timeline
 from meta_analog.crossbar import drift_compensation
+from meta_analog.crossbar import periphery as periphery_lib
 from meta_analog.devices import registry as device_registry
 from meta_analog.programming import refresh
 from meta_analog.programming import verify_options
@@ -106,6 +107,18 @@ def _check_device(config):
         f'[{params.g_min_uS}, {params.g_max_uS}] uS of {config.device}')
   _check_refresh(config, params)
   _check_exact(config)
+  _check_drift(config)
+
+
+def _check_drift(config):
+  """Raises ValueError where converters cannot measure drift."""
+  if config.crossbar.drift_compensation not in ('global', 'column'):
+    return
+  try:
+    drift_compensation.check_range(
+        periphery_lib.Periphery(**config.periphery))
+  except ValueError as error:
+    raise ValueError(f'config.periphery.{error}') from None
 
 
 def _check_exact(config):

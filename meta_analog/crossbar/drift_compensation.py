@@ -2,24 +2,38 @@
 
 One factor per layer or per column, from the known mean law and the time since
 programming, or measured on the noisy array. To measure, calibration vectors x_b
-of random signs give outputs
+of random signs on few rows give outputs of each tile k
 
-    y_b  =  (y(x_b) - y(-x_b)) / 2
+    y_bk  =  (ADC(y_k(x_b)) - ADC(y_k(-x_b))) / 2
 
-which are free of the column's offset and of the bias. With two measurements y0
-and y0' at the calibration and outputs y now,
+which are free of the column's offset and of the bias. With the outputs p of the
+controller's estimate, which has no noise, y0 at the calibration and y now,
 
-    factor  =  level  sum_b y0_b y0'_b  /  sum_b y0_b y_b
+    factor  =  level  sum_bk p_bk y0_bk  /  sum_bk p_bk y_bk
 
-where level is the factor at the calibration. Read noise is independent in the
-three, so neither sum is biased by it (the mean of |y|, which is often used,
-is). The sums run over a column, or over all columns of a layer. Where the
-signal is below the noise or the step of the ADC, the factor stays at its level.
+where level is the factor at the calibration. Each sum is linear in what was
+read, so no noise biases it, be it shared by the two reads or not: with outputs
+that were read in the place of p, or the mean of |y|, which is often used, the
+square of the noise and of the rounding enters. So many rows are driven that no
+output comes near the full scale of the ADC, by the estimate: one that clips
+flattens the baseline more than outputs that drifted. The sums run over a
+column, or over all columns of a layer.
+
+The inverse of a noisy sum is too large by its relative variance. That of the
+ratio is measured with it, by the scatter of single outputs,
+
+    error^2  =  max(1, B / I) sum (p (y0 - y power / shared))^2 / power^2
+
+with power and shared the two sums, and B / I for vectors that drive the same
+rows and so share frozen noise. Where the error exceeds `MAX_ERROR`, the factor
+is the level, continued by the mean law of drift.
 
 Source: global drift compensation of Joshi et al., 2020
-(doi:10.1038/s41467-020-16108-9). The estimator is our own.
+(doi:10.1038/s41467-020-16108-9). The estimator is our own: an instrumental
+variable, p, and the robust error of White, 1980 (doi:10.2307/1912934).
 
-Axes: I in (bias included, last), O out, B calibration vector.
+Axes: I in (bias included, last), O out, B calibration vector, K tile of rows,
+R rows of a tile.
 """
 
 from collections.abc import Callable
@@ -27,20 +41,24 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from meta_analog.crossbar import matvec
 from meta_analog.crossbar import periphery as periphery_lib
 
 NUM_VECTORS = 64  # of a calibration, each with either sign
-MAX_CHANGE = 8.0  # of outputs by drift; beyond it the measurement is discarded
+MAX_ERROR = 0.05  # of a measured factor, relative; its bias is 0.25 % then
+HEADROOM = 0.8  # of the ADC's full scale that estimated outputs may take
 
 
 class Baseline(NamedTuple):
-  """Outputs of one layer at a calibration, when its factor was known."""
+  """Calibration of one layer at a time when its factor was known."""
 
-  outputs: jax.Array  # [B, O]
-  power: jax.Array  # [O], sum_b of the outputs of two measurements
+  inputs: jax.Array  # [B, I - 1], calibration vectors
+  expected: jax.Array  # [B, K, O], outputs of the controller's estimate
+  outputs: jax.Array  # [B, K, O], as measured
   level: jax.Array  # [O], the factor then
+  law: jax.Array  # scalar, the factor of the mean law then
 
 
 class Compensation(NamedTuple):
@@ -48,8 +66,8 @@ class Compensation(NamedTuple):
 
   Attributes:
     measures: whether it measures the array, static.
-    factor: `(baseline, outputs [B, O], age_s) -> scalar or [O]`, with the time
-      since programming; baseline and outputs are None where nothing is
+    factor: `(baseline, outputs [B, K, O], age_s) -> scalar or [O]`, with the
+      time since programming; baseline and outputs are None where nothing is
       measured.
     clock: time since programming, s, to the factor of the mean law.
   """
@@ -81,62 +99,142 @@ def make(name: str, clock: Callable[[jax.Array], jax.Array]) -> Compensation:
   return COMPENSATIONS[name](clock)
 
 
+def check_range(periphery: periphery_lib.Periphery) -> None:
+  """Checks that one row and the bias always fit into the ADC's range.
+
+  Raises:
+    ValueError: names the field, its value and what is allowed.
+  """
+  most = ((1.0 + _drive(periphery)) * (1.0 + 4.0 * periphery.gain_std)
+          + 4.0 * periphery.offset_std)
+  least = most / (HEADROOM * periphery.dac_range)
+  if not periphery.adc_range >= least:
+    raise ValueError(
+        f'adc_range = {periphery.adc_range}: must be at least {least:.3g} '
+        'where drift is measured, so that one row and the bias fit')
+  if periphery.adc_bits < 4:
+    raise ValueError(f'adc_bits = {periphery.adc_bits}: must be at least 4 '
+                     'where drift is measured')
+
+
+def calibration_vectors(
+    periphery: periphery_lib.Periphery, weights: jax.Array,
+    weight_max: jax.Array
+) -> jax.Array:
+  """Returns vectors of random signs on as many rows as the ADC has range for.
+
+  Of the rows of a tile, in random order, the first are driven, for which
+
+      |bias| + sum_j max_o |w_jo| |x_j|  <=  HEADROOM full scale
+
+  whatever the signs, less four standard deviations of gains and offsets.
+
+  Args:
+    periphery: design.
+    weights: [I, O], of the controller's estimate.
+    weight_max: weight of the largest difference of a pair.
+
+  Returns:
+    [B, I - 1].
+  """
+  num_rows = weights.shape[0]
+  tile_rows = min(periphery.tile_rows, num_rows)
+  tiles = periphery_lib.num_tiles(num_rows, tile_rows)
+  largest = jnp.max(jnp.abs(weights), axis=1)
+  scale = jnp.stack([
+      periphery_lib.full_scale(periphery, rows, weight_max)
+      for rows in [tile_rows] * (tiles - 1)
+      + [num_rows - (tiles - 1) * tile_rows]])
+  left = ((HEADROOM * scale - 4.0 * periphery.offset_std * weight_max)
+          / (1.0 + 4.0 * periphery.gain_std))
+  left = left.at[-1].add(-largest[-1])
+  each = jnp.zeros(tiles * tile_rows, jnp.float32).at[:num_rows - 1].set(
+      _drive(periphery) * largest[:-1]).reshape(tiles, tile_rows)
+  rng = np.random.default_rng(0)
+  shape = (NUM_VECTORS, tiles, tile_rows)
+  order = np.argsort(rng.random(shape), axis=-1)
+  total = jnp.cumsum(
+      jnp.take_along_axis(each[None], order, axis=-1), axis=-1)
+  driven = jnp.take_along_axis(
+      total <= left[None, :, None], np.argsort(order, axis=-1), axis=-1)
+  signs = rng.choice(np.float32([-1.0, 1.0]), shape)
+  vectors = _drive(periphery) * jnp.where(driven, signs, 0.0)
+  return vectors.reshape(NUM_VECTORS, -1)[:, :num_rows - 1]
+
+
 def probe(key: jax.Array, periphery: periphery_lib.Periphery,
-          layer: matvec.LayerReading) -> jax.Array:
-  """Returns the outputs of a layer to the calibration vectors, [B, O].
+          layer: matvec.LayerReading, vectors: jax.Array) -> jax.Array:
+  """Returns the outputs of a layer to the calibration vectors.
 
   Args:
     key: consumed by the read noise.
     periphery: design; the outputs pass its ADC.
     layer: reading of the layer; its factor is not applied.
+    vectors: [B, I - 1].
 
   Returns:
-    [B, O].
+    [B, K, O].
   """
-  num_inputs = layer.reading.weights.shape[0] - 1
-  signs = periphery.dac_range * (
-      2.0 * jax.random.bernoulli(
-          jax.random.key(1), jnp.float32(0.5), (NUM_VECTORS, num_inputs)
-      ).astype(jnp.float32) - 1.0)
-  both = jnp.concatenate([signs, -signs])
-  y = matvec.product(key, periphery, layer._replace(factor=1.0), both, 1)[0]
-  return 0.5 * (y[:NUM_VECTORS] - y[NUM_VECTORS:])
+  both = jnp.concatenate([vectors, -vectors])
+  y = matvec.tile_products(key, periphery, layer, both)
+  return jnp.moveaxis(0.5 * (y[:, :len(vectors)] - y[:, len(vectors):]), 0, 1)
 
 
 def calibrate(
-    first: jax.Array, second: jax.Array, level: jax.Array
+    key: jax.Array, periphery: periphery_lib.Periphery,
+    layer: matvec.LayerReading, weights: jax.Array, level: jax.Array,
+    law: jax.Array
 ) -> Baseline:
-  """Returns the baseline of two measurements at a known factor.
+  """Returns the baseline of a layer, measured now.
 
   Args:
-    first: [B, O], outputs to the calibration vectors.
-    second: [B, O], the same, measured again.
-    level: the factor at that time, scalar or [O].
+    key: consumed by the read noise.
+    periphery: design.
+    layer: reading of the layer.
+    weights: [I, O], of the controller's estimate now.
+    level: the factor now, scalar or [O].
+    law: the factor of the mean law now, scalar.
 
   Returns:
     A `Baseline`.
   """
-  power = jnp.sum(first * second, axis=0)
-  return Baseline(first, power, jnp.broadcast_to(level, power.shape))
+  vectors = calibration_vectors(periphery, weights, layer.weight_max)
+  rows = periphery.tile_rows
+  expected = jnp.stack([
+      vectors[:, i:i + rows] @ weights[i:i + rows][:vectors.shape[1] - i]
+      for i in range(0, len(weights), rows)], axis=1)
+  outputs = probe(key, periphery, layer, vectors)
+  return Baseline(vectors, expected, outputs, jnp.broadcast_to(
+      level, weights.shape[1:]), law)
+
+
+def _drive(periphery):
+  """Returns the input of a driven row: a spike, or less by a small DAC."""
+  return min(periphery.dac_range, 1.0)
 
 
 def _measured(total):
   """Returns the constructor of a measured compensation.
 
   Args:
-    total: of sums [O] over B, to one of all columns or to those of each.
+    total: of sums [O], to one of all columns or to those of each.
   """
-  def factor(baseline, outputs, age_s):
-    del age_s
-    shared = total(jnp.sum(baseline.outputs * outputs, axis=0))
-    power = total(baseline.power)
-    measurable = ((power > 0) & (shared * MAX_CHANGE > power)
-                  & (shared < power * MAX_CHANGE))
-    ratio = jnp.where(
-        measurable, power / jnp.where(measurable, shared, 1.0), 1.0)
-    return baseline.level * ratio
+  def make_factor(clock):
+    def factor(baseline, outputs, age_s):
+      over = lambda terms: total(jnp.sum(terms, axis=(0, 1)))
+      before, p = baseline.outputs, baseline.expected
+      power, shared = over(p * before), over(p * outputs)
+      ratio = power / jnp.where(shared > 0, shared, 1.0)
+      overlap = max(1.0, len(p) / baseline.inputs.shape[1])
+      error = jnp.sqrt(overlap * over(
+          jnp.square(p * (before - jnp.reshape(ratio, (1, 1, -1)) * outputs))))
+      measurable = (shared > 0) & (error < MAX_ERROR * power)
+      return baseline.level * jnp.where(
+          measurable, ratio, clock(age_s) / baseline.law)
 
-  return lambda clock: Compensation(True, factor, clock)
+    return factor
+
+  return lambda clock: Compensation(True, make_factor(clock), clock)
 
 
 def _none(clock):

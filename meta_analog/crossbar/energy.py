@@ -177,8 +177,8 @@ def _energy(prices, layers, alone, plan, program, adaptation, operations,
   digital_nJ = lambda number: 1e-3 * prices.digital_pJ * number
   sample_nJ = plan.num_steps * product_nJ(prices, layers)
   probe_nJ = plan.probe_products * product_nJ(prices, alone)
-  # After a write the written layers are measured twice.
-  again_nJ = 2 * plan.probe_products * product_nJ(
+  # After a write the written layers are measured again.
+  again_nJ = plan.probe_products * product_nJ(
       prices, alone[-plan.num_written:])
   num_samples = plan.num_events * plan.num_samples
   written_nJ = write_nJ(prices, adaptation, mean_uS)
@@ -204,7 +204,7 @@ def _latency(prices, layers, alone, plan, program, adaptation):
   """Returns the times of `account`, ms."""
   sample_ms = products_ms(prices, layers, plan.num_steps)
   probe_ms = products_ms(prices, alone, plan.probe_products)
-  again_ms = 2 * products_ms(
+  again_ms = products_ms(
       prices, alone[-plan.num_written:], plan.probe_products)
   num_samples = plan.num_events * plan.num_samples
   written_ms = write_ms(prices, adaptation)

@@ -73,13 +73,38 @@ def source(key: jax.Array,
   """
   layer, inputs = dtypes.float32((layer, inputs))
   square = read_noise.square_of_spikes if spikes else jnp.square
-  parts = [
-      _tile(jax.random.fold_in(key, k), periphery, layer, inputs, square, k,
-            num_steps) for k in range(layer.columns.gain.shape[0])]
-  steps, noise, fixed = zip(*parts)
+  steps, noise, fixed = zip(
+      *_tiles(key, periphery, layer, inputs, square, num_steps))
   return currents.Source(
       functools.partial(_digital, periphery.adc_bits), steps, noise,
       (fixed, jnp.reshape(layer.factor, (1, -1))), num_steps)
+
+
+def tile_products(key: jax.Array, periphery: periphery_lib.Periphery,
+                  layer: LayerReading, inputs: jax.Array) -> jax.Array:
+  """Returns what the ADC of each tile gives for inputs once, [K, N, O].
+
+  Args:
+    key: consumed by the read noise that is fresh in every product.
+    periphery: design.
+    layer: reading of the layer; its factor is not applied.
+    inputs: [N, I - 1].
+
+  Returns:
+    [K, N, O].
+  """
+  tiles = _tiles(key, periphery, layer, inputs, jnp.square, 1)
+  return jnp.stack([
+      _converted(periphery.adc_bits, fixed | {
+          name: draws[0] for name, draws in noise.items()})
+      for _, noise, fixed in tiles])
+
+
+def _tiles(key, periphery, layer, inputs, square, num_steps):
+  """Returns the analog outputs of every tile, see `_tile`."""
+  return [
+      _tile(jax.random.fold_in(key, k), periphery, layer, inputs, square, k,
+            num_steps) for k in range(layer.columns.gain.shape[0])]
 
 
 def _tile(key, periphery, layer, inputs, square, k, num_steps):
@@ -102,8 +127,8 @@ def _tile(key, periphery, layer, inputs, square, k, num_steps):
         gain, (1,) * (mean.ndim - 1) + (-1,)) * _lost(
             x, weights, layer.weight_max, periphery.dac_range, num_rows, last)
   shift = (bias + columns.offset[k])[None]
-  reach = min(periphery.adc_range, float(num_rows))
-  full_scale = reach * periphery.dac_range * layer.weight_max
+  full_scale = periphery_lib.full_scale(
+      periphery, num_rows, layer.weight_max)
   fixed = {'full_scale': jnp.reshape(full_scale, (1, 1))}
   noisy = layer.reading.variance is not None
   if noisy:
@@ -126,12 +151,16 @@ def _digital(adc_bits, steps, noise, fixed):
   tiles, factor = fixed
   total = 0.0
   for step, draws, own in zip(steps, noise, tiles):
-    part = step | draws | own
-    y = part['mean'] + part['shift'] if 'mean' in part else part['line']
-    if 'noise' in part:
-      y = y + part['spread'] * part['noise']
-    total += periphery_lib.convert(y, part['full_scale'], bits=adc_bits)
+    total += _converted(adc_bits, step | draws | own)
   return factor * total
+
+
+def _converted(adc_bits, part):
+  """Returns the digital outputs of one tile at one time step."""
+  y = part['mean'] + part['shift'] if 'mean' in part else part['line']
+  if 'noise' in part:
+    y = y + part['spread'] * part['noise']
+  return periphery_lib.convert(y, part['full_scale'], bits=adc_bits)
 
 
 def _affine(inputs, weights, last):

@@ -92,6 +92,23 @@ def convert(x: jax.Array, full_scale: jax.Array, *, bits: int) -> jax.Array:
                                        limited)
 
 
+def full_scale(
+    periphery: Periphery, num_rows: int, weight_max: jax.Array
+) -> jax.Array:
+  """Returns the largest output of a column of a tile, weight times input.
+
+  Args:
+    periphery: design.
+    num_rows: of the tile, with the bias where it holds that.
+    weight_max: weight of the largest difference of a pair.
+
+  Returns:
+    A scalar.
+  """
+  reach = min(periphery.adc_range, float(num_rows))
+  return reach * periphery.dac_range * weight_max
+
+
 def num_tiles(number: int, limit: int) -> int:
   """Returns how many tiles so many rows, or columns, take."""
   return -(-number // limit)

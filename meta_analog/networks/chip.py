@@ -1,6 +1,6 @@
 """Chip of several crossbars: programming, calibration and layer readings.
 
-Axes: I in (bias included), O out, L layer, B calibration vector.
+Axes: I in (bias included), O out, L layer, B calibration vector, K tile.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import matvec
 from meta_analog.crossbar import periphery
 from meta_analog.networks import network as network_lib
+from meta_analog.programming import controller
 from meta_analog.programming import initial_programming
 from meta_analog.programming import protocols
 from meta_analog.programming import writing
@@ -110,8 +111,8 @@ def read_layers(
     time: of the reads, not before `chip.times`.
 
   Returns:
-    One reading per layer, and the outputs [B, O] of its drift measurement, or
-    None.
+    One reading per layer, and the outputs [B, K, O] of its drift measurement,
+    or None.
   """
   keys = jax.random.split(key, len(chip.crossbars))
   readings, measured = zip(*(
@@ -123,9 +124,14 @@ def read_layer(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int, time: clock.Time
 ) -> tuple[matvec.LayerReading, jax.Array | None]:
   """Returns the reading of layer i and its drift measurement."""
-  layer, outputs = _read_uncompensated(key, hardware, chip, i, time)
-  factor = hardware.network.compensation.factor(
-      chip.baselines[i], outputs, clock.elapsed_s(time, chip.start))
+  key_read, key_measure = jax.random.split(key)
+  layer = _read_uncompensated(key_read, hardware, chip, i, time)
+  network, baseline, outputs = hardware.network, chip.baselines[i], None
+  if network.compensation.measures:
+    outputs = jax.lax.stop_gradient(drift_compensation.probe(
+        key_measure, network.periphery, layer, baseline.inputs))
+  factor = network.compensation.factor(
+      baseline, outputs, clock.elapsed_s(time, chip.start))
   return layer._replace(factor=factor), outputs
 
 
@@ -133,28 +139,31 @@ def calibrate(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int,
     time: clock.Time, level: jax.Array
 ) -> drift_compensation.Baseline | None:
-  """Returns the baseline of layer i, from two reads.
-
-  They are assumed to be so far apart that the slow part of the read noise is
-  independent; a later forward pass shares it with its own measurement.
+  """Returns the baseline of layer i.
 
   Args:
     key: consumed.
     hardware: see `Hardware`.
     chip: state.
     i: layer.
-    time: of the reads.
+    time: of the read.
     level: the factor then, scalar or [O].
 
   Returns:
     A `drift_compensation.Baseline`; None where nothing is measured.
   """
-  if not hardware.network.compensation.measures:
+  network, crossbar = hardware.network, chip.crossbars[i]
+  if not network.compensation.measures:
     return None
-  first, second = (_read_uncompensated(k, hardware, chip, i, time)[1]
-                   for k in jax.random.split(key))
-  return drift_compensation.calibrate(first, second,
-                                      jax.lax.stop_gradient(level))
+  key_read, key_measure = jax.random.split(key)
+  layer = _read_uncompensated(key_read, hardware, chip, i, time)
+  weights = array.weights_from_targets(
+      controller.estimated_uS(hardware.noise_free_device, crossbar,
+                              clock.elapsed_s(time, chip.times[i])),
+      crossbar.gain_per_uS)
+  law = network.compensation.clock(clock.elapsed_s(time, chip.start))
+  return jax.lax.stop_gradient(drift_compensation.calibrate(
+      key_measure, network.periphery, layer, weights, level, law))
 
 
 def write_layer(
@@ -191,17 +200,11 @@ def replace_layer(chip: Chip, i: int, **items: Any) -> Chip:
 
 
 def _read_uncompensated(key, hardware, chip, i, time):
-  """Returns the uncompensated reading of layer i, and a measurement."""
-  network = hardware.network
-  key_read, key_measure = jax.random.split(key)
-  crossbar = chip.crossbars[i]
+  """Returns the reading of layer i, its factor 1."""
+  network, crossbar = hardware.network, chip.crossbars[i]
   reading = array.read(
-      key_read, device_of(hardware, i), crossbar,
+      key, device_of(hardware, i), crossbar,
       clock.elapsed_s(time, chip.times[i]), network.fresh_share)
-  layer = network_lib.layer_reading(
+  return network_lib.layer_reading(
       reading, chip.columns[i], crossbar.gain_per_uS, network,
       network.num_devices[i])
-  if not network.compensation.measures:
-    return layer, None
-  return layer, jax.lax.stop_gradient(
-      drift_compensation.probe(key_measure, network.periphery, layer))

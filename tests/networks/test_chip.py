@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from meta_analog.core import clock
+from meta_analog.crossbar import array
 from meta_analog.crossbar import periphery
 from meta_analog.networks import chip as chip_lib
+from meta_analog.programming import controller
 from meta_analog.programming import protocols
 from meta_analog.programming import verify_options
 from meta_analog.programming import writing
@@ -20,7 +22,7 @@ OPTIONS = verify_options.VerifyOptions(
 HARDWARE = chip_lib.Hardware(
     *small.pcm_pair(),
     small.network(periphery=periphery.Periphery(adc_range=100.0),
-                  compensation='global'),
+                  compensation='global', clock=lambda age_s: age_s),
     write_fn=writing.verified(OPTIONS, bidirectional=False))
 
 
@@ -41,11 +43,25 @@ def write(chip):
       jax.random.key(1), HARDWARE, chip, 2, request, clock.exact(WRITE_S))
 
 
-def test_the_two_reads_of_a_calibration_have_noise_of_their_own():
+def test_each_layer_is_calibrated_by_reads_of_its_own_array():
+  chip = made()
+  # The first layer has a single row, for which the range is too small.
+  for baseline, crossbar in zip(chip.baselines[1:], chip.crossbars[1:]):
+    expected, outputs = (np.ravel(x) for x in (
+        baseline.expected, baseline.outputs))
+    assert np.any(expected != outputs)
+    assert np.corrcoef(expected, outputs)[0, 1] > 0.8
+    vectors = np.asarray(baseline.inputs)
+    weights = array.weights_from_targets(controller.estimated_uS(
+        HARDWARE.noise_free_device, crossbar, CALIBRATE_S),
+                                         crossbar.gain_per_uS)
+    np.testing.assert_allclose(
+        baseline.expected[:, 0], vectors @ weights[:-1], atol=1e-4)
+
+
+def test_a_baseline_knows_the_mean_law_at_its_date():
   for baseline in made().baselines:
-    square = np.sum(np.square(baseline.outputs), axis=0)
-    assert np.all(baseline.power != square)
-    np.testing.assert_allclose(baseline.power, square, rtol=0.5)
+    np.testing.assert_allclose(baseline.law, CALIBRATE_S, rtol=1e-6)
 
 
 def test_a_write_ends_as_much_later_as_its_devices_are_older():
