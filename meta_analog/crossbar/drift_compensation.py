@@ -145,7 +145,10 @@ def calibration_vectors(
       periphery_lib.full_scale(periphery, rows, weight_max)
       for rows in [tile_rows] * (tiles - 1)
       + [num_rows - (tiles - 1) * tile_rows]])
-  left = ((HEADROOM * scale - 4.0 * periphery.offset_std * weight_max)
+  # All rows of a small tile fit by design.
+  scale = jnp.minimum(scale, HEADROOM * periphery.adc_range
+                      * periphery.dac_range * weight_max)
+  left = ((scale - 4.0 * periphery.offset_std * weight_max)
           / (1.0 + 4.0 * periphery.gain_std))
   left = left.at[-1].add(-largest[-1])
   each = jnp.zeros(tiles * tile_rows, jnp.float32).at[:num_rows - 1].set(
