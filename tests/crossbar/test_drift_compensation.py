@@ -20,8 +20,8 @@ def weights(seed=0, shape=(NUM_ROWS, NUM_OUTPUTS)):
   return jax.random.uniform(jax.random.key(seed), shape, minval=-1.0)
 
 
-def look(w, design, key=None, sigma=0.0, fresh=0.5, offset=0.0):
-  """Returns the layer as read, with frozen and fresh noise."""
+def read_layer(w, design, key=None, sigma=0.0, fresh=0.5, offset=0.0):
+  """Returns the reading of a layer with frozen and fresh noise."""
   columns = periphery.perfect_columns(*w.shape, design.tile_rows)
   columns = columns._replace(offset=columns.offset + offset)
   frozen = 0.0
@@ -36,7 +36,7 @@ def baseline_of(key, w, design, known=None, level=1.0, **noise):
   """Returns the baseline of an array whose estimate is known, or w itself."""
   key_read, key_probe = jax.random.split(key)
   return drift_compensation.calibrate(
-      key_probe, design, look(w, design, key_read, **noise),
+      key_probe, design, read_layer(w, design, key_read, **noise),
       w if known is None else known, level, jnp.float32(CLOCK(40.0)))
 
 
@@ -46,7 +46,7 @@ def measured_factor(name, w, now_w, design, seed=0, known=None, **noise):
   key_calibrate, key_read, key_probe = jax.random.split(key, 3)
   baseline = baseline_of(key_calibrate, w, design, known, **noise)
   outputs = drift_compensation.probe(
-      key_probe, design, look(now_w, design, key_read, **noise), baseline.inputs)
+      key_probe, design, read_layer(now_w, design, key_read, **noise), baseline.inputs)
   return np.asarray(drift_compensation.make(name, CLOCK).factor(
       baseline, outputs, AGE_S))
 
@@ -136,7 +136,7 @@ def test_a_factor_goes_on_from_the_level_of_its_baseline():
   level = jnp.linspace(1.0, 2.0, NUM_OUTPUTS)
   baseline = baseline_of(key, w, EXACT, level=level)
   now = drift_compensation.probe(
-      jax.random.fold_in(key, 1), EXACT, look(0.5 * w, EXACT), baseline.inputs)
+      jax.random.fold_in(key, 1), EXACT, read_layer(0.5 * w, EXACT), baseline.inputs)
   np.testing.assert_allclose(
       drift_compensation.make('column', CLOCK).factor(baseline, now, 1.0),
       2 * level, rtol=1e-4)
