@@ -46,7 +46,8 @@ def measured_factor(name, w, now_w, design, seed=0, known=None, **noise):
   key_calibrate, key_read, key_probe = jax.random.split(key, 3)
   baseline = baseline_of(key_calibrate, w, design, known, **noise)
   outputs = drift_compensation.probe(
-      key_probe, design, read_layer(now_w, design, key_read, **noise), baseline.inputs)
+      key_probe, design, read_layer(now_w, design, key_read, **noise),
+      baseline.inputs)
   return np.asarray(drift_compensation.make(name, CLOCK).factor(
       baseline, outputs, AGE_S))
 
@@ -136,7 +137,8 @@ def test_a_factor_goes_on_from_the_level_of_its_baseline():
   level = jnp.linspace(1.0, 2.0, NUM_OUTPUTS)
   baseline = baseline_of(key, w, EXACT, level=level)
   now = drift_compensation.probe(
-      jax.random.fold_in(key, 1), EXACT, read_layer(0.5 * w, EXACT), baseline.inputs)
+      jax.random.fold_in(key, 1), EXACT, read_layer(0.5 * w, EXACT),
+      baseline.inputs)
   np.testing.assert_allclose(
       drift_compensation.make('column', CLOCK).factor(baseline, now, 1.0),
       2 * level, rtol=1e-4)
