@@ -39,8 +39,14 @@ def from_json(values: Any, source: str) -> ml_collections.ConfigDict:
   """
   if not isinstance(values, dict) or 'network' not in values:
     raise errors.InputError(f'{source} is not the config of a run')
-  config = ml_collections.ConfigDict(_tuples(filled(values)))
-  _follow(config.get('task', {}))
+  try:
+    config = ml_collections.ConfigDict(_tuples(filled(values)))
+    _follow(config.get('task', {}))
+  except errors.InputError:
+    raise
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise errors.InputError(f'{source} is not the config of a run: '
+                            f'{errors.reason(error)}') from None
   return config.lock()
 
 
