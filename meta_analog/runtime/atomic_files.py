@@ -18,6 +18,7 @@ import zipfile
 import numpy as np
 
 from meta_analog.core import errors
+from meta_analog.runtime import file_format
 
 PARTIAL = '.partial'  # ends the name of what is being written or removed
 MOST_RATIO = 1100  # of bytes to their compressed form; deflate reaches 1032
@@ -127,27 +128,31 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def json_bytes(value: Any, what: str) -> bytes:
-  """Returns what `write_json` writes; see `json_text`."""
+  """Returns what `write_json` writes, an object with its format."""
+  if isinstance(value, dict):
+    value = file_format.numbered(value)
   return (json_text(value, what, indent=2) + '\n').encode()
 
 
 def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-  """Writes named arrays, compressed, whole or not at all."""
+  """Writes named arrays and `format`, compressed, whole or not at all."""
   with replacing(path) as partial:
     with partial.open('wb') as file:  # numpy would add .npz to a name
-      np.savez_compressed(file, **arrays)
+      np.savez_compressed(file, **file_format.numbered(arrays))
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """Returns what a JSON file holds.
+  """Returns what a JSON file holds, an object without its format.
 
   Raises:
     CorruptFileError: if it is no JSON, cannot be read, or is a link.
+    InputError: if its format is not known.
   """
   try:
-    return parse_json(read_bytes(path))
+    value = parse_json(read_bytes(path))
   except (ValueError, RecursionError):
     raise errors.CorruptFileError(f'{path} is damaged: not JSON') from None
+  return file_format.checked(path, value) if isinstance(value, dict) else value
 
 
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -156,17 +161,19 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   Raises:
     CorruptFileError: if it cannot be read, or declares arrays of another size
       than it holds; before memory is taken for them.
+    InputError: if its format is not known.
   """
   data = read_bytes(path, follow=True)
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
       for member in archive.infolist():
         _check_size(archive, member, len(data))
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-      return {name: np.asarray(arrays[name]) for name in arrays.files}
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+      arrays = {name: np.asarray(found[name]) for name in found.files}
   except Exception as error:  # zipfile and numpy raise what they like
     raise errors.CorruptFileError(
         f'{path} is damaged: {errors.reason(error)}') from None
+  return file_format.checked(path, arrays)
 
 
 def _check_size(archive, member, num_bytes):

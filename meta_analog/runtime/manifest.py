@@ -6,6 +6,7 @@ from typing import Any
 
 from meta_analog.core import errors
 from meta_analog.runtime import atomic_files
+from meta_analog.runtime import file_format
 
 NAME = 'manifest.json'
 
@@ -23,7 +24,7 @@ def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
   paths = _paths(folder)
   for path in (*paths, folder, *(p for p in folder.rglob('*') if p.is_dir())):
     atomic_files.sync(path)
-  body = facts | {
+  body = file_format.numbered(facts) | {
       'files': {
           str(path.relative_to(folder)): atomic_files.sha256(
               atomic_files.read_bytes(path)) for path in paths
@@ -45,6 +46,7 @@ def verify(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     CorruptFileError: names the first file that is missing, changed, a link
       or not listed.
+    InputError: if the manifest's format is not known.
   """
   if folder.is_symlink() or not folder.is_dir():
     raise errors.CorruptFileError(f'{folder} is not a folder')
@@ -58,6 +60,7 @@ def verify(folder: pathlib.Path) -> dict[str, Any]:
     raise errors.CorruptFileError(f'{NAME} is damaged') from None
   if _text(body).encode() != raw or _digest(rest) != expected:
     raise errors.CorruptFileError(f'{NAME} is damaged')
+  file_format.checked(folder / NAME, body)
   found = {str(path.relative_to(folder)): path for path in _paths(folder)
            if path.name != NAME or path.parent != folder}
   for name in sorted(listed.keys() ^ found.keys()):

@@ -12,6 +12,7 @@ from meta_analog.experiment import evaluate
 from meta_analog.experiment import run
 from meta_analog.experiment import workdir
 from meta_analog.reporting import run_figures
+from meta_analog.runtime import atomic_files
 from meta_analog.training import params_file
 
 
@@ -34,7 +35,7 @@ def trained(tmp_path_factory):
 
 
 def summary_of(folder):
-  return json.loads((folder / 'summary.json').read_text())
+  return atomic_files.read_json(folder / 'summary.json')
 
 
 @pytest.mark.slow
@@ -45,7 +46,7 @@ def test_evaluations_of_a_run_are_numbered_and_repeat_it(trained):
   second = run.run(tiny(), str(trained), 'evaluate', source=str(trained))
   for name, found in (('evaluation.json', first),
                       ('evaluation_2.json', second)):
-    written = json.loads((trained / name).read_text())
+    written = atomic_files.read_json(trained / name)
     assert written == json.loads(json.dumps(found))
     del written['training']
     assert written == {name: value for name, value in summary_of(

@@ -91,7 +91,7 @@ def test_a_study_runs_what_is_not_finished_and_no_more(fake, tmp_path, capsys):
   config = _config(TRAINED, EVALUATED)
   table = _run(config, tmp_path, num_processes=2)
   assert sorted(fake.begun) == ['a/seed=0', 'a/seed=1', 'b/seed=0', 'b/seed=1']
-  assert json.loads((tmp_path / 'table.json').read_text()) == table
+  assert atomic_files.read_json(tmp_path / 'table.json') == table
   fake.begun.clear()
   (tmp_path / 'tests/b/seed=1/summary.json').unlink()
   assert _run(config, tmp_path) == table

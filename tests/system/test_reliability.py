@@ -174,7 +174,7 @@ def test_a_run_records_what_its_numbers_depend_on(reference):
   manifest = json.loads(
       next((reference / 'checkpoints').glob('*/manifest.json')).read_text())
   assert manifest['environment']['cores'] == record['cores']
-  config = json.loads((reference / 'config.json').read_text())
+  config = atomic_files.read_json(reference / 'config.json')
   assert manifest['config'] == config
 
 
