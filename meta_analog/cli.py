@@ -13,6 +13,7 @@ from typing import Any
 from typing import NamedTuple
 
 import meta_analog
+from meta_analog.runtime import signals
 
 
 class Command(NamedTuple):
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv: arguments, without the program's name; those of this process where it
       is None.
   """
+  signals.open_streams()
   argv = list(sys.argv[1:] if argv is None else argv)
   if not argv or argv[0] in ('--help', '-h', '-help', 'help'):
     print(_help())

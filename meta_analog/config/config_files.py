@@ -27,7 +27,9 @@ FIELD = re.compile(r'--?config\.([\w.]+)')
 # What a parser of Python says: what it means.
 PLAIN = {r"invalid literal for int\(\) with base 10: .*":
              'must be a whole number',
-         r'could not convert string to float: .*': 'must be a number'}
+         r'could not convert string to float: .*': 'must be a number',
+         r'ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): (.*)':
+             r'--flagfile=\2: \1'}
 
 
 class Overridden(NamedTuple):

@@ -51,7 +51,9 @@ def check(config: ml_collections.ConfigDict) -> None:
   except ValueError as error:
     raise errors.InputError(str(error)) from None
   except (AttributeError, KeyError) as error:
-    raise errors.InputError(f'this config lacks a field: {error}') from None
+    name = str(error.args[0] if error.args else error).strip('"').strip("'")
+    raise errors.InputError(f'the config lacks {name}: one of a run has it, '
+                            'one of a study has not') from None
   except TypeError as error:
     raise errors.InputError(f'a field has the wrong type: {error}') from None
 

@@ -79,6 +79,24 @@ class StopRequest:
           exit_process(128 + self.signum, self.message())
 
 
+def open_streams() -> None:
+  """Makes stdout and stderr writable, in a program's first lines.
+
+  What a shell closed (`>&-`) goes to nowhere, lest the next file that is opened
+  takes its number and receives what is printed. What an encoding lacks is
+  printed as a question mark.
+  """
+  for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+    try:
+      os.fstat(number)
+    except OSError:  # The lowest number that is free, which is this one.
+      os.open(os.devnull, os.O_RDWR)
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(number, 'w' if number else 'r', closefd=False))
+  with contextlib.suppress(AttributeError, ValueError):  # of another's making
+    sys.stdout.reconfigure(errors='replace')
+
+
 def at_exit(fn: Callable[[int], None]) -> None:
   """Has `exit_process` call a function with the exit code, last of all."""
   _AT_EXIT.append(fn)

@@ -91,7 +91,7 @@ def test_flags_change_fields_wherever_they_stand():
      'must be a whole number'),
     ('--config.training.learning_rate=x', 'must be a number'),
     ('--only_check_args', "'only_check_args'"),
-    ('--flagfile=/nonexistent', '/nonexistent'),
+    ('--flagfile=/nonexistent', "--flagfile='/nonexistent': No such file"),
 ])
 def test_a_flag_that_cannot_be_is_refused(flag, expected):
   assert expected in refusal('--config=pcm', flag)

@@ -8,6 +8,7 @@ from configs import float as float_config
 from configs import pcm
 from configs import perf
 from meta_analog.config import checks
+from meta_analog.config import config_files
 from meta_analog.config import hardware_validation
 from meta_analog.config import noise_sources
 from meta_analog.config import timeline
@@ -217,3 +218,9 @@ def test_a_check_makes_no_task(monkeypatch):
   monkeypatch.setattr(task_registry, 'make', refuse)
   monkeypatch.setattr(update_rules, 'make', refuse)
   validation.check(pcm.get_config())
+
+
+def test_the_config_of_a_study_is_refused_as_that_of_a_run():
+  study = config_files.load('studies/sinusoid')
+  with pytest.raises(errors.InputError, match='lacks task: .* a study'):
+    validation.check(study)
