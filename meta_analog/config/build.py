@@ -128,20 +128,25 @@ def _make_learner_fn(config, network, learner_fn, device_noise):
   write_fn = build_hardware.make_write(config)
 
   def make_learner(noise_scale, testing=False, reference=None):
-    model = build_hardware.make_device(config, 0.0, max_pulses)
+    make_device = functools.partial(
+        build_hardware.make_device, config, noise_scale, max_pulses,
+        device_noise)
     device_of = lambda layer: build_hardware.with_stuck(
-        config, build_hardware.make_device(
-            config, noise_scale, max_pulses, device_noise, layer))
+        config, make_device(layer))
+    model_of = functools.partial(make_device, noise_free=True)
+    differ = noise_sources.differ(config)
     periphery = network.periphery
     noisy = periphery._replace(
         gain_std=noise_scale * periphery.gain_std,
         offset_std=noise_scale * periphery.offset_std)
     hardware = chip.Hardware(
-        device_of('output'), model, network._replace(periphery=noisy),
+        device_of('output'), model_of('output'),
+        network._replace(periphery=noisy),
         build_hardware.make_program(config, testing,
                                     build_hardware.drift_clock(config)),
         write_fn,
-        device_of('hidden') if noise_sources.differ(config) else None)
+        device_of('hidden') if differ else None,
+        model_of('hidden') if differ else None)
     own = times if reference is None else times._replace(reference=reference)
     return learner_fn(hardware, rule, own, keep_trace=testing)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from meta_analog.config import hardware_validation
 from meta_analog.config import noise_sources
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import periphery as periphery_lib
@@ -54,12 +55,13 @@ def read_sigma_uS(config: ml_collections.ConfigDict, layer: str) -> float:
     the noisiest chips.
   """
   crossbar, options = config.crossbar, config.verification
+  lowest_uS = hardware_validation.floor_uS(config)
   # A test may be noisier than training, not the other way round.
   scale = max(1.0, config.evaluation.noise_scale)
   return controller.read_sigma_uS(
       make_device(config, scale, 1, layer=layer),
       make_device(config, 0.0, 1, layer=layer),
-      crossbar.floor_uS + crossbar.span_uS, crossbar.floor_uS,
+      lowest_uS + crossbar.span_uS, lowest_uS,
       crossbar[f'{layer}_devices'],
       max(options.delay_s + options.read_span_s, 1e-3))
 
@@ -90,7 +92,7 @@ def make_network(config, num_layers):
       readout_start=c.readout_start, readout_decay=decay, dt_ms=c.dt_ms,
       num_devices=((crossbar.hidden_devices,) * (num_layers - 1)
                    + (crossbar.output_devices,)),
-      span_uS=crossbar.span_uS, floor_uS=crossbar.floor_uS,
+      span_uS=crossbar.span_uS, floor_uS=hardware_validation.floor_uS(config),
       fresh_share=crossbar.fresh_read_share,
       periphery=periphery,
       compensation=drift_compensation.make(
@@ -101,14 +103,17 @@ def make_network(config, num_layers):
 
 
 def make_device(
-    config, noise_scale, max_pulses, device_noise=None, layer='output'):
-  """Returns the device of a layer, its noise scaled."""
+    config, noise_scale, max_pulses, device_noise=None, layer='output',
+    noise_free=False):
+  """Returns the device of a layer, or its noise-free model; noise scaled."""
   values = noise_sources.params_of(config, layer)
   if device_noise is not None:
     values['noise_scale'] = device_noise
   values['noise_scale'] = noise_scale * values['noise_scale']
   params = device_registry.FAMILIES[config.device].params(**values)
-  return device_registry.make(config.device, params, max_pulses)
+  make_fn = device_registry.make_noise_free if noise_free else (
+      device_registry.make)
+  return make_fn(config.device, params, max_pulses)
 
 
 def with_stuck(config, device):
@@ -129,7 +134,7 @@ def drift_clock(config):
   """
   model = make_device(config, 0.0, 1)
   target_uS = jnp.float32(
-      config.crossbar.floor_uS + 0.5 * config.crossbar.span_uS)
+      hardware_validation.floor_uS(config) + 0.5 * config.crossbar.span_uS)
 
   def factor(age_s):
     state = model.program(jax.random.key(0), target_uS)

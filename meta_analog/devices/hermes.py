@@ -34,6 +34,7 @@ import jax.numpy as jnp
 
 from meta_analog.core import quantization
 from meta_analog.core import types
+from meta_analog.devices import common
 from meta_analog.devices import ibm_statistical
 
 BIDIRECTIONAL = False
@@ -137,18 +138,21 @@ def pair_params(**changes: jax.Array | float) -> HermesParams:
 
 
 def make(
-    params: HermesParams = HermesParams(), *, max_pulses: int = 20
+    params: HermesParams = HermesParams(), *, max_pulses: int = 20,
+    mean_scale: common.MeanScale = None
 ) -> types.Device:
   """Returns the device of the 14 nm chip, see `ibm_statistical.make`.
 
   Args:
     params: scalars; `pair_params()` for two devices per polarity.
     max_pulses: most SET pulses in one call of `pulse`, static.
+    mean_scale: see `ibm_statistical.make`.
 
   Returns:
     A `types.Device`.
   """
-  return ibm_statistical.make(params, curves(params), max_pulses=max_pulses)
+  return ibm_statistical.make(params, curves(params), max_pulses=max_pulses,
+                              mean_scale=mean_scale)
 
 
 def curves(params: HermesParams) -> ibm_statistical.Curves:

@@ -18,7 +18,10 @@ et al., 2020 (doi:10.1038/s41467-020-16108-9), in the form of aihwkit 1.1.0.
 Additions and decisions of this file:
 
 * A target is limited to [g_min, g_max]; its error is clipped at 0 only, so a
-  state may lie above g_max. Reads are never clipped (aihwkit clips at 0).
+  state may lie above g_max. A target that is not above the RESET state (next
+  but two) is RESET, with its law, exponent and pulse memory; the source draws
+  an error for every target, 0 included. Reads are never clipped (aihwkit clips
+  at 0).
 * Every device keeps its own state. Nothing is folded back into a weight or
   scaled to the largest weight of an array.
 * Q comes from the target, as the publications say, or from the programmed
@@ -74,7 +77,10 @@ class State(NamedTuple):
   num_pulses: jax.Array  # SET pulses since programming or RESET
 
 
-def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
+def make(
+    params: Any, curves: Curves, *, max_pulses: int,
+    mean_scale: common.MeanScale = None
+) -> types.Device:
   """Returns the device with these parameters and curves.
 
   A state that was clipped at a bound passes no gradient; pulses are
@@ -87,6 +93,8 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
       `partial_set.Law`.
     curves: closed over the same parameters.
     max_pulses: most SET pulses in one call of `pulse`, static.
+    mean_scale: None; or, with params.noise_scale = 0, the noise scale of the
+      devices whose mean this noise-free one follows, see `common.limited`.
 
   Returns:
     A `types.Device`.
@@ -95,20 +103,20 @@ def make(params: Any, curves: Curves, *, max_pulses: int) -> types.Device:
   read_stats = lambda state, elapsed_s: _read_stats(p, state, elapsed_s)
 
   def program(key, target_uS):
-    return _program(p, curves, key, target_uS)
+    return _program(p, curves, mean_scale, key, target_uS)
 
   def pulse(key, state, num_pulses):
     new = partial_set.train(
         key, _law(p), state, num_pulses, step=1.0, low_uS=p.g_min_uS,
         high_uS=jnp.maximum(p.g_max_uS, jax.lax.stop_gradient(state.g_uS)),
-        noise_scale=p.noise_scale, max_pulses=max_pulses)
+        noise_scale=p.noise_scale, max_pulses=max_pulses,
+        mean_scale=mean_scale)
     touched = jax.lax.stop_gradient(num_pulses) > 0
     return _restart(p, curves, new, touched)
 
   def reset(key, state, mask):
-    noise = p.noise_scale * p.reset_std * gaussian.normal(key, mask.shape)
-    low_uS = p.g_reset_uS * p.g_max_uS / p.set_range_uS
-    g_uS = jnp.maximum(low_uS * (1.0 + noise), 0.0)
+    noise = p.noise_scale * gaussian.normal(key, mask.shape)
+    g_uS = _after_reset_uS(p, mean_scale, noise)
     new = state._replace(
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
@@ -139,21 +147,36 @@ def accumulated(
   return jnp.sqrt(jnp.log((t_s + t_read_s) / (2.0 * t_read_s)))
 
 
-def _program(p, curves, key, target_uS):
+def reset_uS(params: Any) -> jax.Array | float:
+  """Returns the mean of the RESET state, that of `pcm` scaled to the range."""
+  return params.g_reset_uS * params.g_max_uS / params.set_range_uS
+
+
+def _after_reset_uS(p, mean_scale, noise):
+  """Returns the conductance that a RESET leaves."""
+  mean_uS = jnp.full_like(noise, reset_uS(p))
+  return common.limited(mean_uS, p.reset_std * mean_uS, noise, mean_scale, 0.0,
+                        jnp.inf)
+
+
+def _program(p, curves, mean_scale, key, target_uS):
   """Returns new devices that were programmed to a target."""
   shape = target_uS.shape
   target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
   error, nu_normal = p.noise_scale * gaussian.normal(key, (2,) + shape)
-  r = _relative(p, target_uS)
-  g_uS = target_uS + curves.program_sigma_uS(r) * error
-  g_uS = quantization.saturate(g_uS, 0.0, jnp.inf)
+  sigma_uS = curves.program_sigma_uS(_relative(p, target_uS))
+  erased, g_uS = common.erased(
+      target_uS, reset_uS(p), _after_reset_uS(p, mean_scale, error),
+      common.limited(target_uS, sigma_uS, error, mean_scale, 0.0, jnp.inf))
+  r = _relative(p, jnp.where(erased, g_uS, target_uS))
   programmed = jnp.asarray(p.read_noise_from) > 0.5
   return State(
       g_uS=g_uS,
       nu=_nu(curves, r, nu_normal),
       nu_normal=nu_normal,
       read_q=curves.read_q(jnp.where(programmed, _relative(p, g_uS), r)),
-      pulse_memory=jnp.full(shape, p.pulse_memory_after_program, jnp.float32),
+      pulse_memory=jnp.where(
+          erased, jnp.float32(1.0), p.pulse_memory_after_program),
       age_s=jnp.zeros(shape, jnp.float32),
       num_pulses=jnp.zeros(shape, jnp.float32),
   )

@@ -7,6 +7,9 @@ conductance G and on the history, carried by a pulse memory P = exp(-n / a):
     dG      =  m1 G + c1 + A1 P + (m2 G + c2 + A2 P) N(0, 1)
     G       <- clip(G + dG, low, high)
 
+A noise-free model takes the mean of each step and of its clip at the mean
+state, which is exact for the first pulse from RESET.
+
 Source: Nandakumar et al., 2018 (doi:10.1063/1.5042408).
 """
 
@@ -17,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import gaussian
-from meta_analog.core import quantization
+from meta_analog.devices import common
 
 
 class Law(NamedTuple):
@@ -53,6 +56,7 @@ def train(
     high_uS: jax.Array,
     noise_scale: jax.Array,
     max_pulses: int,
+    mean_scale: common.MeanScale = None,
 ) -> Any:
   """Returns the state after a train of SET pulses.
 
@@ -71,6 +75,7 @@ def train(
     high_uS: highest state after a pulse.
     noise_scale: multiplies the standard deviation of the step.
     max_pulses: static.
+    mean_scale: see `common.limited`.
 
   Returns:
     The new state.
@@ -82,8 +87,8 @@ def train(
     normal = gaussian.normal(jax.random.fold_in(key, i), state.g_uS.shape)
     share = count_gradient(num_pulses, i, max_pulses)
     active = jax.lax.stop_gradient(num_pulses) > i
-    return _pulse(law, state, normal, active, share, step, noise_scale,
-                  limits), None
+    return _pulse(law, state, noise_scale * normal, active, share, step,
+                  mean_scale, limits), None
 
   return jax.lax.scan(body, state, jnp.arange(max_pulses))[0]
 
@@ -115,18 +120,17 @@ def count_gradient(
   return weight * (num_pulses - n)
 
 
-def _pulse(law, state, normal, active, share, step, noise_scale, limits):
+def _pulse(law, state, normal, active, share, step, mean_scale, limits):
   """Returns the state after one pulse of a train where it is active."""
   memory = state.pulse_memory * jnp.exp(-1.0 / law.memory_pulses)
   mean_uS = step * (law.m1 * state.g_uS + law.c1_uS + law.a1_uS * memory)
-  sigma_uS = noise_scale * (
-      law.m2 * state.g_uS + law.c2_uS + law.a2_uS * memory)
-  delta_uS = mean_uS + sigma_uS * normal
-  g_uS = state.g_uS + jnp.where(active, delta_uS, 0.0)
+  sigma_uS = law.m2 * state.g_uS + law.c2_uS + law.a2_uS * memory
   headroom_uS = jnp.clip(state.g_uS + mean_uS, *limits) - state.g_uS
-  g_uS = g_uS + share * jax.lax.stop_gradient(headroom_uS)
+  counted_uS = state.g_uS + share * jax.lax.stop_gradient(headroom_uS)
+  pulsed_uS = common.limited(
+      counted_uS + mean_uS, sigma_uS, normal, mean_scale, *limits)
   return state._replace(
-      g_uS=jnp.where(active, quantization.saturate(g_uS, *limits), g_uS),
+      g_uS=jnp.where(active, pulsed_uS, counted_uS),
       pulse_memory=jnp.where(active, memory, state.pulse_memory),
       num_pulses=state.num_pulses + active,
   )

@@ -26,6 +26,10 @@ as in aihwkit (doi:10.1038/s41467-020-16108-9):
 
     sigma(g) = 0.26348 + 0.0786 g - 0.001877 g^2  uS
 
+clipped to [g_min, g_max]. A target that is not above g0 asks for the RESET
+state: such a device is RESET, 0.1 +- 0.01 uS and P = 1, where the error of
+programming would leave 0.21 +- 0.16 uS.
+
 The pulse memory after such a procedure is not published;
 `pulse_memory_after_program` is an assumption, 0 for a relaxed device.
 """
@@ -99,7 +103,8 @@ class PCMState(NamedTuple):
 
 
 def make(
-    params: PCMParams = PCMParams(), *, max_pulses: int = 20
+    params: PCMParams = PCMParams(), *, max_pulses: int = 20,
+    mean_scale: common.MeanScale = None
 ) -> types.Device:
   """Returns the PCM device with these parameters.
 
@@ -111,6 +116,8 @@ def make(
   Args:
     params: scalars.
     max_pulses: most SET pulses in one call of `pulse`, static.
+    mean_scale: None; or, with params.noise_scale = 0, the noise scale of the
+      devices whose mean this noise-free one follows, see `common.limited`.
 
   Returns:
     A `types.Device`.
@@ -120,17 +127,18 @@ def make(
       p.m1, p.c1_uS, p.a1_uS, p.m2, p.c2_uS, p.a2_uS, p.memory_pulses)
 
   def program(key, target_uS):
-    return _program(p, key, target_uS)
+    return _program(p, mean_scale, key, target_uS)
 
   def pulse(key, state, num_pulses):
     new = partial_set.train(
         key, law, state, num_pulses, step=state.step, low_uS=p.g_min_uS,
-        high_uS=p.g_max_uS, noise_scale=p.noise_scale, max_pulses=max_pulses)
+        high_uS=p.g_max_uS, noise_scale=p.noise_scale, max_pulses=max_pulses,
+        mean_scale=mean_scale)
     touched = jax.lax.stop_gradient(num_pulses) > 0
     return new._replace(age_s=jnp.where(touched, 0.0, state.age_s))
 
   def reset(key, state, mask):
-    return _reset(p, key, state, mask)
+    return _reset(p, mean_scale, key, state, mask)
 
   def read_stats(state, elapsed_s):
     g_uS = drift(state.g_uS, state.nu, state.age_s + elapsed_s, p.t0_s)
@@ -172,17 +180,24 @@ def program_sigma_uS(params: PCMParams, target_uS: jax.Array) -> jax.Array:
   return linear + params.program_p2_per_uS * jnp.square(target_uS)
 
 
-def _program(p, key, target_uS):
+def _program(p, mean_scale, key, target_uS):
   """Returns new devices that were programmed to a target."""
   shape = target_uS.shape
   error, spread_nu, spread_step = (
       p.noise_scale * gaussian.normal(key, (3,) + shape))
-  g_uS = target_uS + program_sigma_uS(p, target_uS) * error
+  target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
+  programmed_uS = common.limited(
+      target_uS, program_sigma_uS(p, target_uS), error, mean_scale, p.g_min_uS,
+      p.g_max_uS)
+  erased, g_uS = common.erased(
+      target_uS, p.g_reset_uS, _after_reset_uS(p, mean_scale, error),
+      programmed_uS)
   nu = p.nu_mean + p.nu_std * spread_nu
   step = 1.0 + p.step_std * spread_step
   return PCMState(
-      g_uS=quantization.saturate(g_uS, p.g_min_uS, p.g_max_uS),
-      pulse_memory=jnp.full(shape, p.pulse_memory_after_program, jnp.float32),
+      g_uS=g_uS,
+      pulse_memory=jnp.where(
+          erased, jnp.float32(1.0), p.pulse_memory_after_program),
       age_s=jnp.zeros(shape, jnp.float32),
       nu=jnp.maximum(nu, 0.0),
       step=jnp.maximum(step, 0.0),
@@ -190,14 +205,20 @@ def _program(p, key, target_uS):
   )
 
 
-def _reset(p, key, state, mask):
+def _reset(p, mean_scale, key, state, mask):
   """Returns the state after a RESET where the mask is true."""
-  noise = gaussian.normal(key, state.g_uS.shape)
-  g_uS = p.g_reset_uS * (1.0 + p.noise_scale * p.reset_std * noise)
-  g_uS = quantization.saturate(g_uS, p.g_reset_min_uS, p.g_max_uS)
+  noise = p.noise_scale * gaussian.normal(key, state.g_uS.shape)
+  g_uS = _after_reset_uS(p, mean_scale, noise)
   return state._replace(
       g_uS=jnp.where(mask, g_uS, state.g_uS),
       pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
       age_s=jnp.where(mask, 0.0, state.age_s),
       num_pulses=jnp.where(mask, 0.0, state.num_pulses),
   )
+
+
+def _after_reset_uS(p, mean_scale, noise):
+  """Returns the conductance that a RESET leaves, N(g0, (s g0)^2) in range."""
+  mean_uS = jnp.full_like(noise, p.g_reset_uS)
+  return common.limited(mean_uS, p.reset_std * mean_uS, noise, mean_scale,
+                        p.g_reset_min_uS, p.g_max_uS)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 
 from meta_analog.core import quantization
 from meta_analog.core import types
+from meta_analog.devices import common
 from meta_analog.devices import ibm_statistical
 
 BIDIRECTIONAL = False
@@ -87,18 +88,21 @@ class PCMLikeParams(NamedTuple):
 
 
 def make(
-    params: PCMLikeParams = PCMLikeParams(), *, max_pulses: int = 20
+    params: PCMLikeParams = PCMLikeParams(), *, max_pulses: int = 20,
+    mean_scale: common.MeanScale = None
 ) -> types.Device:
   """Returns the device of IBM's statistical model, see `ibm_statistical.make`.
 
   Args:
     params: scalars.
     max_pulses: most SET pulses in one call of `pulse`, static.
+    mean_scale: see `ibm_statistical.make`.
 
   Returns:
     A `types.Device`.
   """
-  return ibm_statistical.make(params, curves(params), max_pulses=max_pulses)
+  return ibm_statistical.make(params, curves(params), max_pulses=max_pulses,
+                              mean_scale=mean_scale)
 
 
 def curves(params: PCMLikeParams) -> ibm_statistical.Curves:

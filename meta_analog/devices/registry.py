@@ -22,7 +22,10 @@ class Family(NamedTuple):
 
   Attributes:
     params: `(**changes) -> NamedTuple` of scalars.
-    make: `(params, max_pulses) -> types.Device`.
+    make: `(params, max_pulses, mean_scale) -> types.Device`; the last is None
+      for a device that draws, see `make_noise_free`.
+    lowest_uS: `params -> uS`, mean of the state that RESET leaves in the
+      devices that were programmed to the lowest target.
     signed: parameters that may be negative.
     choices: `{parameter: words}`. A config has the word, and the parameter is
       its index, a scalar like any other.
@@ -32,7 +35,8 @@ class Family(NamedTuple):
   """
 
   params: Callable[..., Any]
-  make: Callable[[Any, int], types_lib.Device]
+  make: Callable[[Any, int, Any], types_lib.Device]
+  lowest_uS: Callable[[Any], Any]
   signed: tuple[str, ...] = ()
   choices: Mapping[str, tuple[str, ...]] = NONE
   bidirectional: bool = False
@@ -40,23 +44,31 @@ class Family(NamedTuple):
 
 
 _READ_NOISE = {'read_noise_from': ibm_statistical.READ_NOISE_FROM}
-_HERMES = Family(hermes.HermesParams, lambda p, n: hermes.make(p, max_pulses=n),
-                 signed=hermes.SIGNED, choices=_READ_NOISE, noise=hermes.NOISE)
+
+
+def _maker(make_fn):
+  return lambda params, max_pulses, mean_scale=None: make_fn(
+      params, max_pulses=max_pulses, mean_scale=mean_scale)
+
+
+_HERMES = Family(hermes.HermesParams, _maker(hermes.make),
+                 ibm_statistical.reset_uS, signed=hermes.SIGNED,
+                 choices=_READ_NOISE, noise=hermes.NOISE)
 FAMILIES = {
-    'pcm': Family(pcm.PCMParams, lambda p, n: pcm.make(p, max_pulses=n),
+    'pcm': Family(pcm.PCMParams, _maker(pcm.make), lambda p: p.g_reset_uS,
                   signed=('m1', 'program_p1', 'program_p2_per_uS'),
                   noise=pcm.NOISE),
-    'pcm_like': Family(pcm_like.PCMLikeParams,
-                       lambda p, n: pcm_like.make(p, max_pulses=n),
-                       signed=pcm_like.SIGNED, choices=_READ_NOISE,
-                       noise=pcm_like.NOISE),
+    'pcm_like': Family(pcm_like.PCMLikeParams, _maker(pcm_like.make),
+                       ibm_statistical.reset_uS, signed=pcm_like.SIGNED,
+                       choices=_READ_NOISE, noise=pcm_like.NOISE),
     'hermes': _HERMES,
     'hermes_pair': _HERMES._replace(params=hermes.pair_params),
-    'ideal': Family(ideal.IdealParams, lambda p, n: ideal.make(p),
-                    bidirectional=ideal.BIDIRECTIONAL),
-    'reram': Family(reram.ReRamParams,
-                    lambda p, n: reram.make(p, max_pulses=n),
-                    bidirectional=reram.BIDIRECTIONAL, noise=reram.NOISE),
+    'ideal': Family(ideal.IdealParams,
+                    lambda p, n, mean_scale=None: ideal.make(p),
+                    lambda p: p.g_min_uS, bidirectional=ideal.BIDIRECTIONAL),
+    'reram': Family(reram.ReRamParams, _maker(reram.make),
+                    lambda p: p.g_min_uS, bidirectional=reram.BIDIRECTIONAL,
+                    noise=reram.NOISE),
 }
 
 
@@ -75,6 +87,44 @@ def make(name: str, params: Any, max_pulses: int) -> types_lib.Device:
   Raises:
     ValueError: if the name, or the word of a choice, is unknown.
   """
+  family, params = _resolve(name, params)
+  return family.make(params, max_pulses, None)
+
+
+def make_noise_free(
+    name: str, params: Any, max_pulses: int
+) -> types_lib.Device:
+  """Returns the model of a technology that a controller computes with.
+
+  It draws nothing, and its conductances are the means of what programming,
+  pulses and RESET leave, clipped at the bounds of the device: near a bound not
+  the target. `make` with noise_scale 0 is another thing, the limit of a device
+  that has no noise at all. The two are the same where `params.noise_scale` is
+  0, and within rounding where no bound is near.
+
+  Args:
+    name: see `make`.
+    params: those of the devices that it models, their noise included.
+    max_pulses: see `make`.
+
+  Returns:
+    A `types.Device`.
+
+  Raises:
+    ValueError: see `make`.
+  """
+  family, params = _resolve(name, params)
+  return family.make(
+      params._replace(noise_scale=0.0), max_pulses, params.noise_scale)
+
+
+def lowest_uS(name: str, params: Any) -> float:
+  """Returns the mean of the RESET state, the lowest that a target can be."""
+  return FAMILIES[name].lowest_uS(params)
+
+
+def _resolve(name, params):
+  """Returns the family and its parameters, words replaced by numbers."""
   if name not in FAMILIES:
     raise ValueError(f'device = {name!r}: must be one of {sorted(FAMILIES)}')
   family = FAMILIES[name]
@@ -85,7 +135,7 @@ def make(name: str, params: Any, max_pulses: int) -> types_lib.Device:
         raise ValueError(f'{field} = {value!r}: must be one of '
                          f'{", ".join(sorted(words))}')
       params = params._replace(**{field: float(words.index(value))})
-  return family.make(params, max_pulses)
+  return family, params
 
 
 def default_params() -> dict[str, dict[str, float | str]]:

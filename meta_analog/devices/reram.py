@@ -43,7 +43,10 @@ noise that the same source names.
 
 Where the two sources meet, assumed: programming (verified, with pulses of any
 height) reaches every target of the window, so bounds of a device that its
-programmed state exceeds are widened to that state; its error is part of G.
+programmed state exceeds are widened to that state; its error is part of G. A
+target at g_min asks for the RESET state: the device is RESET at a lower bound
+of g_min and ends above it by |N(0, 1)| reset_std; a verification leaves it no
+write offset.
 The fits for another ReRAM, CMO/HfOx of 9 to 88 uS, are not mixed in.
 """
 
@@ -121,7 +124,8 @@ class ReRamState(NamedTuple):
 
 
 def make(
-    params: ReRamParams = ReRamParams(), *, max_pulses: int = 20
+    params: ReRamParams = ReRamParams(), *, max_pulses: int = 20,
+    mean_scale: common.MeanScale = None
 ) -> types.Device:
   """Returns the ReRAM device with these parameters.
 
@@ -133,6 +137,8 @@ def make(
   Args:
     params: scalars.
     max_pulses: most pulses in one call of `pulse`, of either sign, static.
+    mean_scale: None; or, with params.noise_scale = 0, the noise scale of the
+      devices whose mean this noise-free one follows, see `common.limited`.
 
   Returns:
     A `types.Device`.
@@ -141,7 +147,7 @@ def make(
   ref_uS = p.g_min_uS + REFERENCE * (p.g_max_uS - p.g_min_uS)
 
   def program(key, target_uS):
-    return _program(p, ref_uS, key, target_uS)
+    return _program(p, ref_uS, mean_scale, key, target_uS)
 
   def pulse(key, state, num_pulses):
     key_train, key_touch = jax.random.split(key)
@@ -149,7 +155,8 @@ def make(
     def body(state, i):
       # Not a scan over split keys: batched, the checker calls that a reuse.
       key_i = jax.random.fold_in(key_train, i)
-      return _pulse(p, ref_uS, state, num_pulses, i, key_i, max_pulses), None
+      return _pulse(p, ref_uS, state, num_pulses, i, key_i, max_pulses,
+                    mean_scale), None
 
     new = jax.lax.scan(body, state, jnp.arange(max_pulses))[0]
     touched = jax.lax.stop_gradient(num_pulses) != 0
@@ -157,9 +164,10 @@ def make(
 
   def reset(key, state, mask):
     key_level, key_touch = jax.random.split(key)
-    noise = jnp.abs(gaussian.normal(key_level, state.g_uS.shape))
+    noise = p.noise_scale * gaussian.normal(key_level, state.g_uS.shape)
     g_uS = jnp.minimum(
-        state.low_uS + p.noise_scale * p.reset_std_uS * noise, state.high_uS)
+        state.low_uS + common.folded(p.reset_std_uS, noise, mean_scale),
+        state.high_uS)
     new = state._replace(
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
@@ -224,21 +232,25 @@ def relaxation_uS(
   return params.relax_scale * jnp.where(moved, root, 0.0)
 
 
-def _program(p, ref_uS, key, target_uS):
+def _program(p, ref_uS, mean_scale, key, target_uS):
   """Returns new devices that were programmed to a target."""
   shape = target_uS.shape
   error, gain, imbalance, high, low, relaxation = (
       p.noise_scale * gaussian.normal(key, (6,) + shape))
   target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
   sigma_uS = p.program_scale * programming_std_uS(p, target_uS, 0)
-  g_uS = quantization.saturate(target_uS + sigma_uS * error, 0.0, jnp.inf)
+  erased, g_uS = common.erased(
+      target_uS, p.g_min_uS,
+      p.g_min_uS + common.folded(p.reset_std_uS, error, mean_scale),
+      common.limited(target_uS, sigma_uS, error, mean_scale, 0.0, jnp.inf))
   high_uS = ref_uS + (p.g_max_uS - ref_uS) * _distance(p.high_std * high)
   low_uS = ref_uS - (ref_uS - p.g_min_uS) * _distance(p.low_std * low)
+  low_uS = jnp.where(erased, p.g_min_uS, jnp.maximum(low_uS, 0.0))
   here_uS = jax.lax.stop_gradient(g_uS)
   gain, imbalance = 1.0 + p.step_std * gain, p.imbalance_std * imbalance
   return ReRamState(
       g_uS=g_uS,
-      low_uS=jnp.minimum(jnp.maximum(low_uS, 0.0), here_uS),
+      low_uS=jnp.minimum(low_uS, here_uS),
       high_uS=jnp.maximum(high_uS, here_uS),
       up_uS=p.step_uS * jnp.abs(gain + imbalance),
       down_uS=p.step_uS * jnp.abs(gain - imbalance),
@@ -265,7 +277,7 @@ def _touch(p, key, state, touched):
       age_s=jnp.where(touched, 0.0, state.age_s))
 
 
-def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):
+def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses, mean_scale):
   """Returns the state after pulse number i of a train of num_pulses."""
   n = jax.lax.stop_gradient(num_pulses)
   active = jnp.abs(n) > i
@@ -274,15 +286,15 @@ def _pulse(p, ref_uS, state, num_pulses, i, key, max_pulses):
   down_uS = state.down_uS * (g_uS - low_uS) / (ref_uS - low_uS)
   mean_uS = jnp.where(n < 0, -down_uS, up_uS)
   step_uS = jnp.where(n < 0, state.down_uS, state.up_uS)
-  sigma_uS = p.noise_scale * p.cycle_std * step_uS
-  delta_uS = mean_uS + sigma_uS * gaussian.normal(key, g_uS.shape)
-  new_uS = g_uS + jnp.where(active, delta_uS, 0.0)
+  normal = p.noise_scale * gaussian.normal(key, g_uS.shape)
   headroom = lambda step: jnp.clip(g_uS + step, low_uS, high_uS) - g_uS
   both_uS = 0.5 * (headroom(up_uS) - headroom(-down_uS))
   slope_uS = jnp.where(n == 0, both_uS, jnp.sign(n) * headroom(mean_uS))
   share = partial_set.count_gradient(num_pulses, i, max_pulses)
-  new_uS = new_uS + share * jax.lax.stop_gradient(slope_uS)
-  limited = quantization.saturate(new_uS, low_uS, high_uS)
+  counted_uS = g_uS + share * jax.lax.stop_gradient(slope_uS)
+  pulsed_uS = common.limited(
+      counted_uS + mean_uS, p.cycle_std * step_uS, normal, mean_scale, low_uS,
+      high_uS)
   return state._replace(
-      g_uS=jnp.where(active, limited, new_uS),
+      g_uS=jnp.where(active, pulsed_uS, counted_uS),
       num_pulses=state.num_pulses + active)

@@ -45,6 +45,7 @@ class Hardware(NamedTuple):
   program_fn: protocols.ProgramFn = initial_programming.statistical
   write_fn: protocols.WriteFn = writing.open_loop()
   hidden_device: types.Device | None = None  # None: as the output layer
+  hidden_noise_free: types.Device | None = None  # likewise
 
 
 def program_chip(
@@ -64,12 +65,11 @@ def program_chip(
   """
   network = hardware.network
 
-  def program(key, device, layer, targets_uS, num_devices):
+  def program(key, devices, layer, targets_uS, num_devices):
     key_devices, key_columns = jax.random.split(key)
     gain_per_uS = jnp.exp(layer.log_gain)
     crossbar, counts = hardware.program_fn(
-        key_devices, device, hardware.noise_free_device, targets_uS,
-        gain_per_uS)
+        key_devices, *devices, targets_uS, gain_per_uS)
     weight_max = gain_per_uS * network.span_uS * num_devices
     columns = periphery.make_columns(
         key_columns, network.periphery, *layer.u.shape, weight_max)
@@ -77,7 +77,8 @@ def program_chip(
 
   key_program, key_calibrate = jax.random.split(key)
   keys = jax.random.split(key_program, len(layers))
-  on = [device_of(hardware, i) for i in range(len(layers))]
+  on = [(device_of(hardware, i), noise_free_of(hardware, i))
+        for i in range(len(layers))]
   made = map(program, keys, on, layers,
              network_lib.targets(layers, network), network.num_devices)
   crossbars, columns, counts = zip(*made)
@@ -97,6 +98,13 @@ def device_of(hardware: Hardware, i: int) -> types.Device:
   is_output = i == len(hardware.network.num_devices) - 1
   return hardware.device if is_output else (
       hardware.hidden_device or hardware.device)
+
+
+def noise_free_of(hardware: Hardware, i: int) -> types.Device:
+  """Returns the noise-free model of the device of layer i."""
+  is_output = i == len(hardware.network.num_devices) - 1
+  return hardware.noise_free_device if is_output else (
+      hardware.hidden_noise_free or hardware.noise_free_device)
 
 
 def read_layers(
@@ -183,7 +191,7 @@ def write_layer(
   Returns:
     New `Chip`, its layer i at the end of the write; `protocols.Counts`.
   """
-  device, noise_free = device_of(hardware, i), hardware.noise_free_device
+  device, noise_free = device_of(hardware, i), noise_free_of(hardware, i)
   crossbar = array.advance(device, noise_free, chip.crossbars[i],
                            clock.elapsed_s(time, chip.times[i]))
   written = hardware.write_fn(key, device, noise_free, crossbar, request)

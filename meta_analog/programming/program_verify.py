@@ -105,10 +105,15 @@ def pairs(target_uS: jax.Array, *, bidirectional: bool) -> Target:
                 lambda u: u[None, None])
 
 
-def devices(targets_uS: jax.Array, *, bidirectional: bool) -> Target:
+def devices(
+    targets_uS: jax.Array, *, bidirectional: bool,
+    lowest_uS: jax.Array | float = 0.0
+) -> Target:
   """Returns the target of single devices [P, D, I, O], one pulse a round.
 
-  SET-only: a device that overshot is RESET while RESETs are left.
+  SET-only: a device that overshot is RESET while RESETs are left. One whose
+  target is not above `lowest_uS`, the RESET state, gets no pulse: it is RESET,
+  or left as it is where it reads lower.
   """
   def error_fn(predicted_uS):
     return targets_uS - predicted_uS
@@ -118,7 +123,8 @@ def devices(targets_uS: jax.Array, *, bidirectional: bool) -> Target:
     if bidirectional:
       return jnp.sign(error_uS), jnp.zeros_like(error_uS, bool)
     past = error_uS < 0
-    return jnp.where(past, 0.0, 1.0), past & may_reset
+    rises = ~past & (targets_uS > lowest_uS)
+    return jnp.where(rises, 1.0, 0.0), past & may_reset
 
   return Target(error_fn, act_fn, lambda a: a, lambda u: u)
 
