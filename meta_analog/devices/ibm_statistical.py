@@ -18,10 +18,11 @@ et al., 2020 (doi:10.1038/s41467-020-16108-9), in the form of aihwkit 1.1.0.
 Additions and decisions of this file:
 
 * A target is limited to [g_min, g_max]; its error is clipped at 0 only, so a
-  state may lie above g_max. A target that is not above the RESET state (next
-  but two) is RESET, with its law, exponent and pulse memory; the source draws
-  an error for every target, 0 included. Reads are never clipped (aihwkit clips
-  at 0).
+  state may lie above g_max. Reads are never clipped (aihwkit clips at 0).
+* A target that is not above the RESET state asks for that state: the device is
+  RESET, with the law, the exponent and the pulse memory of a RESET. With
+  g_reset_uS = 0 every target is programmed with its error, 0 included, as
+  aihwkit does.
 * Every device keeps its own state. Nothing is folded back into a weight or
   scaled to the largest weight of an array.
 * Q comes from the target, as the publications say, or from the programmed
@@ -165,8 +166,10 @@ def _program(p, curves, mean_scale, key, target_uS):
   target_uS = quantization.saturate(target_uS, p.g_min_uS, p.g_max_uS)
   error, nu_normal = p.noise_scale * gaussian.normal(key, (2,) + shape)
   sigma_uS = curves.program_sigma_uS(_relative(p, target_uS))
+  lowest_uS = reset_uS(p)
   erased, g_uS = common.erased(
-      target_uS, reset_uS(p), _after_reset_uS(p, mean_scale, error),
+      target_uS, jnp.where(lowest_uS > 0, lowest_uS, -jnp.inf),
+      _after_reset_uS(p, mean_scale, error),
       common.limited(target_uS, sigma_uS, error, mean_scale, 0.0, jnp.inf))
   r = _relative(p, jnp.where(erased, g_uS, target_uS))
   programmed = jnp.asarray(p.read_noise_from) > 0.5

@@ -113,6 +113,8 @@ def test_programmed_devices_have_the_published_moments(
     num_devices, params, g_max, t0_s, share):
   # 65536 devices: 6 errors are 1.7 % of a std.
   g = share * g_max
+  # The publication programs the target 0 like any other.
+  params = params._replace(g_reset_uS=0.0)
   state = _program(jax.random.key(1), params, jnp.full(SIZE, g))
   mean, std, _ = ibm.clipped_normal(
       g, ibm.hermes_program_sigma(g, num_devices))
@@ -144,7 +146,8 @@ def test_reads_have_the_published_drift_and_noise(
 
 def test_the_two_polarities_of_a_pair_cell_keep_noise_of_their_own():
   target = jnp.stack([jnp.full(SIZE, 12.0), jnp.zeros(SIZE)])
-  state = _program(jax.random.key(5), PAIR, target)
+  state = _program(
+      jax.random.key(5), PAIR._replace(g_reset_uS=0.0), target)
   plus, minus = state.g_uS
   oracle.assert_uncorrelated(plus, minus)
   oracle.assert_uncorrelated(state.nu[0], state.nu[1])

@@ -29,7 +29,8 @@ G = st.floats(0.125, 25.0, width=32)
 
 def test_zero_noise_programs_the_target_and_drifts_by_the_mean_exponent():
   target = jnp.array([0.0, 2.0, 25.0])
-  state = _program(jax.random.key(0), QUIET, target)
+  state = _program(
+      jax.random.key(0), pcm_like_devices.QUIET_0, target)
   np.testing.assert_array_equal(state.g_uS, target)
   nu = [ibm.pcm_like_nu(g / 25)[0] for g in (0.0, 2.0, 25.0)]
   np.testing.assert_allclose(state.nu, nu, rtol=1e-6)

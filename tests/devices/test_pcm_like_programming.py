@@ -14,6 +14,7 @@ from tests.oracles import device as oracle
 from tests.oracles import ibm
 
 TARGET = pcm_like_devices.TARGET
+TARGET_0 = pcm_like_devices.TARGET_0
 PROGRAMMED = pcm_like_devices.PROGRAMMED
 _program = pcm_like_devices.program
 _read = pcm_like_devices.read
@@ -28,7 +29,7 @@ SEED = st.integers(0, 2**31 - 1)
 @pytest.mark.parametrize('target', [0.0, 0.25, 1.0, 12.5, 25.0])
 def test_programming_is_a_normal_error_cut_at_zero(target):
   # 65536 devices: 6 errors are 1.7 % of the std.
-  state = _program(jax.random.key(1), TARGET, jnp.full(SIZE, target))
+  state = _program(jax.random.key(1), TARGET_0, jnp.full(SIZE, target))
   mean, std, zero = ibm.clipped_normal(
       target, ibm.pcm_like_program_sigma(target))
   oracle.assert_moments(state.g_uS, mean, std)
@@ -58,7 +59,7 @@ def test_a_programmed_state_is_finite_and_not_negative(
 
 @pytest.mark.parametrize('target', [0.0, 0.4, 2.0, 12.5])
 def test_the_exponent_is_the_size_of_a_normal_number(target):
-  state = _program(jax.random.key(2), TARGET, jnp.full(SIZE, target))
+  state = _program(jax.random.key(2), TARGET_0, jnp.full(SIZE, target))
   mean, std = ibm.pcm_like_nu(target / 25)
   drawn = np.abs(mean + std * np.random.default_rng(0).normal(size=10**6))
   oracle.assert_moments(state.nu, drawn.mean(), drawn.std())
@@ -107,7 +108,7 @@ def test_a_parameter_that_does_not_exist_is_refused():
 def test_the_devices_of_a_pair_keep_noise_of_their_own():
   # Nothing is folded into one device or scaled to the largest weight.
   target = jnp.stack([jnp.full(SIZE, 20.0), jnp.zeros(SIZE)])
-  state = _program(jax.random.key(5), TARGET, target)
+  state = _program(jax.random.key(5), TARGET_0, target)
   plus, minus = state.g_uS
   oracle.assert_uncorrelated(plus, minus)
   oracle.assert_uncorrelated(state.nu[0], state.nu[1])
@@ -161,7 +162,7 @@ def test_the_gradient_to_the_target_is_a_finite_difference(source):
 
 
 def test_a_device_cut_at_zero_passes_no_gradient():
-  run = lambda target: _program(jax.random.key(3), TARGET, target).g_uS
+  run = lambda target: _program(jax.random.key(3), TARGET_0, target).g_uS
   target = jnp.zeros(64)
   g_uS, pullback = jax.vjp(run, target)
   slope = pullback(jnp.ones(64))[0]

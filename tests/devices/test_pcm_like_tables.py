@@ -12,8 +12,9 @@ from tests.helpers import pcm_like_devices
 from tests.oracles import device as oracle
 from tests.oracles import ibm
 
-QUIET = pcm_like_devices.QUIET
 PROGRAMMED = pcm_like_devices.PROGRAMMED
+QUIET_0 = pcm_like_devices.QUIET_0
+PROGRAMMED_0 = pcm_like_devices.PROGRAMMED_0
 TIMES_S = pcm_like_devices.TIMES_S
 _program = pcm_like_devices.program
 _read = pcm_like_devices.read
@@ -48,7 +49,7 @@ def test_programmed_devices_are_those_of_the_reference_table(table, row):
   # 262144 devices: 5 errors with those of the table are 0.9 % of a std.
   line = table[row]
   target = jnp.full(4 * SIZE, line['target_uS'])
-  state, reads = _deployment(jax.random.key(row), PROGRAMMED, target)
+  state, reads = _deployment(jax.random.key(row), PROGRAMMED_0, target)
   ibm.assert_like_table(state.g_uS, line['program_mean_uS'],
                         line['program_std_uS'], digits=4)
   zero = np.asarray(state.g_uS == 0, np.float64)
@@ -65,7 +66,7 @@ def test_programmed_devices_are_those_of_the_reference_table(table, row):
 def test_read_noise_is_that_of_the_reference_table(table, row, time):
   g = table[row]['target_uS']
   state = _state(g, nu=0.0, q=ibm.pcm_like_q(g / 25), size=4 * SIZE)
-  quiet = _program(jax.random.key(0), QUIET, jnp.full(3, g))
+  quiet = _program(jax.random.key(0), QUIET_0, jnp.full(3, g))
   np.testing.assert_allclose(quiet.read_q, state.read_q[:3], rtol=1e-5)
   sample = _read(jax.random.key(row), PROGRAMMED, state, TIMES_S[time])
   ibm.assert_like_table(np.maximum(sample, 0), None,
@@ -87,7 +88,7 @@ def _array():
   weights = jnp.clip(jax.random.normal(keys[0], (256, 256)) / 3, -1, 1)
   inputs = jax.random.uniform(keys[1], (256, 256), minval=-1, maxval=1)
   target = 25 * jnp.maximum(jnp.stack([weights, -weights]), 0.0)
-  return weights, inputs, _program(keys[2], PROGRAMMED, target)
+  return weights, inputs, _program(keys[2], PROGRAMMED_0, target)
 
 
 def _error(weights, wrong, inputs):

@@ -9,6 +9,9 @@ from tests.helpers import compiled_device
 QUIET = pcm_like.PCMLikeParams(noise_scale=0.0)
 TARGET = pcm_like.PCMLikeParams(read_noise_from=0.0)
 PROGRAMMED = pcm_like.PCMLikeParams(read_noise_from=1.0)
+# The publication has no RESET state: it programs the target 0 like any other.
+QUIET_0, TARGET_0, PROGRAMMED_0 = (
+    params._replace(g_reset_uS=0.0) for params in (QUIET, TARGET, PROGRAMMED))
 TIMES_S = {'1s': 1.0, '1h': 3600.0, '1d': 86400.0, '30d': 2592000.0,
            '1yr': 31536000.0}
 program, pulse, reset, read, read_stats = compiled_device.functions(
