@@ -132,4 +132,4 @@ def report(summary: dict[str, Any], log: Callable[[Any], None]) -> None:
   if summary['before'] == summary['after']:
     log('Warning: adaptation changed no output: nothing was written, or the '
         'change is below one step of the converters (periphery.adc_bits, '
-        'periphery.adc_sigmas).')
+        'periphery.adc_range).')
