@@ -136,8 +136,9 @@ def test_pulse_responses_equal_the_recursion_of_the_mean_pulse(num_devices):
     for d in range(num_devices):
       share = (k + num_devices - 1 - d) // num_devices
       g_uS = float(start_uS[p, d, i, o])
+      memory = 1.0 if g_uS <= np.float32(params.g_reset_uS) else 0.3
       expected += GAIN * (
-          oracles.pcm_mean_pulses(params, g_uS, 0.3, share) - g_uS)
+          oracles.pcm_mean_pulses(params, g_uS, memory, share) - g_uS)
     np.testing.assert_allclose(
         response[p, k, i, o], expected, rtol=1e-3, atol=1e-4)
 

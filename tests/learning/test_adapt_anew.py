@@ -25,7 +25,8 @@ NUM_LEVELS, NUM_DEVICES, NUM_TASKS = 15, 1, 6
 def linear(reference=151.0):
   """Returns a learner of one linear layer on PCM that drifts without noise."""
   device, _ = small.pcm_pair(
-      small.pcm.PCMParams(noise_scale=0.0), NUM_LEVELS)
+      # The first pulse after RESET is no larger than the next ones.
+      small.pcm.PCMParams(noise_scale=0.0, a1_uS=0.0), NUM_LEVELS)
 
   def weights(chip, time):
     crossbar, since = chip
