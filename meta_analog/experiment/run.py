@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from meta_analog.config import memory
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.experiment import context as context_lib
@@ -83,6 +84,7 @@ def _check(config, folder, mode, source):
   if mode not in MODES:
     raise errors.InputError(f'mode = {mode!r}: must be one of {MODES}')
   validation.check(config)
+  _check_memory(config)
   for field, none in (('pretrain_steps', 0), ('begin_with', '')):
     value = config.training.get(field, none)
     if jax.process_count() > 1 and value != none:
@@ -97,6 +99,17 @@ def _check(config, folder, mode, source):
   same = source != evaluate.INITIAL and (
       pathlib.Path(source).absolute() == folder.absolute())
   return None if same else source
+
+
+def _check_memory(config):
+  """Raises InputError where a run on this CPU's memory cannot fit it."""
+  available = environment.memory_bytes()
+  if available is None or jax.default_backend() != 'cpu':
+    return
+  try:
+    memory.check(config, available, environment.num_cores())
+  except ValueError as error:
+    raise errors.InputError(str(error)) from None
 
 
 def _hold(stack, folder, *, must_exist):

@@ -38,6 +38,25 @@ def num_cores() -> int:
     return cores
 
 
+def memory_bytes() -> int | None:
+  """Returns the memory that this process may use, by machine and by container.
+
+  Returns:
+    Bytes; None where the system does not tell.
+  """
+  found = []
+  try:
+    found.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
+  except (AttributeError, OSError, ValueError):
+    pass
+  for name in ('memory.max', 'memory/memory.limit_in_bytes'):
+    try:
+      found.append(int(pathlib.Path('/sys/fs/cgroup', name).read_text()))
+    except (OSError, ValueError):  # no such limit, or 'max'
+      continue
+  return min((number for number in found if number > 0), default=None)
+
+
 def versions() -> dict[str, str | None]:
   """Returns the version of each package that numbers depend on."""
   return {name: _version(name) for name in PACKAGES}
