@@ -2,9 +2,12 @@
 
 import functools
 
+import hypothesis
+from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from meta_analog.core import clock
 from meta_analog.crossbar import array
@@ -12,6 +15,7 @@ from meta_analog.crossbar import periphery
 from meta_analog.networks import chip as chip_lib
 from meta_analog.programming import controller
 from meta_analog.programming import protocols
+from meta_analog.programming import refresh
 from meta_analog.programming import verify_options
 from meta_analog.programming import writing
 from tests.helpers import small_networks as small
@@ -32,15 +36,46 @@ def made():
       key, HARDWARE, small.theta().layers, CALIBRATE_S))(jax.random.key(0))
 
 
-@jax.jit
-def write(chip):
-  """Returns the chip after a verified write of one pulse on half the pairs."""
+def written(chip, hardware, change, date):
+  """Returns the chip after a write of one pulse on half the pairs, or of 0."""
   half = jnp.arange(9)[:, None] % 2 == 0
   request = protocols.Request(
-      jnp.where(half, 1.0, 0.0), lambda crossbar, delta_w: jnp.sign(delta_w),
+      jnp.where(half, change, 0.0), lambda crossbar, delta_w: jnp.sign(delta_w),
       jnp.float32(50.0))
   return chip_lib.write_layer(
-      jax.random.key(1), HARDWARE, chip, 2, request, clock.exact(WRITE_S))
+      jax.random.key(1), hardware, chip, 2, request, date)
+
+
+@jax.jit
+def write(chip):
+  """Returns the chip after a verified write."""
+  return written(chip, HARDWARE, 1.0, clock.exact(WRITE_S))
+
+
+# All pairs that the rule finds are RESET and written to the difference they
+# had; nothing else is asked for.
+REFRESH = HARDWARE._replace(write_fn=writing.open_loop(
+    writing.threshold_refresh(
+        refresh.Threshold(level_uS=1.0, difference_uS=9.0), num_reads=4,
+        fresh_share=0.65, num_levels=7)))
+
+
+@functools.cache
+def shifted(name):
+  """Returns a function of the date that the chip of `made` is programmed at."""
+  hardware, change = {'write': (HARDWARE, 1.0), 'refresh': (REFRESH, 0.0)}[name]
+
+  @jax.jit
+  def run(date):
+    chip = made()
+    chip = chip._replace(
+        start=clock.later(chip.start, date),
+        times=tuple(clock.later(time, date) for time in chip.times))
+    chip, counts = written(chip, hardware, change, clock.later(date, WRITE_S))
+    return (chip.crossbars, counts, tuple(
+        clock.elapsed_s(time, date) for time in chip.times))
+
+  return run
 
 
 def test_each_layer_is_calibrated_by_reads_of_its_own_array():
@@ -85,3 +120,13 @@ def test_a_write_leaves_the_other_layers_where_and_when_they_were():
   same(before.times[:2], after.times[:2])
   same(before.start, after.start)
   same(before.baselines, after.baselines)
+
+
+@pytest.mark.parametrize('name', ['write', 'refresh'])
+@hypothesis.given(shift_s=st.integers(-315360000, 315360000))
+def test_a_shift_of_all_dates_changes_no_bit_of_a_write(name, shift_s):
+  crossbars, counts, ages_s = shifted(name)(clock.exact(0.0))
+  assert counts.pulses > 0 and (name == 'write' or counts.resets > 0)
+  found = shifted(name)(clock.exact(float(shift_s)))
+  jax.tree.map(np.testing.assert_array_equal, found,
+               (crossbars, counts, ages_s))
