@@ -69,7 +69,8 @@ def _crossbar(c):
   c.crossbar.hidden_devices = 4  # per polarity, hidden layers
   c.crossbar.output_devices = 4  # per polarity, output layer
   c.crossbar.span_uS = 10.0  # largest programmed difference of a pair
-  c.crossbar.floor_uS = 0.1  # lowest programmed conductance
+  # Lowest target, of half of all devices: the RESET state, where it is lower.
+  c.crossbar.floor_uS = 0.1
   # Share of the read variance that is new at every time step, for 1/f noise:
   # ln(0.1 s / 250 ns) / ln(100 s / 250 ns).
   c.crossbar.fresh_read_share = 0.65

@@ -150,7 +150,7 @@ def test_a_verification_to_the_floor_resets_and_never_pulses():
   crossbar = array.program(
       jax.random.key(0), *pair, jnp.full(shape, 3.0), 0.3)
   options = verify_options.VerifyOptions(
-      tolerance_uS=0.3, num_reads=16, delay_s=0.25, max_rounds=60,
+      tolerance_uS=0.1, num_reads=16, delay_s=0.25, max_rounds=60,
       max_pulses=60, max_resets=20)
   new, _ = jax.jit(
       lambda key, crossbar: program_verify.program_and_verify(
