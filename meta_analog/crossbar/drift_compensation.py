@@ -43,6 +43,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meta_analog.core import linalg
 from meta_analog.crossbar import matvec
 from meta_analog.crossbar import periphery as periphery_lib
 
@@ -204,7 +205,8 @@ def calibrate(
   vectors = calibration_vectors(periphery, weights, layer.weight_max)
   rows = periphery.tile_rows
   expected = jnp.stack([
-      vectors[:, i:i + rows] @ weights[i:i + rows][:vectors.shape[1] - i]
+      linalg.matmul(vectors[:, i:i + rows],
+                    weights[i:i + rows][:vectors.shape[1] - i])
       for i in range(0, len(weights), rows)], axis=1)
   outputs = probe(key, periphery, layer, vectors)
   return Baseline(vectors, expected, outputs, jnp.broadcast_to(
