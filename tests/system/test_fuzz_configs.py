@@ -23,7 +23,6 @@ from meta_analog.config import ranges
 from meta_analog.config import reference
 from meta_analog.config import validation
 from meta_analog.core import errors
-from meta_analog.core import sharding
 from meta_analog.evaluation import meta_test_results
 from meta_analog.evaluation import meta_testing
 from meta_analog.experiment import run_keys
@@ -148,8 +147,8 @@ def exit_code(config, folder):
       state, info = trainer.update(state, keys.train)
       if not np.all(info.pop('finite')):
         return 3
-      atomic_files.write_json(
-          folder / f'metrics_{step}.json', sharding.to_host(info))
+      atomic_files.write_npz(
+          folder / f'metrics_{step}.npz', jax.tree.map(np.asarray, info))
     results, chip = meta_testing.run(config, setup, state.params, keys.test)
     params_file.save(folder / 'parameters.npz', state.params)
     atomic_files.write_npz(folder / 'chip.npz', chip)
