@@ -19,7 +19,7 @@ from meta_analog.programming import verify_options
 # Parameters of a device that must not be 0, and those that are at most 1. None
 # is negative, except where its family says so.
 POSITIVE = ('memory_pulses', 't0_s', 't_read_s', 'step_uS', 'g_max_uS',
-            'program_range_uS', 'set_range_uS')
+            'program_range_uS', 'set_range_uS', 'nu_range_uS')
 SHARES = ('pulse_memory_after_program', 'nu_mean_break', 'nu_std_break',
           'read_break')
 # field: its words

@@ -16,6 +16,11 @@ white noise:
 G itself is the conductance T0 after the last event. A pulse or a RESET restarts
 the drift of its device. RESET: G ~ N(g0, 0.1 g0), P <- 1.
 
+nu is the same at every state, as published. With `nu_slope` it depends on it:
+its mean is clip(nu_mean + nu_slope ln(g / nu_range), nu_min, nu_max), at the
+conductance of the last event. That is the law of Joshi et al., 2020, with
+nu_mean 0.0244, nu_slope -0.0155, nu_range 25 uS, nu_min 0.049 and nu_max 0.1.
+
 Source: Nandakumar et al., 2018 (doi:10.1063/1.5042408); constants as in the
 public implementation that reproduces its figure (srnn-pcm, xbar.py). It has no
 device-to-device spread: `nu_std` and `step_std` add it, and 0 recovers it.
@@ -79,6 +84,10 @@ class PCMParams(NamedTuple):
   t0_s: jax.Array | float = 38.6
   nu_mean: jax.Array | float = 0.04
   nu_std: jax.Array | float = 0.01  # spread over devices; assumed
+  nu_slope: jax.Array | float = 0.0  # of the mean by ln(g / nu_range)
+  nu_range_uS: jax.Array | float = 25.0  # uS, where the mean is nu_mean
+  nu_min: jax.Array | float = 0.0  # lowest mean
+  nu_max: jax.Array | float = 1.0  # highest mean
   step_std: jax.Array | float = 0.0  # relative spread of the step; assumed
   # RESET.
   g_reset_uS: jax.Array | float = 0.1  # uS
@@ -97,7 +106,7 @@ class PCMState(NamedTuple):
   g_uS: jax.Array  # uS, conductance T0 after the last programming event
   pulse_memory: jax.Array  # P, 1 after RESET, shrinks with every SET
   age_s: jax.Array  # s, since the last programming event
-  nu: jax.Array  # drift exponent of this device
+  nu: jax.Array  # drift exponent of this device, at nu_range with a slope
   step: jax.Array  # relative step size of this device
   num_pulses: jax.Array  # SET pulses since programming or RESET
 
@@ -141,7 +150,8 @@ def make(
     return _reset(p, mean_scale, key, state, mask)
 
   def read_stats(state, elapsed_s):
-    g_uS = drift(state.g_uS, state.nu, state.age_s + elapsed_s, p.t0_s)
+    g_uS = drift(
+        state.g_uS, exponent(p, state), state.age_s + elapsed_s, p.t0_s)
     return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
 
   return common.device(program, pulse, reset, common.advance,
@@ -168,6 +178,34 @@ def drift(
   # With a power, a training step without read noise took 1.02 times longer.
   ages = jnp.maximum(age_s, MIN_AGE_S) / t0_s
   return g_uS * jnp.exp(-nu * jnp.log(ages))
+
+
+def exponent(params: PCMParams, state: PCMState) -> jax.Array:
+  """Returns the drift exponents of devices at their present states.
+
+      max(nu + clip(nu_mean + nu_slope ln(g / nu_range), nu_min, nu_max)
+          - nu_mean, 0)
+
+  with the nu of each device, which spreads around nu_mean; nu itself where
+  nu_slope is the number 0, not traced.
+
+  Source: Joshi et al., 2020 (doi:10.1038/s41467-020-16108-9), constants as in
+  aihwkit; see the file's head.
+
+  Args:
+    params: scalars.
+    state: of an array of devices.
+
+  Returns:
+    Dimensionless, shape of the state.
+  """
+  p = params
+  if isinstance(p.nu_slope, (int, float)) and p.nu_slope == 0:
+    return state.nu
+  relative = jnp.maximum(state.g_uS, p.g_reset_min_uS) / p.nu_range_uS
+  mean = quantization.saturate(
+      p.nu_mean + p.nu_slope * jnp.log(relative), p.nu_min, p.nu_max)
+  return jnp.maximum(state.nu + mean - p.nu_mean, 0.0)
 
 
 def program_sigma_uS(params: PCMParams, target_uS: jax.Array) -> jax.Array:

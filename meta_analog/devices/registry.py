@@ -13,6 +13,7 @@ from meta_analog.devices import ideal
 from meta_analog.devices import pcm
 from meta_analog.devices import pcm_like
 from meta_analog.devices import reram
+from meta_analog.devices import reram_es
 
 NONE: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})
 
@@ -56,7 +57,8 @@ _HERMES = Family(hermes.HermesParams, _maker(hermes.make),
                  choices=_READ_NOISE, noise=hermes.NOISE)
 FAMILIES = {
     'pcm': Family(pcm.PCMParams, _maker(pcm.make), lambda p: p.g_reset_uS,
-                  signed=('m1', 'program_p1', 'program_p2_per_uS'),
+                  signed=('m1', 'nu_slope', 'program_p1',
+                          'program_p2_per_uS'),
                   noise=pcm.NOISE),
     'pcm_like': Family(pcm_like.PCMLikeParams, _maker(pcm_like.make),
                        ibm_statistical.reset_uS, signed=pcm_like.SIGNED,
@@ -67,8 +69,12 @@ FAMILIES = {
                     lambda p, n, mean_scale=None: ideal.make(p),
                     lambda p: p.g_min_uS, bidirectional=ideal.BIDIRECTIONAL),
     'reram': Family(reram.ReRamParams, _maker(reram.make),
-                    lambda p: p.g_min_uS, bidirectional=reram.BIDIRECTIONAL,
-                    noise=reram.NOISE),
+                    lambda p: p.g_min_uS, signed=reram.SIGNED,
+                    bidirectional=reram.BIDIRECTIONAL, noise=reram.NOISE),
+    'reram_es': Family(reram_es.ReRamESParams, _maker(reram_es.make),
+                       lambda p: p.g_min_uS, signed=reram_es.SIGNED,
+                       bidirectional=reram_es.BIDIRECTIONAL,
+                       noise=reram_es.NOISE),
 }
 
 

@@ -94,7 +94,7 @@ def test_the_way_from_target_and_pulses_to_a_read_is_differentiable(name):
     return jnp.sum(device.read(keys[2], state, elapsed_s))
 
   # Far from the bounds, where a state passes no gradient.
-  target_uS = jnp.full(3, 20.0 if name == 'reram' else 4.0)
+  target_uS = jnp.full(3, 20.0 if name.startswith('reram') else 4.0)
   # The last reads come as the pulses end and before: ages of zero and below.
   for elapsed_s in (90.0, 0.0, -5.0):
     to_target, to_count = jax.grad(run, (0, 1))(

@@ -89,9 +89,10 @@ def test_programming_near_a_bound_is_the_clipped_law(target):
 @each_noisy
 def test_the_model_after_reset_is_the_mean_of_reset(name):
   # So wide that the cut at 0 counts.
-  wide = {'reset_std_uS': 2.0} if name == 'reram' else {'reset_std': 1.5}
+  reram = name.startswith('reram')
+  wide = {'reset_std_uS': 2.0} if reram else {'reset_std': 1.5}
   device, model = _pair(name, **wide)
-  if name == 'reram':
+  if reram:
     device = _pair(name, low_std=0.0, **wide)[0]
   everywhere = jnp.ones(SIZE, bool)
   sample, known = (d.reset(

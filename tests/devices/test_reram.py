@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
-from meta_analog.devices import reram
+from meta_analog.devices import reram_relaxation
 from tests.helpers import reram_devices
+from tests.oracles import clipped
 from tests.oracles import device as oracles_device
 from tests.oracles import reram as oracle
 
@@ -66,10 +66,13 @@ def test_read_noise_scales_with_noise_scale(seed, g, scale, age):
 
 
 @hypothesis.given(g=G, age=AGE, factor=st.floats(1.0625, 1e3, width=32))
-def test_relaxation_never_goes_back(g, age, factor):
-  at = lambda age: float(_mean(DEFAULT, _state(1e3, relaxation=1.0)._replace(
-      g_uS=jnp.full(3, g)), age)[0]) - g
-  assert 0 <= at(age) <= at(age * factor) + 1e-5
+def test_relaxation_grows_for_a_day(g, age, factor):
+  at = lambda age: float(_mean(
+      DEFAULT, _state(g, relaxation=1.0), age)[0]) - g
+  # The second fit is lower than the first by up to 0.06 uS.
+  assert 0 <= at(age) <= at(age * factor) + 0.07
+  if age * factor <= 86400:
+    assert at(age) <= at(age * factor) + 1e-5
   np.testing.assert_allclose(
       at(age), oracle.relaxation(g, age), rtol=1e-3, atol=1e-3)
 
@@ -99,11 +102,11 @@ def test_bounds_spread_over_devices():
   params = DEFAULT._replace(program_scale=0.0)
   state = _program(jax.random.key(0), params, jnp.full(SIZE, 15.0))
   oracles_device.assert_moments(state.high_uS, 40.0, 6.0)
-  # low = 15 clip(-0.4 N, 0, 0.9): never below 0, nor nearer to ref than 1.5.
-  z = np.clip(0.4 * stats.norm.ppf((np.arange(10**5) + 0.5) / 10**5), 0, 0.9)
+  # low = 15 (1 - |1 - 0.4 N|): half below 0, none nearer to ref than 1.5.
+  z = oracle.distances(clipped.NORMALS, 0.4)
   oracles_device.assert_moments(
-      state.low_uS, 15 * z.mean(), 15 * z.std(), errors=4.0)
-  assert np.min(state.low_uS) == 0
+      state.low_uS, 15 - 15 * z.mean(), 15 * z.std(), errors=4.0)
+  assert 0.45 < np.mean(state.low_uS < 0) < 0.55
   np.testing.assert_allclose(np.max(state.low_uS), 13.5, rtol=1e-5)
   fields = (state.low_uS, state.high_uS, state.up_uS, state.relaxation)
   for i, a in enumerate(fields):
@@ -125,22 +128,24 @@ def test_a_device_reaches_every_target_and_its_bounds_widen():
 @pytest.mark.parametrize('when, age', list(enumerate(oracle.POLYNOMIALS)))
 def test_the_std_is_the_fit_scaled_with_the_range(r, g_max, when, age):
   params = DEFAULT._replace(g_max_uS=g_max)
-  value = reram.programming_std_uS(params, jnp.float32(r * g_max), when)
+  value = reram_relaxation.programming_std_uS(
+      params, jnp.float32(r * g_max), when)
   np.testing.assert_allclose(
       value, oracle.std(r * g_max, age, g_max), rtol=1e-4)
 
 
-@pytest.mark.parametrize('target', [15.0, 20.0, 32.0])
+@pytest.mark.parametrize('target', [2.0, 4.0, 15.0, 20.0, 32.0])
 def test_programming_and_time_give_the_published_stds(target):
   state = _program(jax.random.key(0), DEFAULT, jnp.full(SIZE, target))
-  oracles_device.assert_moments(
-      state.g_uS, target, oracle.std(target, 1.0))
   for age in oracle.POLYNOMIALS:
-    # The fits are taken at the state, not at the target: 0.7 % at most.
+    # One device is cut at 0 after programming and again when it is read: that
+    # differs from one cut by up to 0.4 % of the std at 2 uS.
     mean = np.asarray(_mean(DEFAULT, state, age), np.float64)
-    assert abs(mean.mean() - target) < 6 * mean.std() / np.sqrt(SIZE)
+    law = clipped.moments(target, oracle.std(target, age), 0.0, np.inf)
+    error = law[1] / np.sqrt(SIZE)
+    assert abs(mean.mean() - law[0]) < 6 * error + 0.02 * (target < 5)
     np.testing.assert_allclose(
-        mean.std(), oracle.std(target, age), rtol=0.04)
+        mean.std(), law[1], rtol=6 / np.sqrt(2 * SIZE) + 0.004)
 
 
 @pytest.mark.parametrize('age', [1e-3, 1.0, 10.0, 300.0, 3e4, 86400.0, 1e5,
@@ -148,7 +153,8 @@ def test_programming_and_time_give_the_published_stds(target):
 def test_relaxation_is_the_oracle_at_every_age(age):
   g_uS = jnp.array([4.0, 20.0, 36.0])
   for scale in (1.0, 0.5):
-    moved = reram.relaxation_uS(DEFAULT._replace(relax_scale=scale), g_uS, age)
+    moved = reram_relaxation.relaxation_uS(
+        DEFAULT._replace(relax_scale=scale), g_uS, age)
     np.testing.assert_allclose(
         moved, [scale * oracle.relaxation(g, age) for g in (4, 20, 36)],
         rtol=1e-4, atol=1e-5)  # the last two fits differ little
@@ -173,7 +179,12 @@ def test_what_is_read_is_the_state_its_offset_and_its_relaxation():
   moved = oracle.relaxation(20.0, 86400.0)
   np.testing.assert_allclose(
       _mean(DEFAULT, state, 86400.0), np.full(3, 17 - 0.5 * moved), rtol=1e-5)
-  assert np.all(_mean(DEFAULT, _state(1.0, write=-3.0), 1.0) == 0)
+  # The offset is not cut, nor a state that pulses brought below 0.
+  np.testing.assert_allclose(
+      _mean(DEFAULT, _state(1.0, write=-3.0), 1.0), np.full(3, -2.0))
+  below = _state(-2.0, low=-3.0, relaxation=-1.0)
+  np.testing.assert_allclose(_mean(DEFAULT, below, 86400.0), np.full(3, -2.0))
+  assert np.all(_mean(DEFAULT, _state(0.5, relaxation=-2.0), 86400.0) == 0)
 
 
 def test_reset_ends_just_above_the_lower_bound():
@@ -201,7 +212,8 @@ def test_reset_ends_just_above_the_lower_bound():
 @pytest.mark.parametrize('age', [-5.0, 0.0, 1.0, 100.0, 86400.0, 1e6])
 def test_a_read_is_differentiable_at_every_age(age):
   run = lambda g_uS: jnp.sum(_mean(
-      DEFAULT, _state(1.0, relaxation=0.5)._replace(g_uS=g_uS), age))
+      DEFAULT, _state(1.0, relaxation=0.5)._replace(
+          g_uS=g_uS, aim_uS=g_uS), age))
   g_uS = jnp.array([5.0, 20.0, 30.0])
   slope = jax.grad(run)(g_uS)
   expected = [1 + 0.5 * (oracle.relaxation(g + 1e-4, age) -

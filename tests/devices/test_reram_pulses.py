@@ -79,10 +79,10 @@ def test_states_stay_within_the_bounds_of_their_device(
   pulsed = _pulse(keys[1], params, state, jnp.array([-5.0, 1.0, 5.0]))
   erased = _reset(keys[2], params, pulsed, jnp.ones(3, bool))
   for now in (state, pulsed, erased):
-    assert np.all((now.low_uS >= 0) & (now.low_uS <= now.g_uS))
+    assert np.all(now.low_uS <= now.g_uS)
     assert np.all(now.g_uS <= now.high_uS)
     assert np.all((now.up_uS >= 0) & (now.down_uS >= 0))
-    assert np.all(_mean(params, now, 1e4) >= 0)
+    assert np.all(np.isfinite(_mean(params, now, 1e4)))
   _assert_same((pulsed.low_uS, pulsed.high_uS), (state.low_uS, state.high_uS))
 
 

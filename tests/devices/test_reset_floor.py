@@ -33,6 +33,7 @@ LAWS = {
     'hermes': (10.35 / 120, 1.035 / 120),
     'hermes_pair': (20.7 / 120, 2.07 / 120),
     'reram': (0.2 * HALF, 0.2 * np.sqrt(1 - HALF**2)),
+    'reram_es': (0.2 * HALF, 0.2 * np.sqrt(1 - HALF**2)),
     'ideal': (0.0, 0.0),
 }
 PULSED = ('pcm', 'pcm_like', 'hermes', 'hermes_pair')  # with a pulse memory

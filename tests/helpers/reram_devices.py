@@ -25,5 +25,6 @@ def state(g_uS, *, low=0.0, high=40.0, up=0.04, down=0.04, write=0.0,
   full = lambda x: jnp.broadcast_to(jnp.float32(x), (size,))
   return reram.ReRamState(
       g_uS=full(g_uS), low_uS=full(low), high_uS=full(high), up_uS=full(up),
-      down_uS=full(down), write_uS=full(write), relaxation=full(relaxation),
+      down_uS=full(down), write_uS=full(write), aim_uS=full(g_uS),
+      relaxation=full(relaxation),
       age_s=full(age_s), num_pulses=full(0.0))

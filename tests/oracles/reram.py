@@ -12,7 +12,6 @@ STEP = 0.04  # uS: 0.002 of the preset
 CYCLE_STD, WRITE_STD = 3.75, 56.0  # steps
 STEP_STD, IMBALANCE_STD, HIGH_STD, LOW_STD = 0.3, 0.01, 0.24, 0.4
 NEAREST = 0.1  # a bound's least distance from ref, of the mean one
-READ_SIGMA = 0.4  # uS: 1 % of 40
 RESET_STD = 0.2  # uS
 POLYNOMIALS = {  # age in s: uS at 40 uS, of r^0 to r^4
     1.0: (0.348, 16.030, -43.853, 45.393, -16.815),
@@ -60,8 +59,54 @@ def relaxation(g, age, g_max=G_MAX):
   """Returns the standard deviation that an age adds to that at 1 s, uS."""
   start, day, two = (std(g, t, g_max) ** 2 for t in POLYNOMIALS)
   first = max(day - start, 0.0)
-  second = max(two - start, first)
+  second = max(two - start, 0.0)
   variance = np.interp(
       np.log(max(age, 1e-9)), np.log([1.0, 86400.0, 172800.0]),
       [0.0, first, second])
   return np.sqrt(variance)
+
+
+def distances(normals, std):
+  """Returns the distances of bounds from ref, relative to the mean one."""
+  return np.maximum(np.abs(1 + std * normals), NEAREST)
+
+
+def population(rng, size, sign, num_pulses, start=REF):
+  """Returns the conductances of devices after a long train of one sign.
+
+  The loop of aihwkit's SoftBoundsReference device, every device with bounds and
+  steps of its own, in uS: 20 uS a unit of weight, its weight 0 at REF.
+  """
+  draw = lambda: rng.normal(size=size)
+  low = REF - (REF - G_MIN) * distances(draw(), LOW_STD)
+  high = REF + (G_MAX - REF) * distances(draw(), HIGH_STD)
+  gain, imbalance = 1 + STEP_STD * draw(), IMBALANCE_STD * draw()
+  up, down = (STEP * np.abs(gain + s * imbalance) for s in (1, -1))
+  g = np.full(size, start)
+  for _ in range(num_pulses):
+    if sign > 0:
+      g = g + up * ((high - g) / (high - REF) + CYCLE_STD * draw())
+    else:
+      g = g - down * ((g - low) / (REF - low) + CYCLE_STD * draw())
+    g = np.clip(g, low, high)
+  return g
+
+
+ES = {'a': -0.5, 'b': -0.5, 'gamma_up': 5.0, 'gamma_down': 5.0,
+      'a_up': -1.18445, 'a_down': -0.081404, 'step': 0.00135,
+      'down_share': 1 - 0.259359}
+
+
+def exponential_train(w, signs, *, low=-1.0, high=1.0, es=None):
+  """Returns the mean weight after each pulse of the exponential-step law."""
+  es, path = es or ES, []
+  for sign in signs:
+    z = 2 * es['a'] * w / (high - low) + es['b']
+    if sign > 0:
+      w += es['step'] * max(1 - es['a_up'] * np.exp(es['gamma_up'] * z), 0)
+    else:
+      size = es['step'] * es['down_share']
+      w -= size * max(1 - es['a_down'] * np.exp(-es['gamma_down'] * z), 0)
+    w = min(max(w, low), high)
+    path.append(w)
+  return path
