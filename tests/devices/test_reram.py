@@ -197,7 +197,8 @@ def test_reset_ends_just_above_the_lower_bound():
   assert np.min(done.g_uS) >= 3
   half = np.sqrt(2 / np.pi)
   oracles_device.assert_moments(
-      done.g_uS, 3 + 0.2 * half, 0.2 * np.sqrt(1 - half**2))
+      done.g_uS, 3 + oracle.RESET_STD * half,
+      oracle.RESET_STD * np.sqrt(1 - half**2))
   oracles_device.assert_moments(done.write_uS, 0.0, 2.24)
   oracles_device.assert_moments(done.relaxation, 0.0, 1.0)
   assert np.all(done.age_s == 0) and np.all(done.num_pulses == 0)
