@@ -120,8 +120,7 @@ def claim(
   if before != now:
     raise errors.InputError(
         f'workdir {folder} holds a run of another config: '
-        f'{", ".join(sorted(differences(before, now)))} differ; choose another '
-        '--workdir')
+        f'{changed(before, now)}; choose another --workdir')
   if there != now:
     warn(f'Warning: {path} was damaged; it is written again.')
     atomic_files.write_json(path, now)
@@ -252,6 +251,18 @@ def differences(
       yield from differences(x, y, f'{prefix}{name}.')
     elif x != y:
       yield f'{prefix}{name}'
+
+
+def changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+  """Returns the fields in which two configs differ, with their values."""
+  def value(config, field):
+    for part in field.split('.'):
+      config = config.get(part, {}) if isinstance(config, dict) else {}
+    return 'nothing' if config == {} else config
+
+  return ', '.join(f'{field} = {value(before, field)} is now '
+                   f'{value(now, field)}'
+                   for field in sorted(differences(before, now)))
 
 
 def _shaping(config):

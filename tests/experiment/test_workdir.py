@@ -53,7 +53,8 @@ def test_a_damaged_config_json_is_mended_from_a_checkpoint(
 def test_a_run_of_another_config_is_refused_with_the_fields(claimed, tmp_path):
   other = pcm.get_config('tiny')
   other.update_from_flattened_dict({'seed': 3, 'adapt.update_bits': 4})
-  with pytest.raises(errors.InputError, match='adapt.update_bits, seed diff'):
+  with pytest.raises(errors.InputError, match=(
+      'adapt.update_bits = 5 is now 4, seed = 0 is now 3; choose')):
     workdir.claim(other, tmp_path, pytest.fail)
 
 
@@ -64,7 +65,7 @@ def test_a_checkpoint_of_another_config_is_refused_with_the_fields(
   other.update_from_flattened_dict({'seed': 3})
   atomic_files.write_json(path,
                           workdir.as_json(other))  # but not its checkpoints
-  with pytest.raises(errors.InputError, match='config: seed differ'):
+  with pytest.raises(errors.InputError, match='config: seed = 0 is now 3'):
     workdir.claim(other, tmp_path, pytest.fail)
 
 

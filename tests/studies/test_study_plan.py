@@ -179,3 +179,13 @@ def test_another_config_is_no_study():
   config = ml_collections.ConfigDict({'device': 'pcm'})
   with pytest.raises(errors.InputError, match='configs/studies/sinusoid.py'):
     plan_lib.make(config, pathlib.Path('x'), {'file': 'pcm'})
+
+
+def test_a_row_trains_a_config_file_of_ones_own(tmp_path):
+  own = tmp_path / 'own.py'
+  own.write_text('from configs import pcm\n'
+                 'get_config = lambda argument="": pcm.get_config(argument)\n')
+  row = TRAINED | {'config': f'{own}:tiny'}
+  plan = plan_lib.make(_config(row), tmp_path / 'study')
+  assert plan.runs[0].config.variant == 'tiny'
+  assert f'--config={own}:tiny' in plan.runs[0].flags
