@@ -191,7 +191,8 @@ def _write_layer(
 
   def encode_fn(crossbar, delta_w):
     response = pulse_response.table(
-        hardware.noise_free_device, crossbar, rule.num_levels, horizon_s)
+        chip_lib.devices_of(hardware, i)[1], crossbar, rule.num_levels,
+        horizon_s)
     return rule.encode_fn(
         jnp.reshape(factor, (1, -1)) * delta_w,
         jnp.reshape(factor, (1, 1, 1, -1)) * response, rule_params, i, *samples)

@@ -77,8 +77,7 @@ def program_chip(
 
   key_program, key_calibrate = jax.random.split(key)
   keys = jax.random.split(key_program, len(layers))
-  on = [(device_of(hardware, i), noise_free_of(hardware, i))
-        for i in range(len(layers))]
+  on = [devices_of(hardware, i) for i in range(len(layers))]
   made = map(program, keys, on, layers,
              network_lib.targets(layers, network), network.num_devices)
   crossbars, columns, counts = zip(*made)
@@ -93,18 +92,14 @@ def program_chip(
       for i, key in enumerate(keys)))
 
 
-def device_of(hardware: Hardware, i: int) -> types.Device:
-  """Returns the device of layer i."""
-  is_output = i == len(hardware.network.num_devices) - 1
-  return hardware.device if is_output else (
-      hardware.hidden_device or hardware.device)
-
-
-def noise_free_of(hardware: Hardware, i: int) -> types.Device:
-  """Returns the noise-free model of the device of layer i."""
-  is_output = i == len(hardware.network.num_devices) - 1
-  return hardware.noise_free_device if is_output else (
-      hardware.hidden_noise_free or hardware.noise_free_device)
+def devices_of(
+    hardware: Hardware, i: int
+) -> tuple[types.Device, types.Device]:
+  """Returns the device of layer i and the noise-free model of it."""
+  if i == len(hardware.network.num_devices) - 1:
+    return hardware.device, hardware.noise_free_device
+  return (hardware.hidden_device or hardware.device,
+          hardware.hidden_noise_free or hardware.noise_free_device)
 
 
 def read_layers(
@@ -166,7 +161,7 @@ def calibrate(
   key_read, key_measure = jax.random.split(key)
   layer = _read_uncompensated(key_read, hardware, chip, i, time)
   weights = array.weights_from_targets(
-      controller.estimated_uS(hardware.noise_free_device, crossbar,
+      controller.estimated_uS(devices_of(hardware, i)[1], crossbar,
                               clock.elapsed_s(time, chip.times[i])),
       crossbar.gain_per_uS)
   law = network.compensation.clock(clock.elapsed_s(time, chip.start))
@@ -191,7 +186,7 @@ def write_layer(
   Returns:
     New `Chip`, its layer i at the end of the write; `protocols.Counts`.
   """
-  device, noise_free = device_of(hardware, i), noise_free_of(hardware, i)
+  device, noise_free = devices_of(hardware, i)
   crossbar = array.advance(device, noise_free, chip.crossbars[i],
                            clock.elapsed_s(time, chip.times[i]))
   written = hardware.write_fn(key, device, noise_free, crossbar, request)
@@ -211,7 +206,7 @@ def _read_uncompensated(key, hardware, chip, i, time):
   """Returns the reading of layer i, its factor 1."""
   network, crossbar = hardware.network, chip.crossbars[i]
   reading = array.read(
-      key, device_of(hardware, i), crossbar,
+      key, devices_of(hardware, i)[0], crossbar,
       clock.elapsed_s(time, chip.times[i]), network.fresh_share)
   return network_lib.layer_reading(
       reading, chip.columns[i], crossbar.gain_per_uS, network,

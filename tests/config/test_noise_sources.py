@@ -113,7 +113,7 @@ def test_a_field_reaches_its_layers_only(field, monkeypatch):
       configured(**{field: 0.0}), lambda hardware, *args, **kwargs: hardware
   ).make_learner(1.0)
   for layer, i in (('hidden', 0), ('hidden', 1), ('output', 2)):
-    found = chip_lib.device_of(scaled, i)
+    found = chip_lib.devices_of(scaled, i)[0]
     changed = {name for name, before, now in zip(
         found._fields, default.device, found) if before != now}
     source = field.removeprefix(f'{layer}_')

@@ -8,8 +8,11 @@ import pytest
 from meta_analog.core import clock
 from meta_analog.core import types
 from meta_analog.crossbar import array
+from meta_analog.learning import learner as learner_lib
+from meta_analog.learning import update_rules
 from meta_analog.networks import chip
 from meta_analog.networks import network as network_lib
+from meta_analog.programming import pulse_response
 from tests.helpers import small_learner
 from tests.helpers import small_networks as small
 from tests.oracles import network as oracles
@@ -52,6 +55,26 @@ def test_prediction_equals_the_loop_over_time_and_layers(seed):
   np.testing.assert_allclose(info['trace'], trace, rtol=1e-3, atol=1e-3)
   for rate_Hz, count in zip(info['rate_Hz'], counts, strict=True):
     np.testing.assert_allclose(rate_Hz, 1000.0 * count, rtol=1e-4)
+
+
+def test_pulses_are_chosen_by_the_model_of_the_layer_they_go_to(monkeypatch):
+  table, models = pulse_response.table, []
+
+  def recorded(noise_free, *args):
+    models.append(noise_free)
+    return table(noise_free, *args)
+
+  monkeypatch.setattr(pulse_response, 'table', recorded)
+  device, output = small.pcm_pair()
+  _, hidden = small.pcm_pair(small.pcm.PCMParams(nu_mean=0.1))
+  learner = learner_lib.make(
+      chip.Hardware(device, output, small.network(), hidden_noise_free=hidden),
+      update_rules.make(rule='delta', encoding='nearest', update_bits=4,
+                        layers='all'), small.TIMES)
+  state = jax.eval_shape(learner.init, jax.random.key(0), small.theta())
+  jax.eval_shape(learner.update, jax.random.key(1), state, support(), T_READ_S)
+  assert [model is hidden for model in models] == [True, True, False]
+  assert models[2] is output
 
 
 def test_mean_of_the_trace_is_the_prediction():

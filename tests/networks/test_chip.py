@@ -93,6 +93,18 @@ def test_each_layer_is_calibrated_by_reads_of_its_own_array():
         baseline.expected[:, 0], vectors @ weights[:-1], atol=1e-4)
 
 
+def test_a_layer_is_calibrated_by_the_model_of_its_own_device():
+  # The time that the drift law refers to; the exponent is part of the state.
+  _, model = small.pcm_pair(small.pcm.PCMParams(t0_s=386.0))
+  for i, ratio in ((0, 10.0 ** 0.04), (2, 1.0)):
+    found, common = (chip_lib.calibrate(
+        jax.random.key(0), hardware, made(), i, clock.exact(1e5), 1.0)
+                     for hardware in (
+                         HARDWARE._replace(hidden_noise_free=model), HARDWARE))
+    np.testing.assert_allclose(
+        found.expected, ratio * common.expected, rtol=1e-3, atol=1e-5)
+
+
 def test_a_baseline_knows_the_mean_law_at_its_date():
   for baseline in made().baselines:
     np.testing.assert_allclose(baseline.law, CALIBRATE_S, rtol=1e-6)
