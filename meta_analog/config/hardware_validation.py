@@ -124,7 +124,7 @@ def _check_device(config):
 
 def _check_drift(config):
   """Raises ValueError where converters cannot measure drift."""
-  if config.crossbar.drift_compensation not in ('global', 'column'):
+  if config.crossbar.drift_compensation not in drift_compensation.MEASURED:
     return
   try:
     drift_compensation.check_range(

@@ -66,10 +66,10 @@ def check(
   Raises:
     ValueError: names the field to lower: the one whose default saves most.
   """
-  needed = total(defaults.flat(config), config.task.name, num_cores)
+  flat = defaults.flat(config)
+  needed = total(flat, config.task.name, num_cores)
   if needed <= MARGIN * available:
     return
-  flat = defaults.flat(config)
   usual = defaults.flat(defaults.get_config(config.task.name))
   saved = {field: total(flat | {field: usual[field]}, config.task.name,
                         num_cores)

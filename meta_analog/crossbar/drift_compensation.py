@@ -49,6 +49,7 @@ from meta_analog.crossbar import periphery as periphery_lib
 
 NUM_VECTORS = 64  # of a calibration, each with either sign
 MAX_ERROR = 0.05  # of a measured factor, relative; its bias is 0.25 % then
+MEASURED = ('global', 'column')  # names of those that measure the array
 HEADROOM = 0.8  # of the ADC's full scale that estimated outputs may take
 
 

@@ -57,7 +57,8 @@ def account(
 def _plan(config, num_layers):
   """Returns what a deployment does beside writing."""
   c = config.adapt
-  measures = config.crossbar.drift_compensation in ('global', 'column')
+  measures = (config.crossbar.drift_compensation
+              in drift_compensation.MEASURED)
   duration_s = verify_options.longest_s(
       verify_options.VerifyOptions(**config.verification))
   programming = config.evaluation.programming

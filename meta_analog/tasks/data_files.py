@@ -13,6 +13,8 @@ import stat
 import zipfile
 import zlib
 
+from meta_analog.core import errors
+
 # What reading a damaged archive or a file that cannot be read raises.
 DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError,
            UnicodeDecodeError)
@@ -37,7 +39,7 @@ def exists(path: pathlib.Path) -> bool:
           'mend or remove the link') from None
     if isinstance(error, FileNotFoundError | NotADirectoryError):
       return False
-    raise ValueError(f'{path} cannot be read: {reason(error)}') from None
+    raise ValueError(f'{path} cannot be read: {errors.reason(error)}') from None
 
 
 def archives(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -72,7 +74,7 @@ def names(path: pathlib.Path, suffix: str = '') -> list[str]:
     with zipfile.ZipFile(path) as archive:
       entries = archive.infolist()
   except DAMAGES as error:
-    raise ValueError(f'{path} is damaged: {reason(error)}; fetch it '
+    raise ValueError(f'{path} is damaged: {errors.reason(error)}; fetch it '
                      'again') from None
   entries = [entry for entry in entries if not any(
       map(_is_hidden, pathlib.PurePosixPath(entry.filename).parts))]
@@ -110,13 +112,8 @@ def read(
         yield name, archive.read(name)
   except DAMAGES as error:
     where = f' at {name}' if name else ''
-    raise ValueError(f'{path} is damaged{where}: {reason(error)}; fetch it '
-                     'again') from None
-
-
-def reason(error: BaseException) -> str:
-  """Returns the message of an exception, in one line."""
-  return ' '.join(str(error).split())[:160] or type(error).__name__
+    raise ValueError(f'{path} is damaged{where}: {errors.reason(error)}; '
+                     'fetch it again') from None
 
 
 def _is_hidden(name):
@@ -135,7 +132,8 @@ def _walk(folder, prefix, above):
     here = os.stat(folder)
     found = sorted(os.listdir(folder))
   except OSError as error:
-    raise ValueError(f'{folder} cannot be read: {reason(error)}') from None
+    raise ValueError(
+        f'{folder} cannot be read: {errors.reason(error)}') from None
   here = here.st_dev, here.st_ino
   if here in above:
     raise ValueError(f'{folder} is a link to a folder that it lies in: remove '
