@@ -24,7 +24,7 @@ from meta_analog.programming import program_verify
 from meta_analog.programming import verify_options
 from tests.oracles import device as oracle
 
-SIZE = 16384  # 6 errors are 3.3 % of a deviation
+SIZE = 16384  # 6 errors are 3.3 % of a std
 HALF = np.sqrt(2 / np.pi)  # mean of |N(0, 1)|
 # Mean and standard deviation of the RESET state, uS: written a second time.
 LAWS = {

@@ -121,3 +121,8 @@ def write(folder, name, files, zipped):
   for path, content in files.items():
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_bytes(content)
+
+
+def load_omniglot(folder):
+  """Returns the arrays of a folder that `omniglot` made."""
+  return omniglot_files.load(str(folder), NUM_CHARACTERS)

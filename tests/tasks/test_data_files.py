@@ -8,17 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from meta_analog.tasks import data_cache
 from meta_analog.tasks import data_files
 from meta_analog.tasks import nmnist_files
 from meta_analog.tasks import omniglot_files
 from tests.helpers import small_data
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  monkeypatch.delenv(data_cache.VARIABLE, raising=False)
 
 
 @pytest.fixture

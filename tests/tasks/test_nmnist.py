@@ -20,12 +20,6 @@ NUM_STEPS, STEP_US, POOL = 6, 50_000.0, 4
 WAY, SHOT, QUERY = 4, 2, 2
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  monkeypatch.delenv(data_cache.VARIABLE, raising=False)
-
-
 @pytest.fixture(scope='module')
 def arrays(tmp_path_factory):
   folder = tmp_path_factory.mktemp('data')

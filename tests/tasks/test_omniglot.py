@@ -9,7 +9,6 @@ from meta_analog.config import build_task
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.core import types
-from meta_analog.tasks import data_cache
 from meta_analog.tasks import few_shot
 from meta_analog.tasks import omniglot
 from meta_analog.tasks import omniglot_files
@@ -18,22 +17,9 @@ from tests.helpers import small_data
 WAY, SHOT, QUERY = 3, 2, 4
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  monkeypatch.delenv(data_cache.VARIABLE, raising=False)
-
-
-def _load(folder):
-  return omniglot_files.load(str(folder), small_data.NUM_CHARACTERS)
-
-
 @pytest.fixture(scope='module')
-def arrays(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('data')
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv('XDG_CACHE_HOME', str(folder / 'cache'))
-    return _load(small_data.omniglot(folder / 'omniglot'))
+def arrays(omniglot_arrays):
+  return omniglot_arrays
 
 
 @pytest.fixture(scope='module')
@@ -88,7 +74,7 @@ def test_a_config_says_whether_drawings_are_centred(
   config.task.way, config.task.data_dir = 3, str(tmp_path)
   config.task.centred = centred
   data = build_task.make_task(config).data
-  images = _load(tmp_path)['images']
+  images = small_data.load_omniglot(tmp_path)['images']
   expected = omniglot_files.centred(images) if centred else images
   np.testing.assert_array_equal(data, expected.reshape(data.shape))
   assert (expected != images).any() == centred

@@ -15,26 +15,14 @@ from meta_analog.tasks import omniglot_files
 from tests.helpers import small_data
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  monkeypatch.delenv(data_cache.VARIABLE, raising=False)
-
-
-def _load(folder):
-  return omniglot_files.load(str(folder), small_data.NUM_CHARACTERS)
-
-
 @pytest.fixture(scope='module')
-def arrays(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('data')
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv('XDG_CACHE_HOME', str(folder / 'cache'))
-    return _load(small_data.omniglot(folder / 'omniglot'))
+def arrays(omniglot_arrays):
+  return omniglot_arrays
 
 
 def test_a_folder_and_an_archive_give_the_same(arrays, tmp_path):
-  other = _load(small_data.omniglot(tmp_path / 'omniglot', zipped=False))
+  other = small_data.load_omniglot(
+      small_data.omniglot(tmp_path / 'omniglot', zipped=False))
   for name, value in arrays.items():
     np.testing.assert_array_equal(other[name], value)
 
@@ -140,28 +128,28 @@ def test_what_is_damaged_is_named_in_one_line(message, tmp_path):
   folder = small_data.omniglot(tmp_path / 'omniglot')
   DAMAGES[message](folder)
   with pytest.raises(ValueError) as caught:
-    _load(folder)
+    small_data.load_omniglot(folder)
   assert message in str(caught.value) and '\n' not in str(caught.value)
 
 
 def test_the_cached_file_is_used_and_mended(tmp_path, monkeypatch):
   folder = small_data.omniglot(tmp_path / 'omniglot')
-  first = _load(folder)
+  first = small_data.load_omniglot(folder)
   kept, = data_cache.cache_folder().glob('omniglot_*.npz')
   with monkeypatch.context() as patch:
     patch.setattr(omniglot_files, '_build', lambda *_: pytest.fail('read'))
-    again = _load(folder)
+    again = small_data.load_omniglot(folder)
   content = bytearray(kept.read_bytes())
   content[len(content) // 2] ^= 0xff
   kept.write_bytes(content)
-  for other in (again, _load(folder)):
+  for other in (again, small_data.load_omniglot(folder)):
     np.testing.assert_array_equal(other['images'], first['images'])
 
 
 def test_without_a_place_to_keep_it_all_works(arrays, tmp_path, monkeypatch):
   (tmp_path / 'file').touch()
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-  other = _load(small_data.omniglot(tmp_path / 'omniglot'))
+  other = small_data.load_omniglot(small_data.omniglot(tmp_path / 'omniglot'))
   np.testing.assert_array_equal(other['images'], arrays['images'])
 
 
