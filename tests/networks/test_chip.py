@@ -105,6 +105,22 @@ def test_a_layer_is_calibrated_by_the_model_of_its_own_device():
         found.expected, ratio * common.expected, rtol=1e-3, atol=1e-5)
 
 
+def test_offsets_grow_with_the_devices_of_a_polarity():
+  def offsets(num_devices):
+    network = small.network(
+        num_devices, periphery=periphery.Periphery(offset_std=0.1))
+    chip = chip_lib.program_chip(
+        jax.random.key(0), chip_lib.Hardware(*small.pcm_pair(), network),
+        small.theta().layers, CALIBRATE_S)
+    return [np.asarray(columns.offset) for columns in chip.columns]
+
+  # The full scale of a column is that of its largest weight.
+  one, two = offsets((1, 1, 1)), offsets((1, 1, 2))
+  np.testing.assert_array_equal(two[0], one[0])
+  np.testing.assert_allclose(two[2], 2.0 * one[2], rtol=1e-6)
+  assert np.all(one[2] != 0)
+
+
 def test_a_baseline_knows_the_mean_law_at_its_date():
   for baseline in made().baselines:
     np.testing.assert_allclose(baseline.law, CALIBRATE_S, rtol=1e-6)
