@@ -205,7 +205,8 @@ def exponent(params: PCMParams, state: PCMState) -> jax.Array:
   relative = jnp.maximum(state.g_uS, p.g_reset_min_uS) / p.nu_range_uS
   mean = quantization.saturate(
       p.nu_mean + p.nu_slope * jnp.log(relative), p.nu_min, p.nu_max)
-  return jnp.maximum(state.nu + mean - p.nu_mean, 0.0)
+  # In this order a slope of 0, traced or not, leaves nu as it is.
+  return jnp.maximum(state.nu + (mean - p.nu_mean), 0.0)
 
 
 def program_sigma_uS(params: PCMParams, target_uS: jax.Array) -> jax.Array:
