@@ -166,6 +166,17 @@ def test_a_huge_write_noise_penalty_forbids_every_pulse():
       error).any()
 
 
+@pytest.mark.parametrize('sign', [1.0, -1.0])
+def test_the_descent_takes_no_level_beyond_a_flat_pulse(sign):
+  # The fourth pulse would be exact, if the third did not say: at its bound.
+  response = jnp.array([0.0, 1.0, 2.0, 2.0, 5.0]).reshape(1, 5, 1, 1)
+  features, error = jnp.ones((1, 1)), jnp.full((1, 1), sign * 5.0)
+  pulses = compiled['descent'](
+      error, jnp.concatenate([response, response]),
+      params(penalty=1e-6, write_noise_penalty=1e-6), 1, features, error)
+  assert pulses == sign * 2
+
+
 @hypothesis.given(seed=seeds)
 def test_order_of_the_support_set_does_not_matter_to_any_rule(seed):
   features, error, response = problem(seed)
