@@ -15,6 +15,7 @@ from meta_analog.config import noise_sources
 from meta_analog.config import timeline
 from meta_analog.config import validation
 from meta_analog.core import types
+from meta_analog.crossbar import drift_compensation
 from meta_analog.learning import learner
 from meta_analog.learning import losses
 from meta_analog.learning import maml
@@ -135,15 +136,17 @@ def _make_learner_fn(config, network, learner_fn, device_noise):
         config, make_device(layer))
     model_of = functools.partial(make_device, noise_free=True)
     differ = noise_sources.differ(config)
+    drift_clock = build_hardware.drift_clock(
+        config, noise_scale, device_noise)
     periphery = network.periphery
     noisy = periphery._replace(
         gain_std=noise_scale * periphery.gain_std,
         offset_std=noise_scale * periphery.offset_std)
     hardware = chip.Hardware(
         device_of('output'), model_of('output'),
-        network._replace(periphery=noisy),
-        build_hardware.make_program(config, testing,
-                                    build_hardware.drift_clock(config)),
+        network._replace(periphery=noisy, compensation=drift_compensation.make(
+            config.crossbar.drift_compensation, drift_clock)),
+        build_hardware.make_program(config, testing, drift_clock),
         write_fn,
         device_of('hidden') if differ else None,
         model_of('hidden') if differ else None)

@@ -96,7 +96,7 @@ def make_network(config, num_layers):
       fresh_share=crossbar.fresh_read_share,
       periphery=periphery,
       compensation=drift_compensation.make(
-          crossbar.drift_compensation, drift_clock(config)),
+          crossbar.drift_compensation, drift_clock(config, 1.0)),
       num_channels=c.input_channels,
       encode_fn=encoding.ENCODINGS[c.get('code', 'current')],
       spiking=c.neuron == 'lif')
@@ -126,19 +126,27 @@ def with_stuck(config, device):
       low_uS=params.g_min_uS, high_uS=params.g_max_uS)
 
 
-def drift_clock(config):
+def drift_clock(config, noise_scale, device_noise=None):
   """Returns age, s, to the factor that undoes the mean drift of a device.
 
-  A device of half the span, programmed without noise at age 0, is known at
-  every age: the factor is what it was programmed to over what it is now.
+  The mean is that over devices, whose exponents spread: see `mean_drift`. Of
+  devices that were programmed to half the span the noise-free model knows the
+  mean conductance at every age. The factor is the one at the reference age of
+  the drift law over the one now, so that it undoes drift alone and no bias of
+  programming.
+
+  Args:
+    config: checked.
+    noise_scale: of the chips.
+    device_noise: see `make_device`.
   """
-  model = make_device(config, 0.0, 1)
+  model = make_device(config, noise_scale, 1, device_noise, noise_free=True)
   target_uS = jnp.float32(
       hardware_validation.floor_uS(config) + 0.5 * config.crossbar.span_uS)
 
   def factor(age_s):
     state = model.program(jax.random.key(0), target_uS)
-    return target_uS / model.read_stats(state, age_s)[0]
+    return state.g_uS / model.read_stats(state, age_s)[0]
 
   return jax.jit(factor)
 

@@ -48,6 +48,7 @@ from meta_analog.core import gaussian
 from meta_analog.core import quantization
 from meta_analog.core import types
 from meta_analog.devices import common
+from meta_analog.devices import mean_drift
 from meta_analog.devices import partial_set
 
 MIN_AGE_S = 1e-3  # s, no read comes sooner
@@ -71,7 +72,9 @@ class State(NamedTuple):
 
   g_uS: jax.Array  # uS, conductance at the end of the last event, age 0
   nu: jax.Array  # drift exponent
-  nu_normal: jax.Array  # N' of this device, times the noise scale
+  # N' of this device, times the noise scale; of a model of the mean, which has
+  # none, the standard deviation of nu over devices.
+  nu_normal: jax.Array
   read_q: jax.Array  # Q, level of the 1/f noise
   pulse_memory: jax.Array  # P, 1 after RESET, shrinks with every SET
   age_s: jax.Array  # s, since the last programming event
@@ -101,7 +104,8 @@ def make(
     A `types.Device`.
   """
   p = params
-  read_stats = lambda state, elapsed_s: _read_stats(p, state, elapsed_s)
+  read_stats = lambda state, elapsed_s: _read_stats(
+      p, mean_scale, state, elapsed_s)
 
   def program(key, target_uS):
     return _program(p, curves, mean_scale, key, target_uS)
@@ -113,7 +117,7 @@ def make(
         noise_scale=p.noise_scale, max_pulses=max_pulses,
         mean_scale=mean_scale)
     touched = jax.lax.stop_gradient(num_pulses) > 0
-    return _restart(p, curves, new, touched)
+    return _restart(p, curves, mean_scale, new, touched)
 
   def reset(key, state, mask):
     noise = p.noise_scale * gaussian.normal(key, mask.shape)
@@ -122,7 +126,7 @@ def make(
         g_uS=jnp.where(mask, g_uS, state.g_uS),
         pulse_memory=jnp.where(mask, 1.0, state.pulse_memory),
         num_pulses=jnp.where(mask, 0.0, state.num_pulses))
-    return _restart(p, curves, new, mask)
+    return _restart(p, curves, mean_scale, new, mask)
 
   return common.device(program, pulse, reset, common.advance,
                        common.gaussian_read(read_stats), read_stats)
@@ -132,8 +136,12 @@ def drift(
     g_uS: jax.Array, nu: jax.Array, age_s: jax.Array, t0_s: jax.Array
 ) -> jax.Array:
   """Returns g ((age + t_0) / t_0)^-nu; ages below 1 ms count as 1 ms."""
-  ages = jnp.maximum(age_s, MIN_AGE_S) / t0_s
-  return g_uS * jnp.exp(-nu * jnp.log1p(ages))
+  return g_uS * jnp.exp(-nu * _log_age(age_s, t0_s))
+
+
+def _log_age(age_s, t0_s):
+  """Returns ln((age + t_0) / t_0) of ages of at least MIN_AGE_S."""
+  return jnp.log1p(jnp.maximum(age_s, MIN_AGE_S) / t0_s)
 
 
 def accumulated(
@@ -173,9 +181,10 @@ def _program(p, curves, mean_scale, key, target_uS):
       common.limited(target_uS, sigma_uS, error, mean_scale, 0.0, jnp.inf))
   r = _relative(p, jnp.where(erased, g_uS, target_uS))
   programmed = jnp.asarray(p.read_noise_from) > 0.5
+  nu, nu_normal = _exponent(curves, mean_scale, r, nu_normal)
   return State(
       g_uS=g_uS,
-      nu=_nu(curves, r, nu_normal),
+      nu=nu,
       nu_normal=nu_normal,
       read_q=curves.read_q(jnp.where(programmed, _relative(p, g_uS), r)),
       pulse_memory=jnp.where(
@@ -185,27 +194,33 @@ def _program(p, curves, mean_scale, key, target_uS):
   )
 
 
-def _restart(p, curves, state, mask):
+def _restart(p, curves, mean_scale, state, mask):
   """Returns the state whose drift starts now where the mask is true."""
   r = _relative(p, state.g_uS)
-  nu = _nu(curves, r, state.nu_normal)
+  nu, nu_normal = _exponent(curves, mean_scale, r, state.nu_normal)
   return state._replace(
       nu=jnp.where(mask, nu, state.nu),
+      nu_normal=jnp.where(mask, nu_normal, state.nu_normal),
       read_q=jnp.where(mask, curves.read_q(r), state.read_q),
       age_s=jnp.where(mask, 0.0, state.age_s))
 
 
-def _read_stats(p, state, elapsed_s):
+def _read_stats(p, mean_scale, state, elapsed_s):
   """Returns mean and standard deviation of a read, uS."""
   age_s = state.age_s + elapsed_s
-  g_uS = drift(state.g_uS, state.nu, age_s, p.t0_s)
+  g_uS = (drift(state.g_uS, state.nu, age_s, p.t0_s) if mean_scale is None
+          else state.g_uS * mean_drift.folded(
+              state.nu, state.nu_normal, _log_age(age_s, p.t0_s)))
   noise = state.read_q * accumulated(age_s, p.t0_s, p.t_read_s)
   return g_uS, p.noise_scale * noise * g_uS
 
 
-def _nu(curves, r, nu_normal):
-  """Returns |mu + s N'|."""
-  return jnp.abs(curves.nu_mean(r) + curves.nu_std(r) * nu_normal)
+def _exponent(curves, mean_scale, r, nu_normal):
+  """Returns the fields `nu` and `nu_normal` of a state, nu = |mu + s N'|."""
+  mean, std = curves.nu_mean(r), curves.nu_std(r)
+  if mean_scale is None:
+    return jnp.abs(mean + std * nu_normal), nu_normal
+  return jnp.abs(mean), mean_scale * std
 
 
 def _relative(p, g_uS):

@@ -48,6 +48,7 @@ from meta_analog.core import gaussian
 from meta_analog.core import quantization
 from meta_analog.core import types
 from meta_analog.devices import common
+from meta_analog.devices import mean_drift
 from meta_analog.devices import partial_set
 
 BIDIRECTIONAL = False
@@ -150,8 +151,10 @@ def make(
     return _reset(p, mean_scale, key, state, mask)
 
   def read_stats(state, elapsed_s):
-    g_uS = drift(
-        state.g_uS, exponent(p, state), state.age_s + elapsed_s, p.t0_s)
+    age_s = state.age_s + elapsed_s
+    g_uS = (drift(state.g_uS, exponent(p, state), age_s, p.t0_s)
+            if mean_scale is None else
+            _mean_drifted_uS(p, mean_scale, state, age_s))
     return g_uS, p.noise_scale * (p.m3 * g_uS + p.c3_uS)
 
   return common.device(program, pulse, reset, common.advance,
@@ -176,8 +179,7 @@ def drift(
     Conductance, uS.
   """
   # With a power, a training step without read noise took 1.02 times longer.
-  ages = jnp.maximum(age_s, MIN_AGE_S) / t0_s
-  return g_uS * jnp.exp(-nu * jnp.log(ages))
+  return g_uS * jnp.exp(-nu * _log_age(age_s, t0_s))
 
 
 def exponent(params: PCMParams, state: PCMState) -> jax.Array:
@@ -199,14 +201,42 @@ def exponent(params: PCMParams, state: PCMState) -> jax.Array:
   Returns:
     Dimensionless, shape of the state.
   """
-  p = params
-  if isinstance(p.nu_slope, (int, float)) and p.nu_slope == 0:
+  if _same_exponent(params):
     return state.nu
+  # In this order a slope of 0, traced or not, leaves nu as it is.
+  return jnp.maximum(state.nu + _nu_shift(params, state), 0.0)
+
+
+def _log_age(age_s, t0_s):
+  """Returns ln(age / T0) of ages of at least MIN_AGE_S."""
+  return jnp.log(jnp.maximum(age_s, MIN_AGE_S) / t0_s)
+
+
+def _same_exponent(p):
+  """Returns whether a device has one drift exponent at every state, static."""
+  return isinstance(p.nu_slope, (int, float)) and p.nu_slope == 0
+
+
+def _nu_shift(p, state):
+  """Returns how far the mean exponent at the states is from nu_mean."""
   relative = jnp.maximum(state.g_uS, p.g_reset_min_uS) / p.nu_range_uS
   mean = quantization.saturate(
       p.nu_mean + p.nu_slope * jnp.log(relative), p.nu_min, p.nu_max)
-  # In this order a slope of 0, traced or not, leaves nu as it is.
-  return jnp.maximum(state.nu + (mean - p.nu_mean), 0.0)
+  return mean - p.nu_mean
+
+
+def _mean_drifted_uS(p, mean_scale, state, age_s):
+  """Returns the mean of devices whose exponents spread around the state's.
+
+  Exponents are cut at 0 before they shift with the state and after it, which is
+  one cut, at the shift where that is positive.
+  """
+  log_age, std = _log_age(age_s, p.t0_s), mean_scale * p.nu_std
+  if _same_exponent(p):
+    return state.g_uS * mean_drift.cut(state.nu, std, log_age)
+  shift = _nu_shift(p, state)
+  return state.g_uS * mean_drift.cut(
+      state.nu + shift, std, log_age, jnp.maximum(shift, 0.0))
 
 
 def program_sigma_uS(params: PCMParams, target_uS: jax.Array) -> jax.Array:
