@@ -149,7 +149,8 @@ def _make_learner_fn(config, network, learner_fn, device_noise):
         build_hardware.make_program(config, testing, drift_clock),
         write_fn,
         device_of('hidden') if differ else None,
-        model_of('hidden') if differ else None)
+        model_of('hidden') if differ else None,
+        build_hardware.has_slow_noise(config))
     own = times if reference is None else times._replace(reference=reference)
     return learner_fn(hardware, rule, own, keep_trace=testing)
 

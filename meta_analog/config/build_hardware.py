@@ -126,6 +126,14 @@ def with_stuck(config, device):
       low_uS=params.g_min_uS, high_uS=params.g_max_uS)
 
 
+def has_slow_noise(config: ml_collections.ConfigDict) -> bool:
+  """Returns whether reads of this config's chips share slow read noise."""
+  c = config.adapt
+  return config.crossbar.slow_read_noise and (
+      c.num_events > 1 or c.write == 'verified' or c.refresh != 'none'
+      or config.evaluation.programming in ('verified', 'descent'))
+
+
 def drift_clock(config, noise_scale, device_noise=None):
   """Returns age, s, to the factor that undoes the mean drift of a device.
 
@@ -198,7 +206,8 @@ def make_program(
   if config.evaluation.programming == 'verified':
     program_fn = initial_programming.verified_program(
         verify_options.VerifyOptions(**config.verification), reference_s,
-        bidirectional=device_registry.FAMILIES[config.device].bidirectional)
+        bidirectional=device_registry.FAMILIES[config.device].bidirectional,
+        slow=has_slow_noise(config))
   else:
     c = config.descent
     program_fn = gradient_programming.make_program_fn(
@@ -206,7 +215,7 @@ def make_program(
         periphery_lib.Periphery(**config.periphery), config.crossbar.span_uS,
         config.crossbar.fresh_read_share, reference_s,
         num_iterations=c.num_iterations, num_inputs=c.num_inputs,
-        num_levels=c.num_levels)
+        num_levels=c.num_levels, slow=has_slow_noise(config))
   share = 1.0 / clock(jnp.float32(reference_s))
   return lambda key, device, model, targets_uS, gain_per_uS: program_fn(
       key, device, model, share * targets_uS, gain_per_uS)

@@ -14,6 +14,7 @@ ADDED = {
         'output_read', 'output_write', 'drift_spread')},
     'network': {'input_channels': 1, 'neuron': 'lif'},
     'training': {'tasks_at_once': 0},
+    'crossbar': {'slow_read_noise': False},
     'evaluation': {'adapt_anew': 'never'},
 }
 # The same of images alone, by the name of the task.

@@ -25,6 +25,7 @@ from meta_analog.core import linalg
 from meta_analog.core import types
 from meta_analog.crossbar import device_selection
 from meta_analog.crossbar import read_noise
+from meta_analog.crossbar import slow_noise
 
 
 class UsageCounts(NamedTuple):
@@ -44,6 +45,8 @@ class Crossbar(NamedTuple):
   gain_per_uS: jax.Array  # scalar, weight of one microsiemens
   counter: jax.Array  # [P, I, O], the next device to be pulsed, 0 .. D - 1
   usage: UsageCounts
+  # Read noise that reads close in time share; None: they are independent.
+  slow: slow_noise.State | None = None
 
 
 class Reading(NamedTuple):
@@ -117,9 +120,29 @@ def advance(
   Returns:
     New `Crossbar`.
   """
+  slow = crossbar.slow
   return crossbar._replace(
       devices=device.advance(crossbar.devices, elapsed_s),
-      estimate=noise_free.advance(crossbar.estimate, elapsed_s))
+      estimate=noise_free.advance(crossbar.estimate, elapsed_s),
+      slow=slow and slow_noise.advance(slow, elapsed_s))
+
+
+def draw_slow(key: jax.Array, crossbar: Crossbar) -> Crossbar:
+  """Returns the crossbar with its slow noise drawn for a read now.
+
+  Comes before every read of a crossbar that has slow noise; without it, two
+  reads share all of that noise.
+
+  Args:
+    key: consumed.
+    crossbar: state; one without slow noise is returned as it is.
+
+  Returns:
+    New `Crossbar`.
+  """
+  if crossbar.slow is None:
+    return crossbar
+  return crossbar._replace(slow=slow_noise.draw(key, crossbar.slow))
 
 
 def read(
@@ -131,15 +154,16 @@ def read(
 ) -> Reading:
   """Returns the weights that one forward pass reads, elapsed_s after now.
 
-  Read noise has a 1/f spectrum: the part slower than a forward pass is one
-  draw, frozen while it lasts; the rest, `fresh_share` of the variance, is new
-  in every product.
+  Read noise has a 1/f spectrum: the part slower than a forward pass is frozen
+  while it lasts; the rest, `fresh_share` of the variance, is new in every
+  product. Of the frozen part, what is slow was drawn by `draw_slow`, where the
+  crossbar has slow noise; the rest is drawn here.
 
   Args:
     key: consumed by the frozen part.
     device: the technology.
-    crossbar: state.
-    elapsed_s: from now to the read.
+    crossbar: state, see `draw_slow`.
+    elapsed_s: from now to the read; 0 where the crossbar has slow noise.
     fresh_share: 0 (one read per forward pass) to 1 (a read per product). The
       number 0, not traced, leaves out the variance and every fresh draw.
 
@@ -147,15 +171,17 @@ def read(
     A `Reading`.
   """
   mean_uS, sigma_uS = device.read_stats(crossbar.devices, elapsed_s)
-  mean = _sum_devices(mean_uS, minus=-1.0)
+  shown_uS, frozen_share, fresh = slow_noise.add(
+      crossbar.slow, mean_uS, sigma_uS, fresh_share)
+  mean = _sum_devices(shown_uS, minus=-1.0)
   # The sum of independent Gaussian devices is one Gaussian: one draw a weight.
   variance = _sum_devices(jnp.square(sigma_uS), minus=1.0)
-  frozen = read_noise.safe_sqrt((1.0 - fresh_share) * variance)
+  frozen = read_noise.safe_sqrt(frozen_share * variance)
   gain = crossbar.gain_per_uS
   weights = gain * (mean + frozen * gaussian.normal(key, mean.shape))
   if isinstance(fresh_share, (int, float)) and fresh_share == 0:
     return Reading(weights, None)
-  return Reading(weights, jnp.square(gain) * fresh_share * variance)
+  return Reading(weights, jnp.square(gain) * fresh * variance)
 
 
 def product(inputs: jax.Array, reading: Reading) -> tuple[jax.Array, jax.Array]:

@@ -81,7 +81,7 @@ def make(
 
   def predict(key, state, inputs, time):
     key_read, key_run = jax.random.split(key)
-    readings, _ = chip_lib.read_layers(key_read, hardware, state.chip, time)
+    readings, *_ = chip_lib.read_layers(key_read, hardware, state.chip, time)
     result = forward_fn(key_run, network, readings, inputs)
     info = {'rate_Hz': result.rate_Hz}
     if keep_trace:
@@ -92,7 +92,8 @@ def make(
   def update(key, state, support, time):
     chip, rule_params = state
     key_read, key_run, key_write = jax.random.split(key, 3)
-    readings, measured = chip_lib.read_layers(key_read, hardware, chip, time)
+    readings, measured, chip = chip_lib.read_layers(
+        key_read, hardware, chip, time)
     if rule.first_order:
       readings = jax.lax.stop_gradient(readings)
     result, changes = updates_fn(
@@ -203,6 +204,5 @@ def _write_layer(
       key_write, hardware, chip, i, request, write_time)
   # A write is no drift: the factor continues by the mean law.
   settled = clock.later(write_time, times.write_duration_s + times.settle_s)
-  baseline = chip_lib.calibrate(
-      key_settle, hardware, chip, i, settled, factor_at(settled))
-  return chip_lib.replace_layer(chip, i, baselines=baseline), counts
+  return chip_lib.calibrate(
+      key_settle, hardware, chip, i, settled, factor_at(settled)), counts

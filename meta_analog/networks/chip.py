@@ -15,6 +15,7 @@ from meta_analog.crossbar import array
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import matvec
 from meta_analog.crossbar import periphery
+from meta_analog.crossbar import slow_noise
 from meta_analog.networks import network as network_lib
 from meta_analog.programming import controller
 from meta_analog.programming import initial_programming
@@ -46,6 +47,7 @@ class Hardware(NamedTuple):
   write_fn: protocols.WriteFn = writing.open_loop()
   hidden_device: types.Device | None = None  # None: as the output layer
   hidden_noise_free: types.Device | None = None  # likewise
+  slow_noise: bool = False  # whether reads close in time share read noise
 
 
 def program_chip(
@@ -66,10 +68,13 @@ def program_chip(
   network = hardware.network
 
   def program(key, devices, layer, targets_uS, num_devices):
-    key_devices, key_columns = jax.random.split(key)
+    key_devices, key_columns, key_slow = jax.random.split(key, 3)
     gain_per_uS = jnp.exp(layer.log_gain)
     crossbar, counts = hardware.program_fn(
         key_devices, *devices, targets_uS, gain_per_uS)
+    if hardware.slow_noise and crossbar.slow is None:
+      crossbar = crossbar._replace(
+          slow=slow_noise.start(key_slow, targets_uS.shape))
     weight_max = gain_per_uS * network.span_uS * num_devices
     columns = periphery.make_columns(
         key_columns, network.periphery, *layer.u.shape, weight_max)
@@ -85,11 +90,10 @@ def program_chip(
   start = jax.tree.map(jnp.asarray, clock.START)
   chip = Chip(start, (start,) * len(crossbars), crossbars, columns,
               (None,) * len(crossbars), total)
-  keys = jax.random.split(key_calibrate, len(crossbars))
-  return chip._replace(baselines=tuple(
-      calibrate(key, hardware, chip, i, clock.exact(calibrate_s),
-                network.compensation.clock(jnp.float32(calibrate_s)))
-      for i, key in enumerate(keys)))
+  for i, key in enumerate(jax.random.split(key_calibrate, len(crossbars))):
+    chip = calibrate(key, hardware, chip, i, clock.exact(calibrate_s),
+                     network.compensation.clock(jnp.float32(calibrate_s)))
+  return chip
 
 
 def devices_of(
@@ -104,8 +108,9 @@ def devices_of(
 
 def read_layers(
     key: jax.Array, hardware: Hardware, chip: Chip, time: clock.Time
-) -> tuple[tuple[matvec.LayerReading, ...], tuple[jax.Array | None, ...]]:
-  """Returns the readings of one forward pass, and the drift measurements.
+) -> tuple[
+    tuple[matvec.LayerReading, ...], tuple[jax.Array | None, ...], Chip]:
+  """Returns the readings of one forward pass, drift measurements, the chip.
 
   Args:
     key: consumed.
@@ -114,35 +119,38 @@ def read_layers(
     time: of the reads, not before `chip.times`.
 
   Returns:
-    One reading per layer, and the outputs [B, K, O] of its drift measurement,
-    or None.
+    One reading per layer; the outputs [B, K, O] of its drift measurement, or
+    None; the chip with the slow noise of these reads.
   """
   keys = jax.random.split(key, len(chip.crossbars))
-  readings, measured = zip(*(
-      read_layer(k, hardware, chip, i, time) for i, k in enumerate(keys)))
-  return readings, measured
+  readings, measured = [], []
+  for i, key in enumerate(keys):
+    reading, outputs, chip = read_layer(key, hardware, chip, i, time)
+    readings.append(reading)
+    measured.append(outputs)
+  return tuple(readings), tuple(measured), chip
 
 
 def read_layer(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int, time: clock.Time
-) -> tuple[matvec.LayerReading, jax.Array | None]:
-  """Returns the reading of layer i and its drift measurement."""
+) -> tuple[matvec.LayerReading, jax.Array | None, Chip]:
+  """Returns the reading of layer i, its drift measurement and the chip."""
   key_read, key_measure = jax.random.split(key)
-  layer = _read_uncompensated(key_read, hardware, chip, i, time)
+  layer, chip = _read_uncompensated(key_read, hardware, chip, i, time)
   network, baseline, outputs = hardware.network, chip.baselines[i], None
   if network.compensation.measures:
     outputs = jax.lax.stop_gradient(drift_compensation.probe(
         key_measure, network.periphery, layer, baseline.inputs))
   factor = network.compensation.factor(
       baseline, outputs, clock.elapsed_s(time, chip.start))
-  return layer._replace(factor=factor), outputs
+  return layer._replace(factor=factor), outputs, chip
 
 
 def calibrate(
     key: jax.Array, hardware: Hardware, chip: Chip, i: int,
     time: clock.Time, level: jax.Array
-) -> drift_compensation.Baseline | None:
-  """Returns the baseline of layer i.
+) -> Chip:
+  """Returns the chip with a new baseline of layer i.
 
   Args:
     key: consumed.
@@ -153,20 +161,22 @@ def calibrate(
     level: the factor then, scalar or [O].
 
   Returns:
-    A `drift_compensation.Baseline`; None where nothing is measured.
+    New `Chip`; the same where nothing is measured.
   """
-  network, crossbar = hardware.network, chip.crossbars[i]
+  network = hardware.network
   if not network.compensation.measures:
-    return None
+    return chip
   key_read, key_measure = jax.random.split(key)
-  layer = _read_uncompensated(key_read, hardware, chip, i, time)
+  layer, chip = _read_uncompensated(key_read, hardware, chip, i, time)
+  crossbar = chip.crossbars[i]
   weights = array.weights_from_targets(
       controller.estimated_uS(devices_of(hardware, i)[1], crossbar,
                               clock.elapsed_s(time, chip.times[i])),
       crossbar.gain_per_uS)
   law = network.compensation.clock(clock.elapsed_s(time, chip.start))
-  return jax.lax.stop_gradient(drift_compensation.calibrate(
+  baseline = jax.lax.stop_gradient(drift_compensation.calibrate(
       key_measure, network.periphery, layer, weights, level, law))
+  return replace_layer(chip, i, baselines=baseline)
 
 
 def write_layer(
@@ -203,11 +213,23 @@ def replace_layer(chip: Chip, i: int, **items: Any) -> Chip:
 
 
 def _read_uncompensated(key, hardware, chip, i, time):
-  """Returns the reading of layer i, its factor 1."""
-  network, crossbar = hardware.network, chip.crossbars[i]
-  reading = array.read(
-      key, devices_of(hardware, i)[0], crossbar,
-      clock.elapsed_s(time, chip.times[i]), network.fresh_share)
+  """Returns the reading of layer i, its factor 1, and the chip.
+
+  A crossbar with slow noise is taken to the date of the read: the time between
+  two reads is then exact.
+  """
+  network, devices = hardware.network, devices_of(hardware, i)
+  if chip.crossbars[i].slow is not None:
+    key, key_slow = jax.random.split(key)
+    crossbar = array.advance(*devices, chip.crossbars[i],
+                             clock.elapsed_s(time, chip.times[i]))
+    chip = replace_layer(
+        chip, i, crossbars=array.draw_slow(key_slow, crossbar),
+        times=jax.tree.map(jnp.asarray, clock.exact(time)))
+  crossbar = chip.crossbars[i]
+  reading = array.read(key, devices[0], crossbar,
+                       clock.elapsed_s(time, chip.times[i]),
+                       network.fresh_share)
   return network_lib.layer_reading(
       reading, chip.columns[i], crossbar.gain_per_uS, network,
-      network.num_devices[i])
+      network.num_devices[i]), chip

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from meta_analog.core import gaussian
 from meta_analog.core import types
 from meta_analog.crossbar import array
+from meta_analog.crossbar import slow_noise
 
 
 def estimated_uS(
@@ -29,17 +30,33 @@ def estimated_uS(
 def measure(
     key: jax.Array, device: types.Device, crossbar: array.Crossbar,
     num_reads: jax.Array, fresh_share: jax.Array
-) -> jax.Array:
-  """Returns the mean of `num_reads` noisy reads now, [P, D, I, O], uS.
+) -> tuple[jax.Array, array.Crossbar]:
+  """Returns the mean of `num_reads` noisy reads now, and the crossbar.
 
   Read noise is Gaussian with a 1/f spectrum. The part slower than the
-  measurement is one draw that all its reads share, so averaging does not remove
-  it; the rest, `fresh_share` of the variance, is new in each read. The sum of
-  the two is one draw, see `mean_read_variance`.
+  measurement is shared by all its reads, so averaging does not remove it; the
+  rest, `fresh_share` of the variance, is new in each read. The sum of the two
+  is one draw, see `mean_read_variance`; see also `crossbar.slow_noise`.
+
+  Args:
+    key: consumed.
+    device: the technology.
+    crossbar: state.
+    num_reads: that are averaged.
+    fresh_share: of the variance.
+
+  Returns:
+    [P, D, I, O], uS, and the crossbar with the slow noise of this read.
   """
+  if crossbar.slow is not None:
+    key, key_slow = jax.random.split(key)
+    crossbar = array.draw_slow(key_slow, crossbar)
   mean_uS, sigma_uS = device.read_stats(crossbar.devices, 0.0)
-  scale = jnp.sqrt(mean_read_variance(num_reads, fresh_share))
-  return mean_uS + scale * sigma_uS * gaussian.normal(key, mean_uS.shape)
+  mean_uS, frozen, fresh = slow_noise.add(
+      crossbar.slow, mean_uS, sigma_uS, fresh_share)
+  scale = jnp.sqrt(frozen + fresh / num_reads)
+  noise = scale * sigma_uS * gaussian.normal(key, mean_uS.shape)
+  return mean_uS + noise, crossbar
 
 
 def mean_read_variance(

@@ -106,7 +106,9 @@ def gradient_descent(
 
   def body(carry, i):
     crossbar, mean = carry
-    key_measure, key_pulse = jax.random.split(jax.random.fold_in(key, i))
+    key_measure, key_pulse, key_slow = jax.random.split(
+        jax.random.fold_in(key, i), 3)
+    crossbar = array.draw_slow(key_slow, crossbar)
     gradient, error = measure(key_measure, crossbar, i)
     mean = descent.decay * mean + (1.0 - descent.decay) * gradient
     num_pulses = pulse_response.nearest_pulses(
@@ -119,6 +121,8 @@ def gradient_descent(
 
   (crossbar, _), (errors, counts) = jax.lax.scan(
       body, (crossbar, jnp.zeros_like(target_w)), jnp.arange(num_iterations))
+  crossbar = array.draw_slow(
+      jax.random.fold_in(key, num_iterations + 1), crossbar)
   last = measure(
       jax.random.fold_in(key, num_iterations), crossbar, num_iterations)[1]
   return crossbar, {'error': jnp.append(errors, last), 'num_pulses': counts}
@@ -146,6 +150,7 @@ def make_program_fn(
     num_iterations: int,
     num_inputs: int,
     num_levels: int,
+    slow: bool = False,
 ) -> protocols.ProgramFn:
   """Returns gradient programming of a whole array, which ends at time 0.
 
@@ -158,6 +163,7 @@ def make_program_fn(
     num_iterations: rounds.
     num_inputs: B, random inputs of a round.
     num_levels: most pulses of a pair in the first train.
+    slow: whether reads share slow noise, see `crossbar.slow_noise`.
 
   Returns:
     A `protocols.ProgramFn`.
@@ -169,7 +175,8 @@ def make_program_fn(
     fixed = jax.lax.stop_gradient
     target_uS = fixed(controller.difference(targets_uS))
     crossbar = initial_programming.blank(
-        keys[0], device, noise_free, targets_uS.shape, fixed(gain_per_uS))
+        keys[0], device, noise_free, targets_uS.shape, fixed(gain_per_uS),
+        slow=slow)
     crossbar = initial_programming.open_loop(
         keys[1], device, noise_free, crossbar, target_uS,
         jnp.float32(length_s + reference_s), num_levels=num_levels)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from meta_analog.core import types
 from meta_analog.crossbar import array
+from meta_analog.crossbar import slow_noise
 from meta_analog.programming import controller
 from meta_analog.programming import program_verify
 from meta_analog.programming import protocols
@@ -22,7 +23,8 @@ def statistical(key, device, noise_free, targets_uS, gain_per_uS):
 
 
 def verified_program(options: verify_options.VerifyOptions, reference_s: float,
-                     *, bidirectional: bool) -> protocols.ProgramFn:
+                     *, bidirectional: bool, slow: bool = False
+                     ) -> protocols.ProgramFn:
   """Returns program-and-verify of pairs from RESET, which ends at time 0.
 
   Differences of pairs are verified, not their common part. There is no gradient
@@ -32,6 +34,7 @@ def verified_program(options: verify_options.VerifyOptions, reference_s: float,
     options: see `verify_options.check`.
     reference_s: date of the target differences, s after 0.
     bidirectional: whether the device takes negative pulses.
+    slow: whether reads share slow noise, see `crossbar.slow_noise`.
 
   Returns:
     A `protocols.ProgramFn`.
@@ -41,7 +44,8 @@ def verified_program(options: verify_options.VerifyOptions, reference_s: float,
   def program_fn(key, device, noise_free, targets_uS, gain_per_uS):
     key_blank, key_verify = jax.random.split(key)
     target_uS = jax.lax.stop_gradient(controller.difference(targets_uS))
-    fresh = blank(key_blank, device, noise_free, targets_uS.shape, gain_per_uS)
+    fresh = blank(key_blank, device, noise_free, targets_uS.shape, gain_per_uS,
+                  slow=slow)
     crossbar, info = program_verify.program_and_verify(
         key_verify, device, noise_free, jax.lax.stop_gradient(fresh),
         program_verify.pairs(target_uS, bidirectional=bidirectional), options,
@@ -57,12 +61,27 @@ def verified_program(options: verify_options.VerifyOptions, reference_s: float,
 
 def blank(
     key: jax.Array, device: types.Device, noise_free: types.Device,
-    shape: tuple[int, int, int, int], gain_per_uS: jax.Array
+    shape: tuple[int, int, int, int], gain_per_uS: jax.Array, *,
+    slow: bool = False
 ) -> array.Crossbar:
-  """Returns a crossbar of new devices [P, D, I, O], all RESET just now."""
-  key_make, key_reset = jax.random.split(key)
+  """Returns a crossbar of new devices [P, D, I, O], all RESET just now.
+
+  Args:
+    key: consumed.
+    device: the technology.
+    noise_free: the technology without noise.
+    shape: of the devices.
+    gain_per_uS: scalar.
+    slow: whether its reads share slow noise, see `crossbar.slow_noise`.
+
+  Returns:
+    A `Crossbar`.
+  """
+  key_make, key_reset, key_slow = jax.random.split(key, 3)
   crossbar = array.program(
       key_make, device, noise_free, jnp.zeros(shape, jnp.float32), gain_per_uS)
+  if slow:
+    crossbar = crossbar._replace(slow=slow_noise.start(key_slow, shape))
   return array.reset_devices(
       key_reset, device, noise_free, crossbar, jnp.ones(shape, bool))
 

@@ -159,7 +159,7 @@ def read_and_latch(
   wait_s = options.delay_s + options.read_span_s
   elapsed_s = progress.elapsed_s + wait_s
   crossbar = array.advance(device, noise_free, progress.crossbar, wait_s)
-  mean_uS = controller.measure(
+  mean_uS, crossbar = controller.measure(
       key, device, crossbar, options.num_reads, options.fresh_share)
   drift = controller.known_drift(noise_free, crossbar, horizon_s - elapsed_s)
   shape = mean_uS.shape

@@ -99,7 +99,8 @@ def _by_reads(apply, num_reads, fresh_share):
   """Returns the refresh that decides by the mean of noisy reads."""
   def refresh_fn(key, device, noise_free, crossbar, request):
     key_read, key_write = jax.random.split(key)
-    known_uS = _measure(key_read, device, crossbar, num_reads, fresh_share)
+    known_uS, crossbar = _measure(
+        key_read, device, crossbar, num_reads, fresh_share)
     crossbar, request, touched = apply(
         key_write, device, noise_free, crossbar, request, known_uS)
     return protocols.Refreshed(crossbar, request, touched,
@@ -149,8 +150,10 @@ def verified(
     touched = begun.touched | (jax.lax.stop_gradient(num_pulses) != 0)
     known_uS, reads = begun.known_uS, begun.reads
     if known_uS is None:
-      known_uS = _measure(
+      known_uS, read = _measure(
           key_read, device, crossbar, options.num_reads, options.fresh_share)
+      begun = begun._replace(
+          crossbar=begun.crossbar._replace(slow=read.slow))
       reads = reads + options.num_reads * jnp.sum(
           jnp.broadcast_to(touched, known_uS.shape))
     fixed = jax.lax.stop_gradient
@@ -184,9 +187,10 @@ def _target_uS(noise_free, crossbar, known_uS, request, delta_w):
 
 
 def _measure(key, device, crossbar, num_reads, fresh_share):
-  """Returns the mean of noisy reads [P, D, I, O], without a gradient."""
-  return controller.measure(
+  """Returns the mean of noisy reads, without a gradient, and the crossbar."""
+  mean_uS, read = controller.measure(
       key, device, jax.lax.stop_gradient(crossbar), num_reads, fresh_share)
+  return mean_uS, crossbar._replace(slow=read.slow)
 
 
 def _straight_through(value, surrogate):
