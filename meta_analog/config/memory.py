@@ -27,6 +27,7 @@ FLOAT = 4  # bytes
 TRAINED_DEVICES, TESTED_DEVICES = 15, 13
 TRAINED_ACTIVITY, TESTED_ACTIVITY = 8.6, 4.3
 UNFOLDED = 3.0
+SLOW_NOISE = 10  # likewise of the slow read noise of one task
 CHIP_ARRAYS = 4  # of chip.npz, of the size of its devices
 # Fields that the memory grows with.
 FIELDS = (
@@ -114,6 +115,7 @@ def _training(flat, sizes, num_cores):
   one_task = step * (TRAINED_ACTIVITY * sizes.activity
                      + UNFOLDED * sizes.unfolded) * max(1, events // 2)
   one_task += events * TESTED_DEVICES * sizes.written / 4
+  one_task += _slow_noise(flat, sizes)
   one_task += samples**2 + flat['adapt.num_steps'] * sizes.written / 4
   one_chip = TRAINED_DEVICES * sizes.devices + (
       max(1, flat['training.tasks_at_once']) * one_task)
@@ -131,10 +133,18 @@ def _testing(flat, sizes, num_cores):
   trace = flat['network.num_time_steps'] * dates * samples * sizes.outputs
   one_chip = max(TESTED_DEVICES * (tasks + 1) * sizes.devices,
                  tasks * (activity + trace))
+  one_chip += tasks * _slow_noise(flat, sizes)
   returned = CHIP_ARRAYS * sizes.devices + (
       tasks * (dates + 1) * samples * sizes.outputs)
   return min(num_cores, num_chips) * (
       one_chip + num_chips * returned)
+
+
+def _slow_noise(flat, sizes):
+  """Returns floats of one task, see `build_hardware.has_slow_noise`."""
+  has = flat['crossbar.slow_read_noise'] and (
+      flat['adapt.num_events'] > 1 or flat['adapt.write'] == 'verified')
+  return has * SLOW_NOISE * sizes.devices
 
 
 def _samples(flat):

@@ -195,6 +195,7 @@ def test_a_run_from_before_a_field_is_tested_as_it_was(module, tmp_path):
   config = module.get_config()
   config.network.input_channels = saved.ADDED['network'][
       'input_channels']  # the configs have moved on
+  config.crossbar.update(saved.ADDED['crossbar'])  # likewise
   own = saved.ADDED_TO.get(config.task.name, {})
   for section, added in own.items():
     config[section].update(added)

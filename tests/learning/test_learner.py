@@ -112,7 +112,7 @@ def outputs_of_update(key, device, state, samples):
   """Returns what `update` sees of its support set: same keys, same reads."""
   hardware = chip.Hardware(*DEVICES[device](), small.network())
   key_read, key_run, _ = jax.random.split(key, 3)
-  readings, _ = chip.read_layers(key_read, hardware, state.chip, T_READ_S)
+  readings, *_ = chip.read_layers(key_read, hardware, state.chip, T_READ_S)
   return network_lib.forward(
       key_run, hardware.network, readings, samples.x).outputs
 

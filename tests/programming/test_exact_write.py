@@ -83,7 +83,7 @@ def adapted():
 
   @jax.jit
   def see(chip):
-    readings, _ = chip_lib.read_layers(
+    readings, *_ = chip_lib.read_layers(
         jax.random.key(1), hardware, chip.chip, T_READ_S)
     return network.forward(jax.random.key(2), net, readings, support.x)
 
