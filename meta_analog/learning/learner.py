@@ -106,9 +106,9 @@ def make(
           LearnerState(chip, rule_params), i, delta_w, samples, measured[i],
           time)
       counts.append(written)
-    write = jax.tree.map(lambda *each: sum(each), *counts)._asdict()
     return LearnerState(chip, rule_params), {
-        'rate_Hz': result.rate_Hz, 'outputs': result.outputs, 'write': write,
+        'rate_Hz': result.rate_Hz, 'outputs': result.outputs,
+        'write': jax.tree.map(lambda *each: sum(each), *counts)._asdict(),
         'g_uS': tuple(crossbar.devices.g_uS for crossbar in chip.crossbars)}
 
   return types.Learner(init, predict, update)

@@ -12,6 +12,7 @@ from configs import perf
 from meta_analog.config import build_hardware
 from meta_analog.core import clock
 from meta_analog.core import types
+from meta_analog.crossbar import array
 from meta_analog.crossbar import slow_noise
 from meta_analog.learning import learner as learner_lib
 from meta_analog.learning import update_rules
@@ -100,7 +101,7 @@ def test_an_event_leaves_the_noise_that_it_read():
 
 def test_a_verification_goes_on_from_the_read_before_it(monkeypatch):
   device, model = small.pcm_pair()
-  crossbar = made().crossbars[-1]
+  crossbar = array.advance(device, model, made().crossbars[-1], 101.0)
   since_s, measure = [], controller.measure
 
   def recorded(key, device, crossbar, *options):
