@@ -75,9 +75,8 @@ def make(
   updates_fn = updates_fn or functools.partial(compute_updates, forward_fn)
 
   def init(key, theta):
-    chip = chip_lib.program_chip(
-        key, hardware, theta.layers, times.calibrate_s)
-    return LearnerState(chip, theta.rule)
+    return LearnerState(chip_lib.program_chip(
+        key, hardware, theta.layers, times.calibrate_s), theta.rule)
 
   def predict(key, state, inputs, time):
     key_read, key_run = jax.random.split(key)
