@@ -27,6 +27,7 @@ from meta_analog.config import validation
 from meta_analog.core import types
 from meta_analog.devices import registry as device_registry
 from meta_analog.reporting import device_figures
+from meta_analog.reporting import style
 from meta_analog.reporting import tables
 from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
@@ -250,9 +251,12 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
   result = characterize(name, params, config.seed)
   result['versions'] = environment.record()
   atomic_files.write_json(folder / 'characterization.json', result)
-  device_figures.characterization(folder / 'characterization.png', result)
+  drawn = style.draw(folder / 'characterization.png', lambda path:
+                     device_figures.characterization(path, result),
+                     console.print)
   console.print(tables.device_table(result))
-  console.print(f'Written to {folder}: characterization.json and .png.')
+  console.print(f'Written to {folder}: characterization.json'
+                f'{" and .png" if drawn else ""}.')
   return result
 
 

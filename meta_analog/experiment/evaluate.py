@@ -26,6 +26,7 @@ from meta_analog.experiment import run_keys
 from meta_analog.experiment import run_record
 from meta_analog.experiment import workdir
 from meta_analog.reporting import run_figures
+from meta_analog.reporting import style
 from meta_analog.reporting import tables
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import checkpoints
@@ -149,7 +150,7 @@ def _write_energy(context, out):
   path = workdir.unused(context.folder, 'energy.json')
   figure = context.folder / 'figures' / f'{path.stem}.png'
   atomic_files.write_json(path, out)
-  drawn = figure_data.draw(figure, lambda path: run_figures.energy(
+  drawn = style.draw(figure, lambda path: run_figures.energy(
       path, out['cases'], out['metric']), context.log)
   context.log(tables.energy_table(out))
   context.log(f'Written to {context.folder}: {path.name}'

@@ -12,7 +12,6 @@ import optax
 
 from meta_analog.config import build
 from meta_analog.config import timeline
-from meta_analog.core import errors
 from meta_analog.core import sharding
 from meta_analog.core import types
 from meta_analog.evaluation import meta_test_results
@@ -20,6 +19,7 @@ from meta_analog.learning import transforms
 from meta_analog.networks import network as network_lib
 from meta_analog.reporting import few_shot_figures
 from meta_analog.reporting import run_figures
+from meta_analog.reporting import style
 from meta_analog.runtime import compilation
 from meta_analog.runtime import metrics
 
@@ -71,26 +71,7 @@ def draw_all(
     figures['update_sizes'] = lambda path: run_figures.update_sizes(
         path, *updates)
   for name, draw_fn in figures.items():
-    draw(folder / 'figures' / f'{name}.png', draw_fn, log)
-
-
-def draw(
-    path: pathlib.Path, draw_fn: Callable[[pathlib.Path], None],
-    log: Callable[[str], None]
-) -> bool:
-  """Draws a figure, or warns that it cannot be drawn; returns whether it was.
-
-  Args:
-    path: of the picture.
-    draw_fn: draws it at a path.
-    log: prints a line.
-  """
-  try:
-    draw_fn(path)
-    return True
-  except Exception as error:  # No figure is worth a result.
-    log(f'Warning: {path} cannot be drawn: {errors.reason(error)}.')
-    return False
+    style.draw(folder / 'figures' / f'{name}.png', draw_fn, log)
 
 
 def updates(

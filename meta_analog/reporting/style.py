@@ -1,5 +1,6 @@
 """Style of all figures: fonts, colours, sizes and tick labels."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import pathlib
@@ -9,6 +10,8 @@ import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib import ticker
 import numpy as np
+
+from meta_analog.core import errors
 
 matplotlib.use('Agg')
 
@@ -65,6 +68,28 @@ def figure(
       drawn.savefig(path, format='png')
     finally:
       plt.close(drawn)
+
+
+def draw(
+    path: pathlib.Path, draw_fn: Callable[[pathlib.Path], None],
+    log: Callable[[str], None]
+) -> bool:
+  """Draws a figure, or warns that it cannot be drawn; returns whether it was.
+
+  Args:
+    path: of the picture; one that fails is not there afterwards, not even that
+      of another time.
+    draw_fn: draws it at a path.
+    log: prints a line.
+  """
+  try:
+    draw_fn(path)
+    return True
+  except Exception as error:  # No figure is worth a result.
+    with contextlib.suppress(OSError):
+      path.unlink(missing_ok=True)
+    log(f'Warning: {path} cannot be drawn: {errors.reason(error)}.')
+    return False
 
 
 def plain_log(axis: Any) -> None:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import pathlib
 import re
+import tempfile
 from typing import Any
 from typing import NamedTuple
 
@@ -29,8 +30,8 @@ from meta_analog.runtime import manifest
 MAX_TO_KEEP = 3
 SMALL_FILES = 300_000  # bytes on disk of what orbax writes beside the data
 STATE, METRICS = 'state', 'metrics.jsonl'
-# A pattern of the shell, a URL, bytes that are no text.
-UNREADABLE = re.compile(r'[\[\]\\]|:(?=/|$)|[\udc80-\udcff]')
+# Of a path that orbax takes as it is, for no pattern and no URL.
+PLAIN = re.compile(r'[\w./+=,@ -]*', re.ASCII)
 
 
 class Restored(NamedTuple):
@@ -48,17 +49,16 @@ class Checkpoints:
     """Names the folder, which is made by the first save.
 
     Raises:
-      InputError: if orbax could not write or read there: it takes the name of
-        its own folder for a pattern, or for a URL.
+      InputError: if neither it nor the system's folder of temporary files has a
+        plain name, see `_plain`.
       CorruptFileError: if the folder is a link.
     """
     self._folder = pathlib.Path(folder).absolute()
-    match = UNREADABLE.search(str(self._folder))
-    if match:
+    if not any(PLAIN.fullmatch(str(path)) for path in (
+        self._folder, tempfile.gettempdir())):
       raise errors.InputError(
-          f'{self._folder}: checkpoints cannot be read from a path with '
-          f'{ascii(match[0])[1:-1]}; choose another --workdir'.encode(
-              errors='replace').decode())
+          f'{ascii(str(self._folder))}: checkpoints cannot be read from such a '
+          'path while TMPDIR has another; choose another --workdir')
     if self._folder.is_symlink():
       raise errors.CorruptFileError(
           f'{self._folder} is a link: checkpoints are read from within the '
@@ -93,7 +93,8 @@ class Checkpoints:
       partial.mkdir(parents=True)
       size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
       atomic_files.require_space(partial, 3 * size + len(metrics) + SMALL_FILES)
-      _checkpointer().save(partial / STATE, args=ocp.args.StandardSave(state))
+      with _plain(partial) as path:
+        _checkpointer().save(path / STATE, args=ocp.args.StandardSave(state))
       if digest(_read(partial / STATE, state)) != digest(state):
         raise OSError('orbax reads something else than it was given')
       (partial / METRICS).write_bytes(metrics)
@@ -212,8 +213,25 @@ def _read(path, template):
   abstract = jax.tree.map(
       lambda x: x if isinstance(x, np.ndarray)
       else ocp.utils.to_shape_dtype_struct(x), template)
-  return _checkpointer().restore(
-      path, args=ocp.args.StandardRestore(abstract))
+  with _plain(path) as plain:
+    return _checkpointer().restore(
+        plain, args=ocp.args.StandardRestore(abstract))
+
+
+@contextlib.contextmanager
+def _plain(folder):
+  """Yields a path of a folder whose names orbax takes for no pattern.
+
+  orbax (0.12.8) expands the name of its own folder as a shell would, or takes
+  it for a URL. Such a folder is reached through a link of a plain name.
+  """
+  if PLAIN.fullmatch(str(folder)):
+    yield folder
+    return
+  with tempfile.TemporaryDirectory(prefix='meta_analog_') as temporary:
+    link = pathlib.Path(temporary, 'link')
+    link.symlink_to(folder, target_is_directory=True)
+    yield link
 
 
 def _checkpointer():

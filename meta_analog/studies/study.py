@@ -14,8 +14,8 @@ from typing import NamedTuple
 import rich.console
 
 from meta_analog.core import errors
-from meta_analog.experiment import figure_data
 from meta_analog.experiment import workdir as workdir_lib
+from meta_analog.reporting import style
 from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import signals
@@ -102,7 +102,7 @@ def run(
             f'{len(jobs)} jobs had ended, the others have saved: the same '
             'command resumes.'))
   study.log(markdown.terminal(table))
-  study.log(f'Written to {folder}: table.md, table.json, table.png.')
+  study.log(f'Written to {folder}: {workdir_lib.contents(folder)}.')
   if study.failed:
     raise errors.RunError(
         f'{len(study.failed)} of {len(plan.runs)} runs failed: '
@@ -191,5 +191,5 @@ def _write(study):
     with atomic_files.replacing(path) as partial:
       figure.draw(partial, table)
 
-  figure_data.draw(study.folder / 'table.png', draw, study.log)
+  style.draw(study.folder / 'table.png', draw, study.log)
   return table

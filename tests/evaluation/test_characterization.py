@@ -210,6 +210,22 @@ def _launch(*arguments, cwd):
                         timeout=300, cwd=cwd)
 
 
+def test_a_figure_that_fails_costs_no_measurement(
+    tmp_path, monkeypatch, capsys):
+  def fail(path, result):
+    raise ZeroDivisionError('no axis')
+
+  monkeypatch.setattr(
+      characterization, 'characterize', lambda *_: {'device': 'pcm'})
+  monkeypatch.setattr(device_figures, 'characterization', fail)
+  monkeypatch.setattr(tables, 'device_table', lambda found: 'the table')
+  characterization.run(pcm_config.get_config(), str(tmp_path))
+  assert [path.name for path in tmp_path.iterdir()] == ['characterization.json']
+  printed = capsys.readouterr().out
+  assert 'characterization.png cannot be drawn: no axis.' in printed
+  assert 'the table' in printed and '.json and' not in printed
+
+
 @pytest.mark.slow
 def test_the_command_leaves_its_file_and_figure_by_default_in_runs(tmp_path):
   done = _launch('--config.device=ideal', '--config.seed=7', cwd=tmp_path)

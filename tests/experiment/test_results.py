@@ -22,12 +22,16 @@ def test_a_figure_that_fails_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(
         run_figures, name, lambda path, *_: drawn.append(path.name))
   task = types.SimpleNamespace(dense=None, recall=len, image_shape=None)
+  old = tmp_path / 'figures/conductances.png'
+  old.parent.mkdir()
+  old.write_text('of another time')
   figure_data.draw_all(
       None, types.SimpleNamespace(task=task), tmp_path, {'baselines': {}}, None,
       {'layer_0_target_uS': np.zeros(2)},  # not all of a chip
       (np.zeros(0), np.zeros(0)), None, log.append)
   assert drawn == ['training.png', 'loss_over_time.png']
   assert len(log) == 1 and 'conductances.png cannot be drawn' in log[0]
+  assert not old.exists()
 
 
 def test_the_summary_is_written_when_all_else_is_there(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -125,10 +126,26 @@ def test_what_cannot_be_read_back_is_no_checkpoint(saved, monkeypatch):
   assert saved.steps() == [2, 1]
 
 
-@pytest.mark.parametrize('name', ['run[1]', 'lr]', 'a\\b', 'gs:', 'a\udcff'])
-def test_a_path_that_orbax_takes_for_a_pattern_is_refused(tmp_path, name):
+@pytest.mark.parametrize('name, match', [
+    ('run[1]', 'run1'), ('*', 'ab'), ('a\\b', 'ab'), ('gs:', None),
+    ('a\udcff', None), (' ü\n~', None)])
+def test_a_path_of_any_characters_holds_checkpoints(tmp_path, name, match):
+  # What such a name would match as a pattern has other contents.
+  for other, value in ((match, 3), (name, 0)):
+    if other:
+      store = checkpoints.Checkpoints(tmp_path / other / 'checkpoints')
+      store.save(1, jax.tree.map(lambda x, v=value: x + v, STATE), b'', FACTS)
+  assert store.steps() == [1]
+  assert _value(store.newest(STATE, pytest.fail)) == 0.0
+  assert (tmp_path / name / 'checkpoints/1/state').is_dir()
+
+
+def test_a_path_that_no_plain_name_leads_to_is_refused(tmp_path, monkeypatch):
+  (tmp_path / '[1]').mkdir()
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / '[1]'))
+  checkpoints.Checkpoints(tmp_path)
   with pytest.raises(errors.InputError, match='choose another --workdir'):
-    checkpoints.Checkpoints(tmp_path / name)
+    checkpoints.Checkpoints(tmp_path / '[1]')
 
 
 def test_a_checkpoints_folder_that_is_a_link_is_refused(saved, tmp_path):

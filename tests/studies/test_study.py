@@ -203,6 +203,20 @@ def test_a_figure_is_made_of_table_json_alone(monkeypatch, tmp_path):
   assert (tmp_path / 'empty').is_file()
 
 
+def test_a_figure_that_fails_costs_no_table(
+    fake, tmp_path, monkeypatch, capsys):
+  def fail(path, table):
+    path.write_text('half')
+    raise ZeroDivisionError('no rows')
+
+  monkeypatch.setattr(figure, 'draw', fail)
+  table = _run(_config(TRAINED), tmp_path)
+  assert atomic_files.read_json(tmp_path / 'table.json') == table
+  assert (tmp_path / 'table.md').read_text() == markdown.document(table)
+  assert 'table.png cannot be drawn: no rows.' in capsys.readouterr().out
+  assert not list(tmp_path.glob('table.png*'))
+
+
 def test_the_text_is_made_of_table_json_alone(fake, tmp_path):
   fake.scores = {'a/seed=0': 0.1, 'a/seed=1': 0.2}
   _run(_config(TRAINED, EVALUATED), tmp_path)

@@ -89,7 +89,17 @@ def test_without_a_home_a_run_warns_once_and_caches_nothing(tmp_path):
   assert {path.name for path in tmp_path.iterdir()} == {'run'}
 
 
-@pytest.mark.parametrize('closed', ['2>&-', '>&- 2>&-'])
+def test_a_reader_that_leaves_costs_no_result(cache, tmp_path):
+  command = _command('', tmp_path / 'run', f'--cache_dir={cache}')
+  result = subprocess.run(
+      ['bash', '-c', 'set -o pipefail; "$@" | head -1', 'bash', *command],
+      check=False, text=True, capture_output=True)
+  assert result.returncode == 0 and result.stderr == '', result.stderr
+  assert result.stdout.count('\n') == 1 and 'device pcm' in result.stdout
+  assert _is_whole(tmp_path / 'run')
+
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&- >&- 2>&-'])
 def test_closed_streams_cost_no_result(cache, tmp_path, closed):
   command = _command('', tmp_path / 'run', f'--cache_dir={cache}')
   result = subprocess.run(
@@ -97,7 +107,7 @@ def test_closed_streams_cost_no_result(cache, tmp_path, closed):
       capture_output=True)
   assert result.returncode == 0 and result.stderr == b''
   assert _is_whole(tmp_path / 'run')
-  assert (result.stdout == b'') == closed.startswith('>')
+  assert (result.stdout == b'') == (closed != '2>&-')
 
 
 def test_a_system_without_what_linux_alone_has_takes_a_run(cache, tmp_path):
@@ -109,12 +119,11 @@ def test_a_system_without_what_linux_alone_has_takes_a_run(cache, tmp_path):
 
 
 def test_a_path_is_no_markup(cache, tmp_path):
-  workdir = tmp_path / '(lr=0.1) :smile: [bold]x'
+  workdir = tmp_path / 'mk[lr=0.1] :smile: [bold]x[/bold]' / 'y[/x]'
   result = subprocess.run(
       _command('', workdir, f'--cache_dir={cache}'), check=False, text=True,
       capture_output=True)
-  if result.returncode == 2:  # No checkpoint can be read from there.
-    assert runs.is_one_line(result.stderr)
-    assert '[bold]x' in result.stderr
-  else:
-    assert result.returncode == 0 and f'Written to {workdir}' in result.stdout
+  assert result.returncode == 0 and result.stderr == ''
+  assert f', into {workdir}\n' in result.stdout
+  assert f'Written to {workdir}: ' in result.stdout
+  assert _is_whole(workdir)
