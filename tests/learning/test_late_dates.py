@@ -38,7 +38,8 @@ def make(write, date, compensation='none', hidden_device=None):
   factor = lambda age_s: (jnp.maximum(age_s, 1.0) / 38.6) ** 0.04
   hardware = chip.Hardware(
       *small.pcm_pair(), small.network(compensation=compensation, clock=factor),
-      write_fn=WRITES[write], hidden_device=hidden_device)
+      write_fn=WRITES[write], hidden_device=hidden_device,
+      slow_noise=write == 'verified')
   return learner_lib.make(
       hardware, update_rules.make(
           rule='ridge', encoding='nearest', update_bits=4),
