@@ -1,7 +1,8 @@
-"""The rule of imports: packages import downwards only, and BUILD says it."""
+"""Structure: the rule of imports, BUILD, lengths, and the list of mutants."""
 
 import ast
 import pathlib
+import tomllib
 
 import pytest
 
@@ -177,3 +178,15 @@ def test_no_package_below_config_sees_a_config():
   for package in floors[:floors.index('config')]:
     for path in (PACKAGE / package).glob('*.py'):
       assert 'ml_collections' not in imported(path), path.name
+
+
+def test_every_mutant_can_be_made_and_names_tests_that_exist():
+  mutants = tomllib.loads((ROOT / 'tests/mutants.toml').read_text())['mutant']
+  assert len(mutants) >= 60
+  for mutant in mutants:
+    text = (ROOT / mutant['file']).read_text()
+    assert text.count(mutant['text']) == 1, mutant
+    assert mutant['replacement'] != mutant['text'], mutant
+    for test in mutant['tests']:
+      path, _, name = test.partition('::')
+      assert f'def {name}' in (ROOT / path).read_text(), mutant
