@@ -12,12 +12,14 @@ write there can run code here.
 
 from collections.abc import Callable
 import contextlib
+import errno
 import functools
 import gc
 import hashlib
 import importlib.util
 import os
 import pathlib
+import re
 import tempfile
 
 import filelock
@@ -26,6 +28,7 @@ import jax
 from meta_analog.core import errors
 from meta_analog.runtime import environment
 
+PATTERN = re.compile(r'[*?\[]')  # in the name of a folder
 SHORT_RUN = 50  # steps of a training
 MAX_BYTES = 2**30  # of a machine's programs
 LOCK_S = 10.0  # for another process to look up its program
@@ -65,6 +68,8 @@ def set_up(folder: str | None, log: Callable[[str], None]) -> None:
     return
   try:
     path = path.expanduser().absolute() / machine()
+    if PATTERN.search(str(path)):
+      raise OSError(errno.EINVAL, 'jax takes this name for a pattern')
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove_torn(path)
   except (OSError, RuntimeError, NotImplementedError) as error:

@@ -194,8 +194,11 @@ def test_another_number_of_cores_compiles_for_itself(cached):
   assert _run(folder, NPROC='1')['hits'] == 0
 
 
-@pytest.mark.parametrize('folder', ('~no-such-user/xla', None))
-def test_a_home_that_is_not_there_is_one_warning(monkeypatch, folder):
+@pytest.mark.parametrize('folder, word', [
+    ('~no-such-user/xla', 'home'), (None, 'home'),
+    ('/x[l]a', 'a pattern'), ('/x*', 'a pattern'), ('/x?', 'a pattern')])
+def test_a_folder_that_is_none_to_jax_is_one_warning(
+    monkeypatch, folder, word):
   monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
   monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
   monkeypatch.setattr(os.path, 'expanduser', lambda path: path)  # no HOME
@@ -205,7 +208,7 @@ def test_a_home_that_is_not_there_is_one_warning(monkeypatch, folder):
     assert jax.config.jax_compilation_cache_dir is None
   finally:
     jax.config.update('jax_compilation_cache_dir', before)
-  assert len(logged) == 1 and 'home' in logged[0]
+  assert len(logged) == 1 and word in logged[0] and '\n' not in logged[0]
 
 
 @pytest.mark.parametrize('given, expected', (
