@@ -38,7 +38,7 @@ def finish(folder: pathlib.Path, name: str, value: Any) -> None:
   record.setdefault('sha256', {})[name] = atomic_files.sha256(content)
   (folder / name).unlink(missing_ok=True)  # of another digest
   atomic_files.write_json(folder / NAME, record)
-  atomic_files.write_json(folder / name, value)
+  atomic_files.write_bytes(folder / name, content)
 
 
 def result(folder: pathlib.Path, name: str) -> Any:

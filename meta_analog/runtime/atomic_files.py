@@ -46,12 +46,18 @@ def check_writable(folder: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(
+    path: pathlib.Path, writer: str = ''
+) -> Iterator[pathlib.Path]:
   """Yields a file beside `path` that takes its place once it is on disk.
 
   Where the block raises, `path` stays as it was.
+
+  Args:
+    path: of the file.
+    writer: in the name of the file beside it, where others may write the same.
   """
-  partial = path.with_name(path.name + PARTIAL)
+  partial = path.with_name(f'{path.name}{writer}{PARTIAL}')
   try:
     if partial.is_symlink():  # to anywhere
       partial.unlink()
@@ -122,8 +128,12 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   Raises:
     NonFiniteError: see `json_text`; what was there stays.
   """
-  content = json_bytes(value, path.name)
-  with replacing(path) as partial:
+  write_bytes(path, json_bytes(value, path.name))
+
+
+def write_bytes(path: pathlib.Path, content: bytes, writer: str = '') -> None:
+  """Writes a file whole or not at all, see `replacing`."""
+  with replacing(path, writer) as partial:
     partial.write_bytes(content)
 
 

@@ -16,11 +16,11 @@ import io
 import os
 import pathlib
 import sys
-import tempfile
 
 import numpy as np
 import pooch
 
+from meta_analog.runtime import atomic_files
 from meta_analog.tasks import data_files
 
 VARIABLE = 'META_ANALOG_DATA'
@@ -183,14 +183,7 @@ def _save(path, arrays):
   np.savez_compressed(body, **arrays)
   body = body.getvalue()
   path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-  with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-    try:
-      file.write(_head(body) + body)
-      file.flush()
-      os.replace(file.name, path)
-    except BaseException:
-      os.unlink(file.name)
-      raise
+  atomic_files.write_bytes(path, _head(body) + body, f'.{os.getpid()}')
 
 
 def _head(body):

@@ -123,15 +123,15 @@ def test_the_sizes_of_a_saved_task_follow_from_its_shots(tmp_path):
 
 def test_a_result_is_the_last_file_that_is_written(tmp_path, monkeypatch):
   run_record.finish(tmp_path, 'summary.json', {'after': 1})
-  write, written = atomic_files.write_json, []
+  write, written = atomic_files.write_bytes, []
 
-  def dies(path, value):
+  def dies(path, content):
     written.append(path.name)
     if path.name == 'summary.json':
       raise KeyboardInterrupt  # killed between the two files
-    write(path, value)
+    write(path, content)
 
-  monkeypatch.setattr(atomic_files, 'write_json', dies)
+  monkeypatch.setattr(atomic_files, 'write_bytes', dies)
   with pytest.raises(KeyboardInterrupt):
     run_record.finish(tmp_path, 'summary.json', {'after': 2})
   assert written == ['run.json', 'summary.json']

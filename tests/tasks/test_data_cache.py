@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from meta_analog.runtime import atomic_files
 from meta_analog.tasks import data_cache
 
 ARRAYS = {'images': np.arange(60, dtype=np.uint8).reshape(3, 4, 5),
@@ -41,6 +42,16 @@ def test_the_cached_arrays_are_those_that_were_built(source, kept, capsys):
   assert kept.is_file()
   _are_the_arrays(_load(source))
   assert not capsys.readouterr().err
+
+
+def test_a_file_that_another_process_writes_is_not_touched(source, kept):
+  half = kept.with_name(kept.name + atomic_files.PARTIAL)
+  half.write_bytes(b'half')
+  kept.unlink()
+  _load(source, lambda: ARRAYS)
+  _are_the_arrays(_load(source))
+  assert half.read_bytes() == b'half'
+  assert {*kept.parent.iterdir()} == {kept, half}
 
 
 def test_every_flipped_bit_is_noticed_before_anything_is_parsed(
