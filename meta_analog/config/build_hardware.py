@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from meta_analog.config import hardware_validation
 from meta_analog.config import noise_sources
+from meta_analog.config import targets
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import periphery as periphery_lib
 from meta_analog.devices import ideal
@@ -55,7 +55,7 @@ def read_sigma_uS(config: ml_collections.ConfigDict, layer: str) -> float:
     the noisiest chips.
   """
   crossbar, options = config.crossbar, config.verification
-  lowest_uS = hardware_validation.floor_uS(config)
+  lowest_uS = targets.floor_uS(config)
   # A test may be noisier than training, not the other way round.
   scale = max(1.0, config.evaluation.noise_scale)
   return controller.read_sigma_uS(
@@ -92,7 +92,7 @@ def make_network(config, num_layers):
       readout_start=c.readout_start, readout_decay=decay, dt_ms=c.dt_ms,
       num_devices=((crossbar.hidden_devices,) * (num_layers - 1)
                    + (crossbar.output_devices,)),
-      span_uS=crossbar.span_uS, floor_uS=hardware_validation.floor_uS(config),
+      span_uS=crossbar.span_uS, floor_uS=targets.floor_uS(config),
       fresh_share=crossbar.fresh_read_share,
       periphery=periphery,
       compensation=drift_compensation.make(
@@ -150,7 +150,7 @@ def drift_clock(config, noise_scale, device_noise=None):
   """
   model = make_device(config, noise_scale, 1, device_noise, noise_free=True)
   target_uS = jnp.float32(
-      hardware_validation.floor_uS(config) + 0.5 * config.crossbar.span_uS)
+      targets.floor_uS(config) + 0.5 * config.crossbar.span_uS)
 
   def factor(age_s):
     state = model.program(jax.random.key(0), target_uS)

@@ -9,6 +9,7 @@ import ml_collections
 
 from meta_analog.config import checks
 from meta_analog.config import noise_sources
+from meta_analog.config import targets
 from meta_analog.config import timeline
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import periphery as periphery_lib
@@ -58,18 +59,6 @@ def check(config: ml_collections.ConfigDict) -> None:
   _check_verify_options(config)
 
 
-def floor_uS(config: ml_collections.ConfigDict) -> float:
-  """Returns the lowest target: crossbar.floor_uS, or the RESET state above it.
-
-  A device whose target is not above its RESET state is RESET, so a lower target
-  would only make differences of pairs come out too small.
-  """
-  params = device_registry.FAMILIES[config.device].params(
-      **noise_sources.params_of(config, 'output'))
-  return max(config.crossbar.floor_uS,
-             device_registry.lowest_uS(config.device, params))
-
-
 def range_of(parameter: str) -> tuple[float, float, bool]:
   """Returns (lowest, highest, lowest allowed) of a device's parameter."""
   return (0, 1 if parameter in SHARES else math.inf, parameter not in POSITIVE)
@@ -111,7 +100,7 @@ def _check_device(config):
     raise ValueError(
         f'config.device_params.{config.device}.g_min_uS = {params.g_min_uS}: '
         f'must be below g_max_uS ({params.g_max_uS})')
-  top = floor_uS(config) + config.crossbar.span_uS
+  top = targets.floor_uS(config) + config.crossbar.span_uS
   if config.crossbar.floor_uS < params.g_min_uS or top > params.g_max_uS:
     raise ValueError(
         f'config.crossbar.floor_uS = {config.crossbar.floor_uS}, span_uS = '

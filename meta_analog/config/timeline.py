@@ -1,6 +1,5 @@
 """Times of a deployment, in seconds of the chip's clock, from a config."""
 
-
 import ml_collections
 
 from meta_analog.learning import learner
@@ -20,10 +19,9 @@ def settle_limit_s(config: ml_collections.ConfigDict) -> float:
   after it cannot serve it.
   """
   adapt = config.adapt
-  last_s = adapt.t_prog_s + (adapt.num_events - 1) * adapt.event_interval_s
   first_s = min(config.training.t_query_s, config.evaluation.t_test_s,
                 *config.evaluation.after_s)
-  limit_s = first_s - last_s
+  limit_s = first_s - last_write_s(config)
   if adapt.num_events > 1:
     delay_s = adapt.t_prog_s - adapt.t_read_s
     limit_s = min(limit_s, adapt.event_interval_s - delay_s)

@@ -2,7 +2,8 @@
 
 Every value that enters from a config passes `check` first, so that a mistake
 ends in one line that names the field, its value and what is allowed. Checks
-compare values and construct nothing.
+compare values and construct nothing, but for the device whose read noise a
+verification has to beat.
 """
 
 from collections.abc import Collection

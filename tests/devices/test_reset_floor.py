@@ -13,7 +13,7 @@ from configs import omniglot
 from configs import pcm as pcm_config
 from configs import perf
 from meta_analog.config import build
-from meta_analog.config import hardware_validation
+from meta_analog.config import targets
 from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.crossbar import array
@@ -175,7 +175,7 @@ def test_the_floor_of_each_shipped_config_is_the_reset_state(config):
   params = device_registry.FAMILIES[c.device].params(
       **c.device_params[c.device])
   assert c.crossbar.floor_uS == device_registry.lowest_uS(c.device, params)
-  assert hardware_validation.floor_uS(c) == c.crossbar.floor_uS
+  assert targets.floor_uS(c) == c.crossbar.floor_uS
 
 
 def _floor_of(floor_uS=0.1, **changes):
