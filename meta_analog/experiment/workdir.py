@@ -25,6 +25,10 @@ CONFIG = 'config.json'
 PRETRAINING = 'pretraining'  # folder of its checkpoints
 
 
+class InUseError(errors.InputError):
+  """Another process holds the folder."""
+
+
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
   """Holds a folder for this process; the lock dies with the process.
@@ -33,8 +37,8 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     folder: made where it is not there.
 
   Raises:
-    errors.InputError: if it is no folder, cannot be written, or is held by
-      another run.
+    errors.InputError: if it is no folder or cannot be written.
+    InUseError: if another run holds it.
   """
   atomic_files.check_writable(folder)
   for name in FOLDERS:
@@ -64,7 +68,7 @@ def _take(lock, folder):
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     owner = os.read(lock, 20).decode(errors='replace').strip()
-    raise errors.InputError(
+    raise InUseError(
         f'workdir {folder} is in use by another run'
         f'{f" (process {owner})" if owner.isdecimal() else ""}; wait for it '
         'or choose another --workdir') from None

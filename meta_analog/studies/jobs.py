@@ -219,14 +219,15 @@ def wait_until_free(
     stopping: whether to wait no longer.
 
   Raises:
-    InputError: if it is held for longer than a run takes to save.
+    InputError: at once if it cannot be written, and if it is held for longer
+      than a run takes to save.
   """
   until = time.monotonic() + PATIENCE_S
   while True:
     try:
       with workdir.locked(folder):
         return
-    except errors.InputError:
+    except workdir.InUseError:
       if time.monotonic() > until or stopping():
         raise
     time.sleep(0.2)

@@ -173,6 +173,13 @@ def test_a_folder_that_is_held_is_waited_for(tmp_path, monkeypatch):
       jobs_lib.wait_until_free(tmp_path, lambda: False)
 
 
+def test_a_folder_that_cannot_be_written_is_not_waited_for(tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(errors.InputError, match='is a file'):
+    jobs_lib.wait_until_free(
+        tmp_path / 'file', lambda: pytest.fail('it waits'))
+
+
 def test_a_child_gets_a_signal_when_its_parent_is_killed(tmp_path):
   file = tmp_path / 'pid'
   code = ('import os, sys, time; open(sys.argv[1], "w").write('
