@@ -22,22 +22,7 @@ import ml_collections
 
 from meta_analog.config import defaults
 
-# As many devices as on PCM where they are ideal, since the gains of pretrained
-# layers are of that many.
-VARIANTS = {
-    # The whole job in a minute, to see that it runs: no result.
-    'tiny': defaults.TINY | {
-        'network.convolutions': ((4, 5, 3), (8, 3, 2)),
-        'training.pretrain_steps': 20, 'training.pretrain_way': 5},
-    # The float reference: exact devices, converters and writes.
-    'float': defaults.IDEAL | defaults.EXACT,
-    # Performance mode: ideal devices, coarse writes.
-    'two_bits': defaults.IDEAL | {'adapt.update_bits': 2},
-    'four_bits': defaults.IDEAL | {'adapt.update_bits': 4},
-    # Three events on PCM, each measured on the array that it corrects.
-    'closed_loop': {'adapt.num_events': 3, 'adapt.event_interval_s': 20.0},
-    '5way1shot': {'task.way': 5, 'task.shot': 1},  # the default
-}
+VARIANTS = defaults.FEW_SHOT_VARIANTS
 
 
 def get_config(argument: str = '') -> ml_collections.ConfigDict:

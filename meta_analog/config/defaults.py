@@ -45,6 +45,22 @@ EXACT = {  # converters of float32, and writes without pulses
     'periphery.adc_range': 1e6,
     'adapt.write': 'exact',
 }
+# Variants of the configs of images and events. As many devices as on PCM where
+# they are ideal, since the gains of pretrained layers are of that many.
+FEW_SHOT_VARIANTS = {
+    # The whole job in a minute, to see that it runs: no result.
+    'tiny': TINY | {
+        'network.convolutions': ((4, 5, 3), (8, 3, 2)),
+        'training.pretrain_steps': 20, 'training.pretrain_way': 5},
+    # The float reference: exact devices, converters and writes.
+    'float': IDEAL | EXACT,
+    # Performance mode: ideal devices, coarse writes.
+    'two_bits': IDEAL | {'adapt.update_bits': 2},
+    'four_bits': IDEAL | {'adapt.update_bits': 4},
+    # Three events on PCM, each measured on the array that it corrects.
+    'closed_loop': {'adapt.num_events': 3, 'adapt.event_interval_s': 20.0},
+    '5way1shot': {'task.way': 5, 'task.shot': 1},  # the default
+}
 
 
 def get_config(task: str = 'sinusoid') -> ml_collections.ConfigDict:

@@ -14,6 +14,7 @@ from meta_analog.programming import initial_programming
 from meta_analog.programming import program_verify
 from tests.helpers import small_arrays
 
+# As in test_program_verify: short names of what both share.
 SHAPE = small_arrays.SHAPE
 HORIZON_S = small_arrays.HORIZON_S
 OPTIONS = small_arrays.OPTIONS
