@@ -3,7 +3,9 @@
     python -m meta_analog.config configs/pcm.py:tiny --config.seed=3
 """
 
+import contextlib
 import json
+import os
 import sys
 
 from meta_analog.config import config_files
@@ -33,7 +35,12 @@ def main(argv: list[str]) -> int:
     print(f'error: {error}', file=sys.stderr)
     return BAD_INPUT
   config = found.config
-  print(json.dumps(json.loads(config.to_json_best_effort()), indent=2))
+  try:
+    print(json.dumps(json.loads(config.to_json_best_effort()), indent=2),
+          flush=True)
+  except BrokenPipeError:  # The reader has left; Python flushes once more.
+    with contextlib.suppress(OSError):
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   return 0
 
 

@@ -31,7 +31,8 @@ from meta_analog.runtime import signals
 STOP = signals.StopRequest()  # the signals of this process
 MAX_COLUMNS = 80
 VALUES = {'workdir': 'FOLDER', 'cache_dir': 'FOLDER', 'checkpoint': 'FILE',
-          'source': 'RUN|FILE', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT'}
+          'source': 'RUN|FILE', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT',
+          'scheduler': 'HOST:PORT', 'seeds': 'N,N,...'}
 # In these ~ is the home folder.
 PATHS = ('workdir', 'cache_dir', 'checkpoint', 'source')
 
@@ -108,8 +109,8 @@ def define_run(
       'process_id', None, 'Which of them this is; 0 writes',
       flag_values=values)
   flags.DEFINE_bool(
-      'distributed', False, 'Whether the cluster scheduler says what the last '
-      'three do not', flag_values=values)
+      'distributed', False, 'Let jax find the last three by the scheduler of a '
+      'cluster, such as Slurm', flag_values=values)
 
 
 def start(
@@ -227,7 +228,7 @@ def flags_help(values: flags.FlagValues) -> str:
     kind = '' if flag.boolean else '=' + (
         '|'.join(choices) if choices else VALUES.get(name, 'N'))
     text = flag.help.rpartition('>: ')[2] if choices else flag.help
-    default = '' if flag.default in (None, False) else (
+    default = '' if flag.default in (None, False, '') else (
         f'; by default {flag.default}')
     entries.append((f'--{name}{kind}', f'{text}{default}'))
   columns = min(MAX_COLUMNS, shutil.get_terminal_size().columns) - 1

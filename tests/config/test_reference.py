@@ -1,6 +1,7 @@
 """Reference of the config, and the command that prints a resolved one."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -92,6 +93,16 @@ def test_the_command_prints_the_config_as_a_run_resolves_it(capsys):
   expected.seed = 3
   assert json.loads(capsys.readouterr().out) == json.loads(
       expected.to_json_best_effort())
+
+
+def test_a_reader_that_leaves_is_no_error():
+  read, write = os.pipe()
+  os.close(read)
+  done = subprocess.run(
+      [sys.executable, '-m', 'meta_analog.config', f'{PCM}:tiny'],
+      cwd=runs.ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+  os.close(write)
+  assert (done.returncode, done.stderr) == (0, b'')
 
 
 @pytest.mark.parametrize('arguments, words', [

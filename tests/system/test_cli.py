@@ -1,6 +1,7 @@
 """The console command: help, refusals, and the scripts in launch/ over it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from meta_analog.experiment import run
 from meta_analog.runtime import environment
 from tests.helpers import runs
 
-SCRIPTS = ('main', 'characterize', 'benchmark')  # in launch/
+SCRIPTS = ('main', 'characterize', 'study', 'benchmark')  # in launch/
 
 
 def parse(*argv, define=lambda values: command_line.define_run(
@@ -58,6 +59,14 @@ def test_help_lists_the_commands(ended):
   for name in ('train', 'evaluate', 'characterize', 'study', 'benchmark'):
     assert f'\n  {name} ' in text
   assert ended()[0] == 2
+
+
+def test_help_names_what_a_flag_takes(ended, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '80')
+  _, text, _ = ended('study', '--help')
+  for flag in ('--seeds=N,N,...', '--scheduler=HOST:PORT', '--processes=N'):
+    assert f'  {flag}\n' in text
+  assert not re.search(r'by default *$', text, re.M)
 
 
 @pytest.mark.parametrize('name', sorted(cli.COMMANDS))
