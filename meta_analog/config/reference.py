@@ -20,6 +20,7 @@ from meta_analog.config import hardware_validation
 from meta_analog.config import ranges
 from meta_analog.config import task_defaults
 from meta_analog.config import validation
+from meta_analog.core import clock
 from meta_analog.crossbar import energy
 from meta_analog.devices import registry as device_registry
 from meta_analog.learning import update_rules
@@ -33,11 +34,17 @@ CHOICES = {**validation.CHOICES, **hardware_validation.CHOICES,
            'adapt.rule': update_rules.RULES,
            'adapt.encoding': update_rules.ENCODERS,
            'adapt.layers': update_rules.LAYERS}
-# Bounds that are other fields, see `refresh.check`.
+# Bounds that are other fields, see `refresh.check`, or of several values.
 BOUNDED: Mapping[str, str] = types.MappingProxyType({
     'adapt.refresh_level_uS': '> 0, <= g_max_uS of the device',
     'adapt.refresh_difference_uS': '> 0, <= adapt.refresh_level_uS',
-    'adapt.refresh_ceiling_uS': '> 0, <= g_max_uS of the device'})
+    'adapt.refresh_ceiling_uS': '> 0, <= g_max_uS of the device',
+    'network.hidden_sizes': f'each >= 1, <= {ranges.MANY}',
+    'network.convolutions': f'each three numbers >= 1, <= {ranges.MANY}',
+    'init.weight_std': 'three, each > 0',
+    'init.weight_max': 'three, each > 0',
+    'evaluation.after_s': 'each later than the last write, '
+                          f'< {clock.LIMIT_S:.0f}'})
 FIELD = re.compile(r'  (?:c\.)?([\w.]+)(?:: [\w.| ]+)? = ')
 
 
@@ -67,7 +74,8 @@ def rows() -> list[Row]:
     unit, text = _unit(field, texts[field])
     default = {task: values[task][field] for task in TASKS
                if field in values[task]}
-    out.append(Row(field, unit, default, _allowed(field), text))
+    out.append(Row(field, unit, default, _allowed(
+        field, next(iter(default.values()))), text))
   return out
 
 
@@ -101,9 +109,10 @@ def comments(source: str) -> dict[str, str]:
 
   Args:
     source: lines such as `  c.adapt.order = 'second'  # comment`, or the fields
-      of a NamedTuple; a comment above a line comes first.
+      of a NamedTuple; a comment above a line comes first. A line that has
+      none belongs to the last one before it that has.
   """
-  found, above = {}, []
+  found, above, last = {}, [], None
   for line in source.splitlines():
     match, stripped = FIELD.match(line), line.strip()
     if stripped.startswith('#'):
@@ -111,7 +120,9 @@ def comments(source: str) -> dict[str, str]:
       continue
     if match:
       trailing = line.partition('  # ')[2].strip()
-      found.setdefault(match[1], ' '.join(filter(None, [*above, trailing])))
+      text = ' '.join(filter(None, [*above, trailing]))
+      found.setdefault(match[1], text or (f'see `{last}`' if last else ''))
+      last = match[1] if text else last
     above = []
   return found
 
@@ -147,8 +158,8 @@ def _unit(field, text):
   return '', text
 
 
-def _allowed(field):
-  """Returns what validation allows of a field, in words."""
+def _allowed(field, value):
+  """Returns what validation allows of a field with this default, in words."""
   section, _, name = field.rpartition('.')
   limits = ranges.table()
   words = CHOICES.get(field, ())
@@ -165,7 +176,7 @@ def _allowed(field):
   if field in BOUNDED:
     return BOUNDED[field]
   if field not in limits:
-    return ''
+    return {bool: '`False`, `True`', float: 'any'}.get(type(value), '')
   low, high, closed = limits[field]
   top = '' if high == ranges.INF else f', <= {high}'
   return f'{">=" if closed else ">"} {low}{top}'

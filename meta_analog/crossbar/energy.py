@@ -34,9 +34,9 @@ class Prices(NamedTuple):
   mac_pJ: float = 0.1025
   # pJ, a multiply-add in float32 and one word of memory (Horowitz, 2014).
   digital_pJ: float = 9.6
-  set_ns: float = 150.0  # ns
-  reset_ns: float = 40.0  # ns
-  read_ns: float = 250.0  # ns
+  set_ns: float = 150.0  # ns, one SET pulse
+  reset_ns: float = 40.0  # ns, one RESET pulse
+  read_ns: float = 250.0  # ns, one read of one device
   product_ns: float = 133.0  # ns, one product of one layer, tiles in parallel
   parallel_writes: float = 1.0  # devices that are pulsed or read at once
   # Of a device that is programmed to a target where only the result of the

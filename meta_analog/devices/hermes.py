@@ -101,7 +101,7 @@ class HermesParams(NamedTuple):
   read_q1: jax.Array | float = 0.0768
   read_q2: jax.Array | float = -0.1352
   read_q3: jax.Array | float = 0.0664
-  t_read_s: jax.Array | float = 512e-9  # s
+  t_read_s: jax.Array | float = 512e-9  # s, duration of a read
   read_noise_from: jax.Array | float = 0.0  # 0 target, 1 programmed
   # SET and RESET of a cell with this range, the constants of `pcm` (written out
   # here, for a NamedTuple cannot share fields); scaling them is assumed.
@@ -113,8 +113,8 @@ class HermesParams(NamedTuple):
   c2_uS: jax.Array | float = 0.260
   a2_uS: jax.Array | float = 2.15
   memory_pulses: jax.Array | float = 2.6  # pulses
-  g_reset_uS: jax.Array | float = 0.1  # uS
-  reset_std: jax.Array | float = 0.1  # relative
+  g_reset_uS: jax.Array | float = 0.1  # uS, mean after a RESET
+  reset_std: jax.Array | float = 0.1  # of a RESET, relative
   pulse_memory_after_program: jax.Array | float = 0.0  # P, assumed
   noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 

@@ -19,8 +19,8 @@ BIDIRECTIONAL = True
 class IdealParams(NamedTuple):
   """Parameters, all traced."""
 
-  g_min_uS: jax.Array | float = 0.0
-  g_max_uS: jax.Array | float = 25.0
+  g_min_uS: jax.Array | float = 0.0  # uS, lowest state
+  g_max_uS: jax.Array | float = 25.0  # uS, highest state
   step_uS: jax.Array | float = 1.0  # conductance change of one pulse
   noise_scale: jax.Array | float = 1.0  # kept for the contract: no noise
 

@@ -83,16 +83,15 @@ class PCMParams(NamedTuple):
   # s, first read after programming: 38.6 in this model (Nandakumar 2018); 20
   # in aihwkit and 27.36 according to CrossSim, both for Joshi 2020.
   t0_s: jax.Array | float = 38.6
-  nu_mean: jax.Array | float = 0.04
+  nu_mean: jax.Array | float = 0.04  # exponent, mean over devices
   nu_std: jax.Array | float = 0.01  # spread over devices; assumed
   nu_slope: jax.Array | float = 0.0  # of the mean by ln(g / nu_range)
   nu_range_uS: jax.Array | float = 25.0  # uS, where the mean is nu_mean
   nu_min: jax.Array | float = 0.0  # lowest mean
   nu_max: jax.Array | float = 1.0  # highest mean
   step_std: jax.Array | float = 0.0  # relative spread of the step; assumed
-  # RESET.
-  g_reset_uS: jax.Array | float = 0.1  # uS
-  reset_std: jax.Array | float = 0.1  # relative
+  g_reset_uS: jax.Array | float = 0.1  # uS, mean after a RESET
+  reset_std: jax.Array | float = 0.1  # of a RESET, relative
   # Programming to a target, sigma = p0 + p1 g + p2 g^2.
   program_p0_uS: jax.Array | float = 0.26348
   program_p1: jax.Array | float = 0.0786

@@ -69,7 +69,7 @@ class PCMLikeParams(NamedTuple):
   read_q_scale: jax.Array | float = 0.0088
   read_q_power: jax.Array | float = 0.65
   read_q_max: jax.Array | float = 0.2
-  t_read_s: jax.Array | float = 250e-9  # s
+  t_read_s: jax.Array | float = 250e-9  # s, duration of a read
   read_noise_from: jax.Array | float = 0.0  # 0 target, 1 programmed
   # SET and RESET of a cell with this range, the constants of `pcm` (written out
   # here, for a NamedTuple cannot share fields); scaling them is assumed.
@@ -81,8 +81,8 @@ class PCMLikeParams(NamedTuple):
   c2_uS: jax.Array | float = 0.260
   a2_uS: jax.Array | float = 2.15
   memory_pulses: jax.Array | float = 2.6  # pulses
-  g_reset_uS: jax.Array | float = 0.1  # uS
-  reset_std: jax.Array | float = 0.1  # relative
+  g_reset_uS: jax.Array | float = 0.1  # uS, mean after a RESET
+  reset_std: jax.Array | float = 0.1  # of a RESET, relative
   pulse_memory_after_program: jax.Array | float = 0.0  # P, assumed
   noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 

@@ -80,8 +80,8 @@ NOISE = {
 class ReRamParams(NamedTuple):
   """Parameters, all traced; their sources stand at the head of the file."""
 
-  g_min_uS: jax.Array | float = 0.0  # uS, the window
-  g_max_uS: jax.Array | float = 40.0  # uS
+  g_min_uS: jax.Array | float = 0.0  # uS, lower end of the window
+  g_max_uS: jax.Array | float = 40.0  # uS, its upper end
   step_uS: jax.Array | float = 0.04  # uS, mean step at ref: 0.002 x 20 uS
   # From cycle to cycle.
   cycle_std: jax.Array | float = 3.75  # of a pulse, in steps of the device

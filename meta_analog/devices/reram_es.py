@@ -36,8 +36,8 @@ NOISE = reram.NOISE
 class ReRamESParams(NamedTuple):
   """Parameters, all traced: of the preset, and the rest of `reram`."""
 
-  g_min_uS: jax.Array | float = 0.0  # uS, the window
-  g_max_uS: jax.Array | float = 40.0  # uS
+  g_min_uS: jax.Array | float = 0.0  # uS, lower end of the window
+  g_max_uS: jax.Array | float = 40.0  # uS, its upper end
   step_uS: jax.Array | float = 0.027  # uS, mean step of the plateau
   # Law of a step.
   es_a: jax.Array | float = -0.5
@@ -59,7 +59,7 @@ class ReRamESParams(NamedTuple):
   program_scale: jax.Array | float = 1.0
   relax_scale: jax.Array | float = 1.0
   read_std: jax.Array | float = 0.01  # of g_max
-  reset_std_uS: jax.Array | float = 0.2
+  reset_std_uS: jax.Array | float = 0.2  # uS, of what a RESET leaves
   noise_scale: jax.Array | float = 1.0  # multiplies every standard deviation
 
 
