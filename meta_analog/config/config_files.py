@@ -2,7 +2,8 @@
 
 A config file is Python with a function `get_config(argument='')`. It is named
 by its path, or where it is one of this package's by its name, with an argument
-after a colon: `my/net.py`, `configs/pcm.py:tiny`, `pcm:tiny`.
+after a colon: `my/net.py`, `configs/pcm.py:tiny`, `pcm:tiny`. A file of one's
+own can build upon this package's: `from configs import pcm`.
 """
 
 from collections.abc import Sequence
@@ -103,7 +104,7 @@ def load(name: str) -> ml_collections.ConfigDict:
     kind = ('' if isinstance(error, ValueError) else
             f'{type(error).__name__}: ')
     hint = ''
-    if ':' in argument:
+    if ':' in argument and 'commas' not in str(error):
       text, _, _ = name.partition(':')
       hint = (': use commas between variants, as in '
               f'{text}:{argument.replace(":", ",")}')
@@ -191,12 +192,27 @@ def in_a_line(error: BaseException) -> str:
 
 
 def _module(path):
-  """Returns a file as a module that was not imported before."""
+  """Returns a file as a module."""
   name = f'meta_analog_config_{path.stem}'
   spec = importlib.util.spec_from_file_location(name, path)
   if spec is None:
     raise errors.InputError('it is no Python file: name one that ends in .py')
-  module = sys.modules[name] = importlib.util.module_from_spec(spec)
+  _offer_ours()
+  return _loaded(spec)
+
+
+def _offer_ours():
+  """Lets a config file import this package's, from anywhere, as `configs`."""
+  if 'configs' in sys.modules or importlib.util.find_spec('configs'):
+    return
+  _loaded(importlib.util.spec_from_file_location(
+      'configs', folder() / '__init__.py',
+      submodule_search_locations=[str(folder())]))
+
+
+def _loaded(spec):
+  """Returns a module that was not imported before."""
+  module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
 

@@ -193,6 +193,8 @@ def summarize(
       'after': by_time[f'{config.evaluation.t_test_s:.12g}'],
       'after_by_time_s': by_time,
       'after_all_steps': mean(results.loss_all_steps[:, date]),
+      'changed_outputs': float(np.mean(
+          results.query_after[:, date] != results.query_before)),
       'write': _write_summary(config, results, list(by_time), int(num_devices)),
       'tiles': [layer.num_tiles for layer in layers],
       'firing_rate_hz': [float(x) for x in np.mean(results.rate_Hz, axis=0)],

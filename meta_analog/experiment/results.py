@@ -129,7 +129,8 @@ def report(summary: dict[str, Any], log: Callable[[Any], None]) -> None:
   for i, rate_Hz in enumerate(summary['firing_rate_hz']):
     if rate_Hz == 0:
       log(f'Warning: hidden layer {i + 1} is dead: not one spike in the test.')
-  if summary['before'] == summary['after']:
+  # Summaries of before have no such field.
+  if not summary.get('changed_outputs', summary['before'] != summary['after']):
     log('Warning: adaptation changed no output: nothing was written, or the '
         'change is below one step of the converters (periphery.adc_bits, '
         'periphery.adc_range).')

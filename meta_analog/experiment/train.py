@@ -58,9 +58,9 @@ def _finished(context):
   try:
     summary = run_record.result(context.folder, results_lib.SUMMARY)
     if summary is not None:
-      table = tables.table(summary)
+      tables.table(summary)  # Raises where a field is not there.
       context.log(f'{context.folder} is finished; this is its summary.')
-      context.log(table)
+      results_lib.report(summary, context.log)
       return summary
   except (errors.CorruptFileError, KeyError, TypeError, AttributeError):
     context.log(f'Warning: {context.folder / results_lib.SUMMARY} is damaged; '

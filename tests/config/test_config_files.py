@@ -1,6 +1,7 @@
 """Config files are found from anywhere, and refused in a line."""
 
 import pathlib
+import sys
 
 import pytest
 
@@ -97,10 +98,31 @@ def test_a_flag_that_cannot_be_is_refused(flag, expected):
   assert expected in refusal('--config=pcm', flag)
 
 
-def test_variants_joined_by_colons_are_refused_with_the_right_form():
+def test_variants_joined_by_colons_are_refused_with_the_right_form(tmp_path):
+  path = tmp_path / 'own.py'  # which knows nothing of variants
+  path.write_text('def get_config(argument):\n  return {"tiny": 1}[argument]')
   message = refusal('--config=configs/pcm.py:closed_loop:tiny')
-  assert ('use commas between variants, as in configs/pcm.py:closed_loop,tiny'
-          in message)
+  assert message.count('use commas between variants') == 1
+  message = refusal(f'--config={path}:closed_loop:tiny')
+  assert message.endswith(': use commas between variants, as in '
+                          f'{path}:closed_loop,tiny')
+
+
+def test_a_file_of_ones_own_builds_upon_ours(elsewhere, monkeypatch):
+  (elsewhere / 'own.py').write_text(
+      'from configs import pcm\nfrom configs.studies import sinusoid\n'
+      'def get_config(argument=""):\n  config = pcm.get_config(argument)\n'
+      '  config.seed = 7\n  return config\n')
+  root = str(ROOT)
+  monkeypatch.setattr(sys, 'path', [path for path in sys.path if path != root])
+  for name in [name for name in sys.modules if name.split('.')[0] == 'configs']:
+    monkeypatch.delitem(sys.modules, name)
+  sys.path_importer_cache.clear()
+  found = config_files.parse(['--config=own.py:tiny'])
+  assert found.config.seed == 7
+  assert found.config.training.num_steps == pcm.VARIANTS['tiny'][
+      'training.num_steps']
+  assert sys.modules['configs.pcm'].__file__ == str(OWN)
 
 
 @pytest.mark.parametrize('source,expected', [

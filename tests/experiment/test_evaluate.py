@@ -1,5 +1,7 @@
 """Evaluation: what it may be of, where it lies, and that nothing is lost."""
 
+import contextlib
+import io
 import json
 import shutil
 
@@ -82,6 +84,42 @@ def test_the_untrained_network_and_other_conditions(trained, tmp_path):
   assert len(means) == 3
   with pytest.raises(errors.InputError, match='holds a run'):
     run.run(tiny(), str(trained), 'evaluate', source='initial')
+
+
+@pytest.fixture(scope='module')
+def coarse(trained, tmp_path_factory):
+  """Summary and output where no change is as large as a step of the ADC."""
+  folder = tmp_path_factory.mktemp('runs') / 'coarse'
+  with contextlib.redirect_stdout(io.StringIO()) as printed:
+    summary = run.run(tiny(**{'seed': 1, 'periphery.adc_bits': 3}), str(folder),
+                      'evaluate', source=str(trained))
+  return summary, printed.getvalue()
+
+
+@pytest.mark.slow
+def test_adaptation_below_a_step_of_the_adc_is_warned_of(trained, coarse):
+  summary, printed = coarse
+  assert summary['before'] == summary['after']
+  assert summary['changed_outputs'] == 0.0
+  assert printed.count('Warning: ') == 1
+  assert 'Warning: adaptation changed no output' in printed
+  assert 'periphery.adc_bits' in printed
+  assert summary_of(trained)['changed_outputs'] > 0.5
+
+
+@pytest.mark.slow
+def test_every_baseline_is_measured_on_the_tasks_of_its_test(trained, coarse):
+  first, second = summary_of(trained)['baselines'], coarse[0]['baselines']
+  assert set(first) == set(second) == {
+      'predict_mean', 'best_linear_step', 'float_ridge'}
+  for name in first:  # on other tasks each is another
+    assert first[name]['mean'] != second[name]['mean'], name
+  arrays = np.load(trained / 'evaluation.npz')
+  # The mean of A sin(x + phase), A from 0.1 to 5, phase from 0 to pi.
+  mean = 2.55 * 2.0 / np.pi * np.cos(5.0 * arrays['query_x'])
+  squares = np.square(arrays['query_y'] - mean)
+  np.testing.assert_allclose(
+      first['predict_mean']['mean'], squares.mean(), rtol=1e-4)
 
 
 @pytest.mark.slow

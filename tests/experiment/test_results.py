@@ -58,6 +58,23 @@ def test_the_summary_is_written_when_all_else_is_there(tmp_path, monkeypatch):
   assert written[3:] == ['figures', 'summary.json']
 
 
+@pytest.mark.parametrize('values, words', [
+    ({'changed_outputs': 0.0}, ['changed no output']),
+    ({'changed_outputs': 0.01}, []),
+    ({}, ['changed no output']),  # a summary of before
+    ({'after': {'mean': 2.0}}, []),
+    ({'changed_outputs': 0.01, 'firing_rate_hz': [0.0, 5.0]},
+     ['hidden layer 1 is dead'])])
+def test_a_result_that_is_worth_nothing_says_why(monkeypatch, values, words):
+  log = []
+  monkeypatch.setattr(results.tables, 'table', lambda summary: 'table')
+  results.report({'before': {'mean': 1.0}, 'after': {'mean': 1.0},
+                  'firing_rate_hz': [5.0, 5.0]} | values, log.append)
+  assert log[0] == 'table' and len(log) == 1 + len(words)
+  for line, word in zip(log[1:], words):
+    assert line.startswith('Warning: ') and word in line
+
+
 def test_outputs_that_are_not_finite_are_no_result():
   outputs = np.zeros((2, 3))
   tested = types.SimpleNamespace(

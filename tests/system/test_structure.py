@@ -167,6 +167,13 @@ def test_build_lists_exactly_the_packages_that_are_imported(package):
   assert listed == real - {package}
 
 
+def test_the_package_ships_no_results_of_other_runs():
+  data = {path.suffix for folder in ('meta_analog', 'configs')
+          for path in (ROOT / folder).rglob('*') if path.is_file()
+          and '__pycache__' not in path.parts and path.name != 'BUILD'}
+  assert data == {'.py', '.typed', '.npz'}  # code and parameters
+
+
 def test_build_of_the_whole_lists_every_package():
   found = rules(PACKAGE / 'BUILD')['meta_analog']
   assert {dep.removeprefix('//meta_analog/') for dep in found['deps']} == {
