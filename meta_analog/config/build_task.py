@@ -1,5 +1,6 @@
 """Task family and files of a checked config."""
 
+import os
 import pathlib
 from typing import Any
 
@@ -49,6 +50,6 @@ def make_pretraining_task(config: ml_collections.ConfigDict) -> types.Task:
 
 def located(name: str) -> pathlib.Path:
   """Returns the path of a file as it stands, or of one shipped in configs/."""
-  path = pathlib.Path(name).expanduser()
+  path = pathlib.Path(os.path.expanduser(name))
   ours = config_files.folder().parent / name
   return ours if ours.is_file() and not path.is_file() else path

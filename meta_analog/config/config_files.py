@@ -9,6 +9,7 @@ own can build upon this package's: `from configs import pcm`.
 from collections.abc import Sequence
 import difflib
 import importlib.util
+import os
 import pathlib
 import re
 import sys
@@ -69,7 +70,7 @@ def find(name: str) -> tuple[pathlib.Path, str]:
     InputError: if there is none.
   """
   text, _, argument = name.partition(':')
-  path = pathlib.Path(text).expanduser()
+  path = pathlib.Path(os.path.expanduser(text))
   if path.is_file():
     return path, argument
   known = names()

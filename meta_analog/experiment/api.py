@@ -139,7 +139,7 @@ def load(folder: Folder) -> Run:
 
 
 def _folder(path):
-  return pathlib.Path(path).expanduser()
+  return workdir_lib.expanded(path)
 
 
 def _use_all_cores():

@@ -177,7 +177,7 @@ def parse(
     raise errors.InputError(f'unexpected argument {parsed.rest[0]!r}')
   for path in PATHS:
     if path in values and values[path].value:
-      values[path].value = os.path.expanduser(values[path].value)
+      values[path].value = str(workdir_lib.expanded(values[path].value))
   saved = getattr(values, 'source', None) or values.workdir
   found = Arguments(parsed.config, parsed.name or f'{saved}/'
                     f'{workdir_lib.CONFIG}', parsed.overrides, values)
@@ -276,7 +276,7 @@ def _saved_config(argv, values):
   folder = source or _value(argv, 'workdir')
   if folder is None:
     raise errors.InputError(f'--mode={mode} needs --workdir')
-  folder = pathlib.Path(folder).expanduser()
+  folder = workdir_lib.expanded(folder)
   if not (folder / workdir_lib.CONFIG).is_file():
     raise errors.InputError(f'{folder} holds no run: no config.json there')
   return saved_config.get_config(str(folder))

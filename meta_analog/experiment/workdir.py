@@ -29,6 +29,18 @@ class InUseError(errors.InputError):
   """Another process holds the folder."""
 
 
+def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
+  """Returns a path whose ~ is the home folder.
+
+  Raises:
+    errors.InputError: if there is no such home; ./~ is a folder of that name.
+  """
+  found = os.path.expanduser(path)
+  if found.startswith('~'):
+    raise errors.InputError(f'{path}: there is no such home folder')
+  return pathlib.Path(found)
+
+
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
   """Holds a folder for this process; the lock dies with the process.

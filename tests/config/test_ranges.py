@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from configs import nmnist
 from configs import pcm
 from meta_analog.config import defaults
 from meta_analog.config import ranges
@@ -76,6 +77,16 @@ def test_every_number_has_a_range_that_holds_its_default(task):
 def test_a_number_beyond_reason_is_refused_with_its_limit(field):
   assert 'at most' in refusal(field, HUGE[field]) or (
       field == 'network.hidden_sizes')
+
+
+@pytest.mark.parametrize('field', [
+    'network.num_time_steps', 'task.way', 'task.shot', 'task.query_shot',
+    'training.pretrain_steps'])
+def test_no_size_of_images_is_computed_before_it_is_checked(field):
+  config = nmnist.get_config('tiny')
+  config.update_from_flattened_dict({field: 2**31})
+  with pytest.raises(errors.InputError, match=f'{field} = 2147483648: must be'):
+    validation.check(config)
 
 
 @pytest.mark.parametrize('field,value', [

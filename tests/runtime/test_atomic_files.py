@@ -12,6 +12,7 @@ import pytest
 from meta_analog.core import errors
 from meta_analog.experiment import workdir
 from meta_analog.runtime import atomic_files
+from meta_analog.runtime import environment
 from meta_analog.runtime import metrics
 
 
@@ -83,6 +84,15 @@ def test_an_array_that_declares_more_than_it_holds_takes_no_memory(tmp_path):
     path.write_bytes(_declares(shape))
     with pytest.raises(errors.CorruptFileError, match='declares the shape'):
       atomic_files.read_npz(path)
+
+
+def test_a_system_without_calls_of_linux_has_cores_and_space(
+    tmp_path, monkeypatch):
+  monkeypatch.delattr(os, 'sched_getaffinity')
+  monkeypatch.delattr(os, 'posix_fallocate')
+  assert environment.num_cores() >= 1
+  atomic_files.require_space(tmp_path, 10**18)  # It cannot be asked.
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_there_is_never_named_again(tmp_path):

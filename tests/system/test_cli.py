@@ -11,6 +11,7 @@ import pytest
 from meta_analog import cli
 from meta_analog.experiment import command_line
 from meta_analog.experiment import run
+from meta_analog.runtime import compilation
 from meta_analog.runtime import environment
 from tests.helpers import runs
 
@@ -129,6 +130,30 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
                     '--checkpoint=~/y.npz')
   assert arguments.workdir == str(tmp_path / 'x')
   assert arguments.flags.checkpoint == str(tmp_path / 'y.npz')
+
+
+@pytest.mark.parametrize('arguments', [
+    ('--config=pcm', '--workdir=~no-such-user/x'),
+    ('--config=pcm', '--cache_dir=~no-such-user/x'),
+    ('--mode=evaluate', '--workdir=~no-such-user/x'),
+    ('--mode=evaluate', '--source=~no-such-user/x', '--workdir=y'),
+    ('--config=~no-such-user/x.py',)])
+def test_a_home_that_is_not_there_is_refused_in_a_line(ended, arguments):
+  code, _, stderr = ended('train', *arguments)
+  assert code == 2 and stderr.count('\n') == 1 and '~no-such-user/x' in stderr
+
+
+@pytest.mark.parametrize('command', sorted(cli.COMMANDS))
+def test_jax_is_set_up_before_a_config_file_may_use_it(monkeypatch, command):
+  # Later jax refuses another number of devices, or has its options already.
+  order = []
+  for owner, name in ((compilation, 'tune'), (environment, 'stay_in_float32'),
+                      (environment, 'use_all_cores'), (command_line, 'start')):
+    monkeypatch.setattr(
+        owner, name, lambda *_, name=name, **__: order.append(name))
+  cli.main([command, '--config=own.py'])
+  cores = ['use_all_cores'] * cli.COMMANDS[command].all_cores
+  assert order == ['tune', 'stay_in_float32', *cores, 'start']
 
 
 def test_the_default_folder_is_named_like_the_config():
