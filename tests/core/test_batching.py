@@ -34,8 +34,19 @@ def net_and_theta():
   return net, theta
 
 
+def _exact(net, theta):
+  return jax.jit(lambda layers: network.exact_readings(layers, net))(
+      theta.layers)
+
+
 def _images(*shape):
   return jax.random.uniform(jax.random.key(3), (*shape, 60))
+
+
+def _run(forward_fn, net, key, readings, x):
+  """Returns the result of a forward pass, compiled as a whole."""
+  return jax.jit(lambda key, readings, x: forward_fn(
+      key, net, readings, x))(key, readings, x)
 
 
 def _noisy(readings):
@@ -54,22 +65,23 @@ def _assert_close(got, expected, tolerance):
     7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 10))])
 def test_microbatches_equal_one_batch(net_and_theta, num_samples):
   net, theta = net_and_theta
-  readings, x = network.exact_readings(theta.layers, net), _images(num_samples)
+  readings, x = _exact(net, theta), _images(num_samples)
   key = jax.random.key(0)
-  expected = network._forward_batch(key, net, readings, x)
+  expected = _run(network._forward_batch, net, key, readings, x)
   assert expected.outputs.shape == (num_samples, 2)
-  assert jnp.mean(expected.rate_Hz[1]) > 10
-  _assert_close(network.forward(key, net, readings, x), expected, 1e-4)
+  assert np.mean(expected.rate_Hz[1]) > 10
+  _assert_close(
+      _run(network.forward, net, key, readings, x), expected, 1e-4)
 
 
 def test_the_noise_of_a_microbatch_is_that_of_its_key(net_and_theta):
   net, theta = net_and_theta
-  readings = _noisy(network.exact_readings(theta.layers, net))
+  readings = _noisy(_exact(net, theta))
   key, x = jax.random.key(0), jnp.repeat(_images(1), 15, axis=0)
-  result = network.forward(key, net, readings, x)
+  result = _run(network.forward, net, key, readings, x)
   assert len({row.tobytes() for row in np.asarray(result.features)}) == 15
-  microbatch = network._forward_batch(
-      jax.random.fold_in(key, 2), net, readings, x[10:])
+  microbatch = _run(network._forward_batch, net, jax.random.fold_in(key, 2),
+                    readings, x[10:])
   _assert_close(result.features[10:], microbatch.features, 1e-4)
   _assert_close(result.currents[:, 10:], microbatch.currents, 1e-4)
 
@@ -78,17 +90,18 @@ def test_the_noise_of_a_microbatch_is_that_of_its_key(net_and_theta):
 def test_encoded_images_reach_the_convolutions(net_and_theta, name):
   net, theta = net_and_theta
   net = net._replace(encode_fn=encoding.ENCODINGS[name])
-  readings, key = network.exact_readings(theta.layers, net), jax.random.key(0)
+  readings, key = _exact(net, theta), jax.random.key(0)
   x = _images(10)
   if name == 'events':
     x = jnp.tile(x > 0.5, (1, small_networks.NUM_STEPS)).astype(jnp.float32)
-  result = network.forward(key, net, readings, x)
-  microbatch = network._forward_batch(
-      jax.random.fold_in(key, 1), net, readings, x[5:])
+  result = _run(network.forward, net, key, readings, x)
+  microbatch = _run(network._forward_batch, net, jax.random.fold_in(key, 1),
+                    readings, x[5:])
   _assert_close(result.features[5:], microbatch.features, 1e-4)
-  assert jnp.min(jnp.mean(result.features[:, :-1], axis=1)) > 0.01
+  features = np.asarray(result.features)
+  assert np.min(np.mean(features[:, :-1], axis=1)) > 0.01
   # An image of its own for each: no two give the same.
-  assert len({row.tobytes() for row in np.asarray(result.features)}) == 10
+  assert len({row.tobytes() for row in features}) == 10
 
 
 @pytest.mark.slow
@@ -136,9 +149,9 @@ def test_a_vmap_is_a_loop_and_can_be_differentiated_twice():
     return jax.grad(lambda x: jnp.sum(jax.grad(
         lambda x: jnp.sum(jnp.square(jax.vmap(f)(numbers, x))))(x) ** 2))(x)
 
-  got = slope(batching.sequential(fn))
+  got = jax.jit(lambda: slope(batching.sequential(fn)))()
   assert shapes == {(3,)}
-  np.testing.assert_allclose(got, slope(fn), rtol=1e-4)
+  np.testing.assert_allclose(got, jax.jit(lambda: slope(fn))(), rtol=1e-4)
 
 
 def _items():
@@ -177,7 +190,8 @@ def test_a_mean_of_microbatches_is_the_mean_with_its_gradient(batch_size):
                    for mean_fn in (microbatch_fn, batch_fn))
   _assert_close(got, expected, 1e-5)
   assert np.all(np.asarray(got[1])[0] == 0) and np.all(got[1][1] != 0)
-  _assert_close(microbatch_fn(_shared()), batch_fn(_shared()), 1e-5)
+  _assert_close(jax.jit(microbatch_fn)(_shared()),
+                jax.jit(batch_fn)(_shared()), 1e-5)
 
 
 def test_a_mean_of_microbatches_can_be_vectorised():
@@ -187,7 +201,7 @@ def test_a_mean_of_microbatches_can_be_vectorised():
     return jax.grad(loss)(b)
 
   b = jnp.linspace(-1.0, 1.0, 4)
-  got = jax.vmap(functools.partial(gradient, batch_size=2))(b)
+  got = jax.jit(jax.vmap(functools.partial(gradient, batch_size=2)))(b)
   np.testing.assert_allclose(got, 2.0 * b, rtol=1e-5)
 
 
@@ -224,7 +238,7 @@ def test_only_the_scalar_has_a_gradient_and_only_by_what_is_shared(batch_size):
         batch_size=batch_size)
     return loss + jnp.sum(info['loss'])
 
-  by_b, by_x = jax.grad(total, argnums=(0, 1))(jnp.float32(0.7), x)
+  by_b, by_x = jax.jit(jax.grad(total, argnums=(0, 1)))(jnp.float32(0.7), x)
   np.testing.assert_allclose(by_b, 1.4, rtol=1e-5)
   assert np.all(by_x == 0)
 

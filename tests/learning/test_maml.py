@@ -39,8 +39,10 @@ def recorder():
   return types.Learner(init, predict, update)
 
 
+sample = jax.jit(jax.vmap(sinusoid.make(support_size=5, query_size=4).sample))
+
+
 def episodes(num_tasks, seed=0):
-  sample = jax.vmap(sinusoid.make(support_size=5, query_size=4).sample)
   return sample(jax.random.split(jax.random.key(seed), num_tasks))
 
 
@@ -52,9 +54,9 @@ def num_distinct(bits):
 def test_each_event_has_its_time_and_its_own_key(num_events):
   support = jax.tree.map(lambda leaf: leaf[0], episodes(1)).support
   learner = recorder()
-  chip, info = maml.adapt(
+  chip, info = jax.jit(lambda: maml.adapt(
       learner, jax.random.key(1), learner.init(jax.random.key(0), 0.0),
-      support, SCHEDULE, num_events=num_events)
+      support, SCHEDULE, num_events=num_events))()
   assert chip['events'] == num_events
   np.testing.assert_array_equal(info['events'], np.arange(num_events))
   np.testing.assert_allclose(
@@ -67,9 +69,9 @@ def test_each_event_has_its_time_and_its_own_key(num_events):
 @pytest.fixture(scope='module')
 def recorded():
   """Returns the infos of a meta-loss of four tasks with three events each."""
-  return maml.meta_loss(
-      recorder(), jax.random.key(0), 0.0, episodes(4), SCHEDULE,
-      losses.squared_error, num_events=3)
+  return jax.jit(lambda batch: maml.meta_loss(
+      recorder(), jax.random.key(0), 0.0, batch, SCHEDULE,
+      losses.squared_error, num_events=3))(episodes(4))
 
 
 def test_every_forward_pass_of_every_task_has_its_own_key(recorded):
@@ -93,17 +95,18 @@ def test_query_is_presented_at_its_time_after_all_events(recorded):
 
 
 def test_each_key_makes_another_chip():
-  made = [maml.meta_loss(
-      recorder(), jax.random.key(seed), 0.0, episodes(2), SCHEDULE,
-      losses.squared_error)[1]['query']['made'] for seed in range(3)]
+  made_fn = jax.jit(lambda key, batch: maml.meta_loss(
+      recorder(), key, 0.0, batch, SCHEDULE,
+      losses.squared_error)[1]['query']['made'])
+  made = [made_fn(jax.random.key(seed), episodes(2)) for seed in range(3)]
   assert num_distinct(made) == 3
 
 
 def test_evaluation_tests_before_adapting_and_at_every_date():
   after_s = np.array([151.0, 251.0, 3600.0])
-  result = maml.evaluate(
-      recorder(), jax.random.key(0), 0.0, episodes(2), SCHEDULE,
-      clock.exact(251.0), clock.exact(after_s), num_events=2)
+  result = jax.jit(lambda batch: maml.evaluate(
+      recorder(), jax.random.key(0), 0.0, batch, SCHEDULE,
+      clock.exact(251.0), clock.exact(after_s), num_events=2))(episodes(2))
   assert result['before'].shape == (2, 4, 1)
   assert result['after'].shape == (2, 3, 4, 1)
   assert np.all(result['before'] == 0.0) and np.all(result['after'] == 2.0)
@@ -140,13 +143,18 @@ def one_array_learner(shape=(32, 32)):
   return types.Learner(init, predict, update)
 
 
+def of_one_array(learner):
+  """Returns a function of key and episodes: noise of queries, and infos."""
+  return jax.jit(lambda key, batch: maml.meta_loss(
+      learner, key, 6.0, batch, SCHEDULE, lambda outputs, _: outputs,
+      num_events=2))
+
+
 def test_noise_of_tasks_events_and_chips_is_uncorrelated():
   learner = one_array_learner()
-  rows = []
+  noise_fn, rows = of_one_array(learner), []
   for seed in (0, 1):  # chips
-    noise, info = maml.meta_loss(
-        learner, jax.random.key(seed), 6.0, episodes(2), SCHEDULE,
-        lambda outputs, _: outputs, num_events=2)
+    noise, info = noise_fn(jax.random.key(seed), episodes(2))
     rows += list(np.asarray(noise).reshape(2, -1))
     rows += list(np.asarray(info['support']['noise']).reshape(4, -1))
     rows += list(np.asarray(info['query']['error'][0]).reshape(2, -1))
@@ -159,9 +167,7 @@ def test_result_of_a_task_does_not_depend_on_the_rest_of_its_batch():
   learner, batch = one_array_learner(), episodes(4)
   first = jax.tree.map(lambda leaf: leaf[:2], batch)
   (whole, whole_info), (part, part_info) = (
-      maml.meta_loss(learner, jax.random.key(0), 6.0, b, SCHEDULE,
-                     lambda outputs, _: outputs, num_events=2)
-      for b in (batch, first))
+      of_one_array(learner)(jax.random.key(0), b) for b in (batch, first))
   np.testing.assert_array_equal(whole[:2], part)
   np.testing.assert_array_equal(
       whole_info['support']['noise'][:2], part_info['support']['noise'])
