@@ -24,10 +24,14 @@ AGE_S = small_crossbars.AGE_S
 devices_per_polarity = small_crossbars.devices_per_polarity
 uniform = small_crossbars.uniform
 write = small_crossbars.write
+advance = small_crossbars.advance
+weights_from_targets = jax.jit(array.weights_from_targets)
 targets = small_crossbars.targets
 program = small_crossbars.program
 seeds = st.integers(0, 2**31 - 1)
 table = jax.jit(pulse_response.table, static_argnums=(0, 2))
+parameters_from_weights = jax.jit(
+    mapping.parameters_from_weights, static_argnums=3)
 
 
 # Weights, parameters and targets.
@@ -38,15 +42,15 @@ table = jax.jit(pulse_response.table, static_argnums=(0, 2))
 def test_weights_survive_the_round_trip_through_targets(num_devices, seed):
   largest = GAIN * SPAN_uS * num_devices
   weights = uniform(seed, SHAPE, -0.99 * largest, 0.99 * largest)
-  u = mapping.parameters_from_weights(weights, GAIN, SPAN_uS, num_devices)
-  found = array.weights_from_targets(targets(u, num_devices), GAIN)
+  u = parameters_from_weights(weights, GAIN, SPAN_uS, num_devices)
+  found = weights_from_targets(targets(u, num_devices), GAIN)
   np.testing.assert_allclose(found, weights, atol=1e-4 * largest)
 
 
 def test_weight_beyond_the_range_gets_the_largest_that_fits():
-  u = mapping.parameters_from_weights(
+  u = parameters_from_weights(
       jnp.array([[100.0, -100.0]]), GAIN, SPAN_uS, 1)
-  found = array.weights_from_targets(targets(u, 1), GAIN)
+  found = weights_from_targets(targets(u, 1), GAIN)
   np.testing.assert_allclose(
       found, [[GAIN * SPAN_uS, -GAIN * SPAN_uS]], rtol=1e-4)
 
@@ -73,7 +77,7 @@ def test_weight_has_its_full_gradient_at_zero(num_devices):
     return jnp.sum(array.weights_from_targets(targets_uS, GAIN))
 
   np.testing.assert_allclose(
-      jax.grad(weight)(jnp.zeros(SHAPE)), GAIN * SPAN_uS * num_devices,
+      jax.jit(jax.grad(weight))(jnp.zeros(SHAPE)), GAIN * SPAN_uS * num_devices,
       rtol=1e-6)
 
 
@@ -81,7 +85,7 @@ def test_weight_has_its_full_gradient_at_zero(num_devices):
 def test_weights_of_pairs_equal_the_loop(num_devices):
   g_uS = uniform(1, (2, num_devices) + SHAPE, 0.0, 20.0)
   np.testing.assert_allclose(
-      array.weights_from_targets(g_uS, GAIN),
+      weights_from_targets(g_uS, GAIN),
       oracles.weights_of_pairs(np.asarray(g_uS), GAIN), rtol=1e-4, atol=1e-4)
 
 
@@ -91,7 +95,7 @@ def test_weights_of_pairs_equal_the_loop(num_devices):
 @devices_per_polarity
 def test_pulses_write_only_the_devices_they_reach(num_devices):
   pair = small.pcm_pair()
-  crossbar = array.advance(
+  crossbar = advance(
       *pair, program(pair, uniform(0, SHAPE, -0.5, 0.5), num_devices), AGE_S)
   n = jnp.round(uniform(1, SHAPE, -4.49, 4.49))
   new = write(jax.random.key(2), *pair, crossbar, n)

@@ -1,5 +1,7 @@
 """Drift compensation, by the clock and measured on a noisy array."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,14 +44,20 @@ def baseline_of(key, w, design, known=None, level=1.0, **noise):
 
 def measured_factor(name, w, now_w, design, seed=0, known=None, **noise):
   """Returns the factor after a calibration and one measurement."""
+  return np.asarray(_measured_factor(
+      name, design, w, now_w, seed, w if known is None else known, noise))
+
+
+@functools.partial(jax.jit, static_argnames=('name', 'design'))
+def _measured_factor(name, design, w, now_w, seed, known, noise):
   key = jax.random.key(seed)
   key_calibrate, key_read, key_probe = jax.random.split(key, 3)
   baseline = baseline_of(key_calibrate, w, design, known, **noise)
   outputs = drift_compensation.probe(
       key_probe, design, read_layer(now_w, design, key_read, **noise),
       baseline.inputs)
-  return np.asarray(drift_compensation.make(name, CLOCK).factor(
-      baseline, outputs, AGE_S))
+  return drift_compensation.make(name, CLOCK).factor(
+      baseline, outputs, AGE_S)
 
 
 EXACT = periphery.Periphery(adc_range=100.0)

@@ -87,8 +87,8 @@ def test_its_pulse_memory_age_and_drift_are_those_after_reset(name):
 def test_a_target_below_the_reset_state_is_the_reset_state(name):
   device, params = _device(name)
   lowest_uS = device_registry.lowest_uS(name, params)
-  program = lambda target_uS: device.program(
-      jax.random.key(2), jnp.full(64, target_uS, jnp.float32))
+  program = jax.jit(lambda target_uS: device.program(
+      jax.random.key(2), jnp.full(64, target_uS, jnp.float32)))
   at, below = program(lowest_uS), program(0.5 * lowest_uS)
   jax.tree.map(np.testing.assert_array_equal, at, below)
   if name != 'ideal':
@@ -105,8 +105,8 @@ def test_its_first_pulse_is_that_after_reset():
 def test_the_gradient_to_the_lowest_target_is_that_of_the_target(name):
   device, params = _device(name)
   lowest_uS = device_registry.lowest_uS(name, params)
-  slope = jax.grad(lambda target_uS: jnp.sum(
-      device.program(jax.random.key(0), target_uS).g_uS))(
+  slope = jax.jit(jax.grad(lambda target_uS: jnp.sum(
+      device.program(jax.random.key(0), target_uS).g_uS)))(
           jnp.full(5, lowest_uS, jnp.float32))
   np.testing.assert_array_equal(slope, np.ones(5))
 
@@ -119,12 +119,13 @@ def test_the_gradient_to_the_lowest_target_is_that_of_the_target(name):
 def test_a_weight_with_a_side_at_the_floor_keeps_its_meta_gradient(u, sides):
   device, _ = _device('pcm')
 
+  @jax.jit
   def conductances(u):
     targets_uS = mapping.targets_from_parameters(
         u.reshape(1, 1), 10.0, 0.1, 1)
     return device.program(jax.random.key(0), targets_uS).g_uS.reshape(2)
 
-  slope = jax.jacobian(conductances)(jnp.float32(u))
+  slope = jax.jit(jax.jacobian(conductances))(jnp.float32(u))
   span_uS = 10.0 / np.cosh(u) ** 2
   g_uS = 0.1 + 10.0 * abs(np.tanh(u))
   error = float(np.max(conductances(jnp.float32(u)))) - g_uS
@@ -137,7 +138,7 @@ def test_a_weight_with_a_side_at_the_floor_keeps_its_meta_gradient(u, sides):
 def test_a_healthy_device_among_stuck_ones_is_reset_too():
   device = stuck.make(_device('pcm')[0], fraction=0.5, high_share=0.5,
                       low_uS=0.1, high_uS=12.0)
-  state = device.program(jax.random.key(0), jnp.full(SIZE, 0.1))
+  state = jax.jit(device.program)(jax.random.key(0), jnp.full(SIZE, 0.1))
   oracle.assert_moments(state.healthy.g_uS, *LAWS['pcm'])
   assert np.all(state.healthy.pulse_memory == 1)
 
@@ -148,8 +149,8 @@ def test_a_verification_to_the_floor_resets_and_never_pulses():
           device_registry.make_noise_free('pcm', params, 1))
   shape = (2, 1, 16, 16)
   targets_uS = jnp.full(shape, 0.1).at[0].set(4.0)
-  crossbar = array.program(
-      jax.random.key(0), *pair, jnp.full(shape, 3.0), 0.3)
+  crossbar = jax.jit(lambda key: array.program(
+      key, *pair, jnp.full(shape, 3.0), 0.3))(jax.random.key(0))
   options = verify_options.VerifyOptions(
       tolerance_uS=0.1, num_reads=16, delay_s=0.25, max_rounds=60,
       max_pulses=60, max_resets=20)

@@ -40,7 +40,7 @@ def transformed(devices, periphery=network_lib.EXACT, fresh_share=0.0):
 
 @functools.cache
 def parameters():
-  return transformed(small.ideal_pair).init(jax.random.key(0))
+  return jax.jit(transformed(small.ideal_pair).init)(jax.random.key(0))
 
 
 def inputs(num_steps=None):
@@ -157,11 +157,12 @@ def read_by_hand(key, chip, fresh_share):
 
 def test_the_layer_is_that_of_the_forward_pass_of_training():
   # With coarse converters, tiles, columns, wires and frozen read noise.
-  program, read = transformed(small.pcm_pair, REAL).apply
+  program, read = map(jax.jit, transformed(small.pcm_pair, REAL).apply)
   chip = program(parameters(), jax.random.key(2))
   found = read(parameters(), jax.random.key(3), inputs(), chip)
-  layer = read_by_hand(jax.random.key(3), chip, 0)
-  expected = forward_currents(jax.random.key(4), layer, REAL, inputs())
+  expected = jax.jit(lambda chip: forward_currents(
+      jax.random.key(4), read_by_hand(jax.random.key(3), chip, 0), REAL,
+      inputs()))(chip)
   np.testing.assert_allclose(
       np.broadcast_to(found, expected.shape), expected, rtol=1e-5, atol=1e-5)
   ideal, = run(small.ideal_pair, inputs())
@@ -171,11 +172,12 @@ def test_the_layer_is_that_of_the_forward_pass_of_training():
 def test_fresh_noise_has_the_variance_of_the_forward_pass():
   num_steps = 16384  # catches 5 % of the standard deviation
   x = jnp.broadcast_to(inputs()[None], (num_steps, NUM_SAMPLES, NUM_INPUTS))
-  program, read = transformed(small.pcm_pair, fresh_share=1.0).apply
+  program, read = map(
+      jax.jit, transformed(small.pcm_pair, fresh_share=1.0).apply)
   chip = program(parameters(), jax.random.key(2))
   found = np.asarray(read(parameters(), jax.random.key(3), x, chip))
-  variance = np.asarray(
-      read_by_hand(jax.random.key(3), chip, 1.0).reading.variance)
+  variance = np.asarray(jax.jit(lambda chip: read_by_hand(
+      jax.random.key(3), chip, 1.0).reading.variance)(chip))
   expected = np.sqrt(
       np.square(np.asarray(inputs())) @ variance[:-1] + variance[-1])
   np.testing.assert_allclose(
@@ -198,7 +200,7 @@ def test_the_gradient_reaches_the_parameters_through_program_and_read(
 
 
 def test_reads_drift_with_the_time_of_the_call():
-  program, read = transformed(small.pcm_pair).apply
+  program, read = map(jax.jit, transformed(small.pcm_pair).apply)
   chip = program(parameters(), jax.random.key(2))
   early, late = (
       np.asarray(read(parameters(), jax.random.key(3), inputs(), chip, time_s))
@@ -223,4 +225,4 @@ def test_a_lif_core_unrolls_to_the_loop():
     return hk.dynamic_unroll(core, currents, core.initial_state(3))[0]
 
   net = hk.without_apply_rng(hk.transform(unroll))
-  np.testing.assert_array_equal(net.apply({}, currents), expected)
+  np.testing.assert_array_equal(jax.jit(net.apply)({}, currents), expected)

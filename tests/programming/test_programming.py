@@ -30,6 +30,7 @@ def rms(x):
   return float(np.sqrt(np.mean(np.square(x))))
 
 
+@jax.jit
 def true_error(params, crossbar, elapsed_s=0.0):
   """Returns what nobody on the chip sees: the error of the mean."""
   device = pair_of(params)[0]
@@ -126,10 +127,12 @@ def test_descent_lowers_the_error_of_products():
 
 def test_verification_leaves_less_than_descent_and_descent_than_open_loop():
   pair = pair_of(pcm.PCMParams())
-  crossbar, info = program_verify.program_and_verify(
-      jax.random.key(1), *pair, opened()[0],
-      program_verify.pairs(jnp.asarray(TARGET_uS), bidirectional=False),
-      verify_options.VerifyOptions(), HORIZON_S)
+  crossbar, info = jax.jit(
+      lambda key, crossbar: program_verify.program_and_verify(
+          key, *pair, crossbar,
+          program_verify.pairs(jnp.asarray(TARGET_uS), bidirectional=False),
+          verify_options.VerifyOptions(), HORIZON_S))(
+              jax.random.key(1), opened()[0])
   errors = [product_error(e) for e in (
       true_error(pcm.PCMParams(), crossbar, info['elapsed_s']), descended()[2],
       opened()[2])]
@@ -164,9 +167,9 @@ def test_measured_products_have_the_law_of_reads():
   device, crossbar = pair_of(pcm.PCMParams())[0], opened()[1]
   n = 4096  # catches 7 % of a std
   x = np.random.default_rng(1).normal(size=SHAPE[2]).astype('f')
-  found = np.asarray(gradient_programming.bare_products(device)(
+  found = np.asarray(jax.jit(gradient_programming.bare_products(device))(
       jax.random.key(0), crossbar, np.tile(x, (n, 1))))
-  mean_uS, sigma_uS = (np.asarray(a)[:, 0] for a in device.read_stats(
+  mean_uS, sigma_uS = (np.asarray(a)[:, 0] for a in jax.jit(device.read_stats)(
       crossbar.devices, 0.0))
   mean = GAIN * x @ (mean_uS[0] - mean_uS[1])
   std = GAIN * np.sqrt(x ** 2 @ (sigma_uS ** 2).sum(axis=0))

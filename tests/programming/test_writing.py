@@ -28,6 +28,8 @@ OPTIONS = verify_options.VerifyOptions(
 PAIR = small.pcm_pair()
 
 
+@functools.cache
+@jax.jit
 def program(seed=0):
   targets_uS = mapping.targets_from_parameters(
       0.3 * jax.random.normal(jax.random.key(seed), SHAPE), 10.0, 0.1,
@@ -74,8 +76,12 @@ def truth_uS(crossbar, elapsed_s=0.0, horizon_s=HORIZON_S):
     elapsed_s: since the start of the write.
     horizon_s: from there to the time of predictions.
   """
-  return np.asarray(controller.difference(
-      PAIR[0].read_stats(crossbar.devices, horizon_s - elapsed_s)[0]))
+  return np.asarray(_difference_uS(crossbar.devices, horizon_s - elapsed_s))
+
+
+@jax.jit
+def _difference_uS(devices, horizon_s):
+  return controller.difference(PAIR[0].read_stats(devices, horizon_s)[0])
 
 
 def requested_w():
@@ -117,7 +123,8 @@ def test_what_needs_no_change_is_not_touched(name):
   crossbar = program()
   new, counts, elapsed_s = jitted(name)(
       jax.random.key(3), crossbar, requested_w())
-  before, after = PAIR[0].advance(crossbar.devices, elapsed_s), new.devices
+  before = jax.jit(PAIR[0].advance)(crossbar.devices, elapsed_s)
+  after = new.devices
   for name in before._fields:
     np.testing.assert_allclose(
         getattr(after, name)[:, :, 1::2], getattr(before, name)[:, :, 1::2],
@@ -225,8 +232,7 @@ def test_a_chip_can_be_programmed_from_reset_by_pulses_and_reads():
   assert np.all((crossbar.devices.age_s >= 0)
                 & (crossbar.devices.age_s <= longest_s))
   assert np.max(crossbar.devices.age_s) > 0.9 * longest_s  # of an early latch
-  found = controller.difference(
-      PAIR[0].read_stats(crossbar.devices, 40.0)[0])
+  found = _difference_uS(crossbar.devices, 40.0)
   error = np.asarray(found - controller.difference(targets_uS))
   # The tolerance, and by how much the exponents differ until 40 s.
   assert np.median(np.abs(error)) < 2 * options.tolerance_uS
