@@ -1,6 +1,6 @@
 """File of trained meta-parameters: plain arrays in a .npz.
 
-`params_file.npz` holds every array of a net by its module and name; nothing in
+`parameters.npz` holds every array of a net by its module and name; nothing in
 it is run, and it fits nets of the same shapes only.
 """
 
