@@ -11,6 +11,7 @@ import pytest
 
 from meta_analog.core import clock
 from meta_analog.crossbar import array
+from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import periphery
 from meta_analog.networks import chip as chip_lib
 from meta_analog.programming import controller
@@ -104,6 +105,21 @@ def test_a_layer_is_calibrated_by_the_model_of_its_own_device():
                          HARDWARE._replace(hidden_noise_free=model), HARDWARE))
     np.testing.assert_allclose(
         found.expected, ratio * common.expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_read_and_the_measurement_of_drift_have_keys_of_their_own(
+    monkeypatch):
+  keys, chip = [], made()
+  for module, name in ((array, 'read'), (drift_compensation, 'probe')):
+    def record(key, *rest, fn=getattr(module, name)):
+      keys.append(tuple(np.asarray(jax.random.key_data(key))))
+      return fn(key, *rest)
+
+    monkeypatch.setattr(module, name, record)
+  date = clock.exact(1e5)
+  chip_lib.calibrate(jax.random.key(0), HARDWARE, chip, 2, date, 1.0)
+  chip_lib.read_layer(jax.random.key(1), HARDWARE, chip, 2, date)
+  assert len(keys) == 4 and len({*keys}) == 4
 
 
 def test_offsets_grow_with_the_devices_of_a_polarity():
