@@ -10,6 +10,7 @@ import ml_collections
 
 from meta_analog.config import noise_sources
 from meta_analog.config import targets
+from meta_analog.core import types
 from meta_analog.crossbar import drift_compensation
 from meta_analog.crossbar import periphery as periphery_lib
 from meta_analog.devices import ideal
@@ -66,8 +67,10 @@ def read_sigma_uS(config: ml_collections.ConfigDict, layer: str) -> float:
       max(options.delay_s + options.read_span_s, 1e-3))
 
 
-def make_network(config, num_layers):
-  """Returns the learner's Network."""
+def make_network(
+    config: ml_collections.ConfigDict, num_layers: int
+) -> network.Network:
+  """Returns the network of a learner, see `network.Network`."""
   c = config.network
   surrogate = functools.partial(
       lif.SURROGATES[c.surrogate], slope=c.surrogate_slope)
@@ -103,8 +106,13 @@ def make_network(config, num_layers):
 
 
 def make_device(
-    config, noise_scale, max_pulses, device_noise=None, layer='output',
-    noise_free=False):
+    config: ml_collections.ConfigDict,
+    noise_scale: jax.Array | float,
+    max_pulses: int,
+    device_noise: jax.Array | None = None,
+    layer: str = 'output',
+    noise_free: bool = False
+) -> types.Device:
   """Returns the device of a layer, or its noise-free model; noise scaled."""
   values = noise_sources.params_of(config, layer)
   if device_noise is not None:
@@ -116,7 +124,9 @@ def make_device(
   return make_fn(config.device, params, max_pulses)
 
 
-def with_stuck(config, device):
+def with_stuck(
+    config: ml_collections.ConfigDict, device: types.Device
+) -> types.Device:
   """Returns the device, a fraction of it stuck where a config has one."""
   c, params = config.crossbar, config.device_params[config.device]
   if not c.stuck_fraction:
@@ -134,7 +144,11 @@ def has_slow_noise(config: ml_collections.ConfigDict) -> bool:
       or config.evaluation.programming in ('verified', 'descent'))
 
 
-def drift_clock(config, noise_scale, device_noise=None):
+def drift_clock(
+    config: ml_collections.ConfigDict,
+    noise_scale: jax.Array | float,
+    device_noise: jax.Array | None = None
+) -> Callable[[jax.Array], jax.Array]:
   """Returns age, s, to the factor that undoes the mean drift of a device.
 
   The mean is that over devices, whose exponents spread: see `mean_drift`. Of

@@ -28,7 +28,7 @@ def settle_limit_s(config: ml_collections.ConfigDict) -> float:
   return limit_s
 
 
-def make_times(config):
+def make_times(config: ml_collections.ConfigDict) -> learner.Times:
   """Returns when a chip is calibrated, written and read for a query."""
   c = config.adapt
   delay_s = c.t_prog_s - c.t_read_s

@@ -16,7 +16,10 @@ from meta_analog.programming import pulse_response
 from meta_analog.programming import verify_options
 
 
-def statistical(key, device, noise_free, targets_uS, gain_per_uS):
+def statistical(
+    key: jax.Array, device: types.Device, noise_free: types.Device,
+    targets_uS: jax.Array, gain_per_uS: jax.Array
+) -> tuple[array.Crossbar, protocols.Counts]:
   """Statistical programming, a `protocols.ProgramFn` without counts."""
   crossbar = array.program(key, device, noise_free, targets_uS, gain_per_uS)
   return crossbar, protocols.Counts(*(jnp.float32(0.0),) * 4)

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_analog.core import quantization
+from meta_analog.core import types
 from meta_analog.crossbar import array
 from meta_analog.crossbar import device_selection
 from meta_analog.programming import controller
@@ -36,7 +37,10 @@ from meta_analog.programming import refresh
 from meta_analog.programming import verify_options
 
 
-def no_refresh(key, device, noise_free, crossbar, request):
+def no_refresh(
+    key: jax.Array, device: types.Device, noise_free: types.Device,
+    crossbar: array.Crossbar, request: protocols.Request
+) -> protocols.Refreshed:
   """A `protocols.RefreshFn` that changes nothing."""
   del key, device, noise_free
   return protocols.Refreshed(crossbar, request,

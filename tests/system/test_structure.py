@@ -157,6 +157,29 @@ def test_no_source_file_or_function_is_long():
   assert not [name for path in paths for name in long_bodies(path)]
 
 
+def public(path):
+  """Yields the public functions, classes and methods of a file."""
+  for node in ast.parse(path.read_text()).body:
+    if (isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith('_')):
+      yield node
+      if isinstance(node, ast.ClassDef):
+        yield from (x for x in node.body if isinstance(x, ast.FunctionDef)
+                    and not x.name.startswith('_'))
+
+
+def test_public_functions_have_docstrings_and_type_hints():
+  for path in PACKAGE.rglob('*.py'):
+    for node in public(path):
+      where = f'{path.relative_to(ROOT)}: {node.name}'
+      assert ast.get_docstring(node), where
+      if isinstance(node, ast.FunctionDef):
+        arguments = [*node.args.posonlyargs, *node.args.args,
+                     *node.args.kwonlyargs]
+        assert node.returns and all(
+            x.annotation or x.arg in ('self', 'cls') for x in arguments), where
+
+
 @pytest.mark.parametrize('package', sorted(ALLOWED))
 def test_build_lists_exactly_the_packages_that_are_imported(package):
   found = rules(PACKAGE / package / 'BUILD')[package]
