@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # as in _NAMES; a test compares the two
   from meta_analog.devices.pcm_like import PCMLikeParams as PCMLikeParams
   from meta_analog.devices.registry import make as make_device
   from meta_analog.devices.reram import ReRamParams as ReRamParams
+  from meta_analog.devices.reram_es import ReRamESParams as ReRamESParams
   from meta_analog.experiment.api import Run as Run
   from meta_analog.experiment.api import evaluate as evaluate
   from meta_analog.experiment.api import load as load
@@ -95,6 +96,7 @@ _NAMES = {
     'PCMLikeParams': 'devices.pcm_like',
     'HermesParams': 'devices.hermes',
     'ReRamParams': 'devices.reram',
+    'ReRamESParams': 'devices.reram_es',
     'IdealParams': 'devices.ideal',
     'make_task': 'tasks.registry:make',
     # Crossbars and how they are programmed

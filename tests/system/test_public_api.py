@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import meta_analog
+from meta_analog.devices import registry
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -65,6 +66,12 @@ def test_every_package_is_among_the_names():
   packages = {path.parent.name for path in
               (ROOT / 'meta_analog').glob('*/__init__.py')}
   assert packages - {'configs'} <= set(meta_analog.__all__)
+
+
+def test_the_parameters_of_every_device_are_among_the_names():
+  for name, family in registry.FAMILIES.items():
+    kind = type(family.params())
+    assert getattr(meta_analog, kind.__name__) is kind, name
 
 
 def test_an_unknown_name_is_an_attribute_error():
