@@ -5,6 +5,7 @@ The modules of a command are imported when it is chosen, so that help is quick.
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import contextlib
 import difflib
 import os
 import pathlib
@@ -46,11 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   signals.open_streams()
   argv = list(sys.argv[1:] if argv is None else argv)
   if not argv or argv[0] in ('--help', '-h', '-help', 'help'):
-    print(_help())
-    sys.exit(0 if argv else 2)
+    _show(_help(), 0 if argv else 2)
   if argv[0] == '--version':
-    print(f'meta-analog {meta_analog.__version__}')
-    sys.exit(0)
+    _show(f'meta-analog {meta_analog.__version__}')
   name, *rest = argv
   if name not in COMMANDS:
     near = difflib.get_close_matches(name, COMMANDS, 1)
@@ -72,14 +71,20 @@ def _start(name, command, argv):
   command_line.define(values)
   command.define(values)
   if {'--help', '-h', '-help'} & {*argv}:
-    print(f'{command.summary}.\n\n{command.text}\n\nFlags:\n'
+    _show(f'{command.summary}.\n\n{command.text}\n\nFlags:\n'
           f'{command_line.flags_help(values)}')
-    sys.exit(0)
   compilation.tune()  # before a config file may use jax
   environment.stay_in_float32()
   if command.all_cores:
     environment.use_all_cores()
   command_line.start(argv, values, command.run, default=command.default)
+
+
+def _show(text, code=0):
+  """Prints a text and ends the process, also where its reader has left."""
+  with contextlib.suppress(OSError):
+    print(text)
+  signals.exit_process(code)
 
 
 def _help():

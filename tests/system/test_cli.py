@@ -71,6 +71,17 @@ def test_help_names_what_a_flag_takes(ended, monkeypatch):
   assert not re.search(r'by default *$', text, re.M)
 
 
+@pytest.mark.parametrize('argv', [
+    ('--help',), ('--version',), ('train', '--help')])
+def test_help_whose_reader_has_left_is_no_error(ended, argv, monkeypatch):
+  read, write = os.pipe()
+  os.close(read)
+  with os.fdopen(write, 'w', buffering=1) as pipe:
+    monkeypatch.setattr(sys, 'stdout', pipe)
+    assert ended(*argv)[0] == 0
+    os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # for what is left
+
+
 @pytest.mark.parametrize('name', sorted(cli.COMMANDS))
 def test_help_of_a_command_shows_our_flags_alone(ended, name, monkeypatch):
   monkeypatch.setenv('COLUMNS', '80')
