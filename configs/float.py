@@ -3,7 +3,7 @@
     python launch/main.py --config configs/float.py
 
 What devices and converters cost is seen against this: ideal devices, which take
-the wanted change of the output layer as it is, and inputs and outputs of
+the target change of the output layer as it is, and inputs and outputs of
 float32. A new task is learned from 20 samples by one ridge regression in the
 periphery, or by several steps of the delta rule (`:delta_steps`); as everywhere
 the network is meta-trained through it.
