@@ -190,9 +190,9 @@ def _check_gradient(device, target, count):
     state = device.pulse(_key(1), device.advance(state, 10.0), count)
     return jnp.sum(device.read(_key(2), state, elapsed_s))
 
+  gradients_fn = jax.jit(jax.grad(total, (0, 1)))
   for elapsed_s in (90.0, 0.0):
-    gradients = _call('jax.grad', jax.grad(total, (0, 1)), target, count,
-                      elapsed_s)
+    gradients = _call('jax.grad', gradients_fn, target, count, elapsed_s)
     for name, gradient in zip(('target_uS', 'num_pulses'), gradients):
       _require(np.all(np.isfinite(gradient)), f'read after {elapsed_s:g} s: '
                f'the gradient with respect to {name} is not finite')

@@ -9,6 +9,7 @@ of which the read and write noise is 0.02. The walk of the pulses themselves is
 not averaged: how far a law's own devices are from its mean is printed beside.
 """
 
+import functools
 import os
 import pathlib
 
@@ -59,6 +60,14 @@ def simulated(law, weight, sign, noise_scale):
 
   Devices are alike; noise from cycle to cycle and of writes stays.
   """
+  g_uS = _simulation(law, noise_scale)(weight, sign)
+  ref_uS = LAWS[law][2]
+  return (np.asarray(g_uS, np.float64).T - ref_uS) / UNIT_uS
+
+
+@functools.cache
+def _simulation(law, noise_scale):
+  """Returns a compiled function of weight and sign: reads [N, devices], uS."""
   family, params, ref_uS = LAWS[law]
   params = params._replace(
       noise_scale=noise_scale, program_scale=0.0, step_std=0.0, high_std=0.0,
@@ -66,16 +75,18 @@ def simulated(law, weight, sign, noise_scale):
   device = family.make(params, max_pulses=1)
   size = NUM_DEVICES if noise_scale else 1
 
-  def body(state, i):
-    state = device.pulse(jax.random.fold_in(jax.random.key(1), i), state,
-                         jnp.full(size, sign))
-    return state, state.g_uS + state.write_uS
+  @jax.jit
+  def run(weight, sign):
+    def body(state, i):
+      state = device.pulse(jax.random.fold_in(jax.random.key(1), i), state,
+                           jnp.full(size, sign))
+      return state, state.g_uS + state.write_uS
 
-  start = device.program(
-      jax.random.key(0), jnp.full(size, ref_uS + UNIT_uS * weight))
-  g_uS = jax.jit(lambda state: jax.lax.scan(
-      body, state, jnp.arange(NUM_PULSES))[1])(start)
-  return (np.asarray(g_uS, np.float64).T - ref_uS) / UNIT_uS
+    start = device.program(
+        jax.random.key(0), jnp.full(size, ref_uS + UNIT_uS * weight))
+    return jax.lax.scan(body, start, jnp.arange(NUM_PULSES))[1]
+
+  return run
 
 
 def of_preset(law, measured):

@@ -9,6 +9,7 @@ import pytest
 
 from configs import pcm as pcm_config
 from meta_analog.config import build
+from meta_analog.core import types
 from meta_analog.devices import common
 from meta_analog.devices import registry as device_registry
 from meta_analog.networks import chip as chip_lib
@@ -28,6 +29,13 @@ def _pair(name, **changes):
   params = device_registry.FAMILIES[name].params(**changes)
   return [make(name, params, MAX_PULSES) for make in (
       device_registry.make, device_registry.make_noise_free)]
+
+
+@functools.cache
+def _compiled(name, **changes):
+  """Returns the same two with compiled functions."""
+  return [types.Device(*map(jax.jit, device))
+          for device in _pair(name, **changes)]
 
 
 def _grid(name):
@@ -53,24 +61,26 @@ def _assert_mean(sample, model):
     (20.0, 0.0, 0.1, 12.0)])
 def test_the_mean_of_a_clipped_normal_number_is_the_closed_form(
     mean, std, low, high):
-  ours = common.clipped_mean(*map(jnp.float32, (mean, std, low, high)))
+  ours = jax.jit(common.clipped_mean)(*map(jnp.float32, (mean, std, low, high)))
   np.testing.assert_allclose(
       ours, clipped.moments(mean, std, low, high)[0], rtol=1e-4, atol=2e-5)
 
 
 def test_the_closed_form_is_differentiable_without_noise_and_bounds():
-  slope = jax.grad(lambda m: common.clipped_mean(m, 0.0, 0.1, jnp.inf))
+  slope = jax.jit(jax.grad(
+      lambda m: common.clipped_mean(m, 0.0, 0.1, jnp.inf)))
   assert (slope(5.0), slope(-5.0)) == (1.0, 0.0)
-  slope = jax.grad(lambda m: common.clipped_mean(m, 1.0, 0.0, jnp.inf))
+  slope = jax.jit(jax.grad(
+      lambda m: common.clipped_mean(m, 1.0, 0.0, jnp.inf)))
   np.testing.assert_allclose(slope(0.5), 0.6914625, rtol=1e-5)
 
 
 @each_family
 @pytest.mark.parametrize('scale', [1.0, 0.3])
 def test_the_model_of_a_target_is_the_mean_of_programming(name, scale):
-  device, model = _pair(name, noise_scale=scale)
+  device, model = _compiled(name, noise_scale=scale)
   target_uS = _grid(name)
-  sample = jax.jit(device.program)(jax.random.key(0), jnp.broadcast_to(
+  sample = device.program(jax.random.key(0), jnp.broadcast_to(
       target_uS[:, None], (len(target_uS), SIZE)))
   known = model.program(jax.random.key(0), target_uS)
   _assert_mean(sample.g_uS, known.g_uS)
@@ -78,7 +88,7 @@ def test_the_model_of_a_target_is_the_mean_of_programming(name, scale):
 
 @pytest.mark.parametrize('target', [0.11, 0.4, 1.0, 11.5, 12.0])
 def test_programming_near_a_bound_is_the_clipped_law(target):
-  device, model = _pair('pcm')
+  device, model = _compiled('pcm')
   law = clipped.moments(target, oracle.program_sigma(target), 0.1, 12.0)
   state = device.program(jax.random.key(1), jnp.full(SIZE, target))
   oracle.assert_moments(state.g_uS, *law)
@@ -91,9 +101,9 @@ def test_the_model_after_reset_is_the_mean_of_reset(name):
   # So wide that the cut at 0 counts.
   reram = name.startswith('reram')
   wide = {'reset_std_uS': 2.0} if reram else {'reset_std': 1.5}
-  device, model = _pair(name, **wide)
+  device, model = _compiled(name, **wide)
   if reram:
-    device = _pair(name, low_std=0.0, **wide)[0]
+    device = _compiled(name, low_std=0.0, **wide)[0]
   everywhere = jnp.ones(SIZE, bool)
   sample, known = (d.reset(
       jax.random.key(1),
@@ -107,7 +117,7 @@ def test_the_model_after_reset_is_the_mean_of_reset(name):
 def test_the_model_of_pulses_from_reset_is_their_mean(name, count, errors):
   # Exact for the first; the clip of later ones is taken at the mean state, a
   # few thousandths of a step away.
-  device, model = _pair(name)
+  device, model = _compiled(name)
   after = [d.pulse(
       jax.random.key(2), d.program(jax.random.key(0), jnp.zeros(SIZE)),
       jnp.full(SIZE, float(count))).g_uS for d in (device, model)]
@@ -117,7 +127,7 @@ def test_the_model_of_pulses_from_reset_is_their_mean(name, count, errors):
 
 
 def test_the_first_pulse_from_reset_is_known_with_its_clip():
-  model = _pair('pcm')[1]
+  model = _compiled('pcm')[1]
   state = model.pulse(jax.random.key(0), model.program(
       jax.random.key(0), jnp.float32(0.1)), jnp.float32(1.0))
   np.testing.assert_allclose(state.g_uS, 2.05494, rtol=1e-4)
@@ -125,7 +135,7 @@ def test_the_first_pulse_from_reset_is_known_with_its_clip():
 
 @each_family
 def test_the_model_draws_nothing(name):
-  model = _pair(name)[1]
+  model = _compiled(name)[1]
 
   def run(seed):
     keys = jax.random.split(jax.random.key(seed), 4)

@@ -1,5 +1,7 @@
 """The analog spiking network as a Learner: predictions and updates."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,7 @@ def test_update_without_error_changes_nothing_bit_for_bit(
   assert equal(new.rule_params, state.rule_params)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def outputs_of_update(key, device, state, samples):
   """Returns what `update` sees of its support set: same keys, same reads."""
   hardware = chip.Hardware(*DEVICES[device](), small.network())

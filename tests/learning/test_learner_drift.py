@@ -25,9 +25,10 @@ def test_compensation_undoes_a_common_drift_exactly():
   learner = small.make(
       small.pcm_pair(params),
       small.network(compensation='clock', clock=factor))
-  state = learner.init(jax.random.key(0), small.theta())
+  state = jax.jit(learner.init)(jax.random.key(0), small.theta())
+  predict = jax.jit(learner.predict)
   early, late = (
-      learner.predict(jax.random.key(1), state, support().x, time_s)[0]
+      predict(jax.random.key(1), state, support().x, time_s)[0]
       for time_s in (jnp.float32(params.t0_s), jnp.float32(1e6)))
   np.testing.assert_allclose(late, early, rtol=1e-3, atol=1e-3)
 
@@ -59,20 +60,24 @@ def of_clock(compensation, write_fn=None, **times):
       hardware, update_rules.make(
           rule='delta', encoding='nearest', update_bits=4),
       small.TIMES._replace(**times))
-  state = learner.init(jax.random.key(0), small.theta())
-  return learner.update(jax.random.key(1), state, support(), T_READ_S)[0]
+  state = jax.jit(learner.init)(jax.random.key(0), small.theta())
+  state, _ = jax.jit(learner.update)(
+      jax.random.key(1), state, support(), T_READ_S)
+  return jax.block_until_ready(state)
 
 
 def test_changes_are_scaled_by_the_factor_of_the_date_of_predictions():
   changes = []
 
   def write_fn(key, device, noise_free, crossbar, request):
-    changes.append(np.asarray(request.delta_w))
+    jax.debug.callback(
+        lambda delta_w: changes.append(np.asarray(delta_w)), request.delta_w)
     return protocols.Written(
         crossbar, protocols.Counts(*(jnp.float32(0.0),) * 4), jnp.float32(0.0))
 
   for reference in (151.0, 1e6):
     of_clock('clock', write_fn, reference=reference)
+    jax.effects_barrier()
   assert np.any(changes[0] != 0)
   np.testing.assert_allclose(
       changes[1], changes[0] * (1e6 / 151.0) ** -0.04, rtol=1e-4)

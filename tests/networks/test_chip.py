@@ -87,9 +87,10 @@ def test_each_layer_is_calibrated_by_reads_of_its_own_array():
     assert np.any(expected != outputs)
     assert np.corrcoef(expected, outputs)[0, 1] > 0.8
     vectors = np.asarray(baseline.inputs)
-    weights = array.weights_from_targets(controller.estimated_uS(
-        HARDWARE.noise_free_device, crossbar, CALIBRATE_S),
-                                         crossbar.gain_per_uS)
+    weights = jax.jit(lambda crossbar: array.weights_from_targets(
+        controller.estimated_uS(
+            HARDWARE.noise_free_device, crossbar, CALIBRATE_S),
+        crossbar.gain_per_uS))(crossbar)
     np.testing.assert_allclose(
         baseline.expected[:, 0], vectors @ weights[:-1], atol=1e-4)
 
@@ -98,9 +99,9 @@ def test_a_layer_is_calibrated_by_the_model_of_its_own_device():
   # The time that the drift law refers to; the exponent is part of the state.
   _, model = small.pcm_pair(small.pcm.PCMParams(t0_s=386.0))
   for i, ratio in ((0, 10.0 ** 0.04), (2, 1.0)):
-    found, common = (chip_lib.calibrate(
-        jax.random.key(0), hardware, made(), i, clock.exact(1e5),
-        1.0).baselines[i]
+    found, common = (jax.jit(lambda chip, i=i, hardware=hardware: (
+        chip_lib.calibrate(jax.random.key(0), hardware, chip, i,
+                           clock.exact(1e5), 1.0).baselines[i]))(made())
                      for hardware in (
                          HARDWARE._replace(hidden_noise_free=model), HARDWARE))
     np.testing.assert_allclose(
@@ -126,9 +127,9 @@ def test_offsets_grow_with_the_devices_of_a_polarity():
   def offsets(num_devices):
     network = small.network(
         num_devices, periphery=periphery.Periphery(offset_std=0.1))
-    chip = chip_lib.program_chip(
+    chip = jax.jit(lambda layers: chip_lib.program_chip(
         jax.random.key(0), chip_lib.Hardware(*small.pcm_pair(), network),
-        small.theta().layers, CALIBRATE_S)
+        layers, CALIBRATE_S))(small.theta().layers)
     return [np.asarray(columns.offset) for columns in chip.columns]
 
   # The full scale of a column is that of its largest weight.

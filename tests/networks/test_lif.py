@@ -33,6 +33,11 @@ def random_currents(seed, shape, scale=2.0):
   return scale * jax.random.normal(jax.random.key(seed), shape) + 0.5
 
 
+leaky_integrate = jax.jit(lif.leaky_integrate)
+readout_weights = jax.jit(
+    lif.readout_weights, static_argnums=0, static_argnames='start')
+
+
 @functools.partial(jax.jit, static_argnames=('reset',))
 def unroll(currents, decay, threshold, reset='soft'):
   return lif.unroll(currents, lif.Neuron(decay, threshold), reset=reset)
@@ -125,7 +130,7 @@ def test_spike_needs_more_than_threshold():
 def test_surrogate_derivative_is_as_stated(name, slope):
   u = np.linspace(-2.0, 2.0, 101, dtype=np.float32)
   soft = functools.partial(lif.SURROGATES[name], slope=slope)
-  found = jax.vmap(jax.grad(lambda u: lif.spike(u, soft)))(u)
+  found = jax.jit(jax.vmap(jax.grad(lambda u: lif.spike(u, soft))))(u)
   np.testing.assert_allclose(
       found, STATED_DERIVATIVES[name](u, slope), rtol=2e-5, atol=1e-6)
 
@@ -225,7 +230,7 @@ def test_the_fused_loop_has_the_first_order_meta_gradient_of_plain():
 def test_leaky_integrate_equals_the_loop(seed, decay):
   currents = random_currents(seed, SHAPES[1])
   np.testing.assert_allclose(
-      lif.leaky_integrate(currents, jnp.float32(decay)),
+      leaky_integrate(currents, np.float32(decay)),
       oracles.leaky_integrate(currents, np.float32(decay)),
       rtol=1e-4, atol=1e-5)
 
@@ -234,7 +239,7 @@ def test_leaky_integrate_equals_the_loop(seed, decay):
                   start=st.integers(0, SHAPES[1][0] - 1))
 def test_readout_weights_average_the_leaky_output(seed, decay, start):
   currents = random_currents(seed, SHAPES[1])
-  c = lif.readout_weights(SHAPES[1][0], jnp.float32(decay), start=start)
+  c = readout_weights(SHAPES[1][0], np.float32(decay), start=start)
   expected = oracles.leaky_integrate(currents, np.float32(decay))[start:]
   np.testing.assert_allclose(
       np.einsum('t,tn->n', c, currents), expected.mean(axis=0), rtol=1e-3,

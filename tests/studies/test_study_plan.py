@@ -77,8 +77,8 @@ def test_what_few_shot_begins_with_fits_its_nets(monkeypatch):
     params = params_file.load_hidden(path, like)
     assert sum(params[name] is not like[name] for name in like) == len(
         setup.network.conv_shapes)
-    layers = network.exact_readings(
-        setup.transforms.theta.apply(params).layers, setup.network)
+    layers = jax.jit(lambda params, setup=setup: network.exact_readings(
+        setup.transforms.theta.apply(params).layers, setup.network))(params)
     weights.append([layer.reading.weights for layer in layers[:-1]])
     # The same weights, on however many devices.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(

@@ -16,6 +16,7 @@ from meta_analog.devices import registry as device_registry
 from meta_analog.tasks import sinusoid
 
 
+@functools.cache  # the same functions are compiled once
 def make_device(name, noise_scale):
   params = device_registry.FAMILIES[name].params(noise_scale=noise_scale)
   return device_registry.make(name, params, 4)

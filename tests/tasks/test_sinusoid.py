@@ -23,7 +23,7 @@ def test_task_states_its_widths_and_metric():
 
 
 def test_support_and_query_sets_have_the_asked_sizes():
-  episode = sinusoid.make(support_size=5, query_size=7).sample(
+  episode = jax.jit(sinusoid.make(support_size=5, query_size=7).sample)(
       jax.random.key(0))
   assert episode.support.x.shape == episode.support.y.shape == (5, 1)
   assert episode.query.x.shape == episode.query.y.shape == (7, 1)
@@ -88,7 +88,7 @@ def test_prior_mean_is_the_mean_over_the_family():
 
 def test_baselines_have_the_expected_losses(episodes):
   # Facts 2 and 3 of the design: 3.01 for the mean, 0.123 for one linear step.
-  losses = sinusoid.make().baselines(episodes)
+  losses = jax.jit(sinusoid.make().baselines)(episodes)
   assert losses['predict_mean'].shape == (NUM_TASKS,)
   for name, expected in (('predict_mean', 3.01), ('best_linear_step', 0.123)):
     loss = np.asarray(losses[name])
@@ -98,7 +98,8 @@ def test_baselines_have_the_expected_losses(episodes):
 
 def test_best_linear_step_beats_hand_made_steps(episodes):
   params = sinusoid.SinusoidParams()
-  best = np.mean(sinusoid.best_linear_step(params, episodes))
+  best = np.mean(jax.jit(
+      lambda episodes: sinusoid.best_linear_step(params, episodes))(episodes))
   features = lambda x: np.concatenate(
       [np.sin(5.0 * np.asarray(x)), np.cos(5.0 * np.asarray(x))], axis=-1)
   support, query = features(episodes.support.x), features(episodes.query.x)
@@ -116,9 +117,9 @@ def test_best_linear_step_beats_hand_made_steps(episodes):
     (1, (20, 20)), (4, (1, 20)), (4, (20, 1)), (1, (1, 1))])
 def test_the_best_linear_step_of_few_samples_is_finite(num_tasks, sizes):
   task = sinusoid.make(support_size=sizes[0], query_size=sizes[1])
-  episodes = jax.vmap(task.sample)(
+  episodes = jax.jit(jax.vmap(task.sample))(
       jax.random.split(jax.random.key(1), num_tasks))
-  losses = task.baselines(episodes)
+  losses = jax.jit(task.baselines)(episodes)
   found = np.asarray(losses['best_linear_step'])
   assert np.all(np.isfinite(found))
   # It is fitted to these very tasks, so it is not worse than no step.
@@ -126,7 +127,7 @@ def test_the_best_linear_step_of_few_samples_is_finite(num_tasks, sizes):
 
 
 def test_an_episode_is_made_again_by_its_key():
-  sample = sinusoid.make().sample
+  sample = jax.jit(sinusoid.make().sample)
   first, second = (sample(jax.random.key(3)) for _ in range(2))
   assert all(jnp.array_equal(a, b) for a, b in zip(
       jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
