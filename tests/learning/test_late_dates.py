@@ -126,7 +126,8 @@ def errors(date_s):
       jax.random.split(jax.random.key(0), NUM_CHIPS), clock.exact(date_s)))
 
 
-@pytest.mark.parametrize('date_s', [DAY_S, YEAR_S, 10 * YEAR_S])
+@pytest.mark.parametrize('date_s', [
+    DAY_S, pytest.param(YEAR_S, marks=pytest.mark.slow), 10 * YEAR_S])
 def test_a_net_adapted_late_errs_as_one_adapted_at_once(date_s):
   now, then = errors(0.0), errors(date_s)
   error = np.sqrt((np.var(now) + np.var(then)) / NUM_CHIPS)

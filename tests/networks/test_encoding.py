@@ -17,6 +17,12 @@ latency, rate, events = (
 population_code = jax.jit(encoding.population_code, static_argnums=1)
 
 
+def _exact(net):
+  """Returns the readings of the small net without errors."""
+  return jax.jit(lambda layers: network.exact_readings(layers, net))(
+      small_networks.theta().layers)
+
+
 def test_latency_is_one_spike_the_earlier_the_larger_the_input():
   x = jnp.array([[1.0, 0.75, 0.5, 0.01, 0.0]])
   spikes = np.asarray(latency(jax.random.key(0), x, 9))
@@ -46,7 +52,7 @@ def test_events_keep_their_time_step():
 
 def test_the_encoding_follows_the_input_converter():
   net = small_networks.network()
-  readings = network.exact_readings(small_networks.theta().layers, net)
+  readings = _exact(net)
   net = net._replace(
       encode_fn=encoding.latency,
       periphery=net.periphery._replace(dac_range=1.0, dac_bits=2))
@@ -58,7 +64,7 @@ def test_the_encoding_follows_the_input_converter():
 
 def test_constant_events_are_a_constant_current():
   net = small_networks.network()
-  readings = network.exact_readings(small_networks.theta().layers, net)
+  readings = _exact(net)
   x = jnp.array([[0.9], [-0.4]])
   forward = lambda net, x: jax.jit(lambda x: network.forward(
       jax.random.key(0), net, readings, x))(x)
