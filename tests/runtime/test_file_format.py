@@ -50,7 +50,7 @@ def test_the_format_is_written_and_not_given_back(tmp_path):
 def test_files_without_a_number_are_read_as_format_1(tmp_path):
   (tmp_path / 'a.json').write_text('{"after": 0.5}')
   assert atomic_files.read_json(tmp_path / 'a.json') == {'after': 0.5}
-  shipped = build_task.located('configs/pretrained/omniglot.npz')
+  shipped = build_task.located('configs/pretrained/omniglot_float.npz')
   with np.load(shipped) as data:
     assert 'format' not in data.files
   assert atomic_files.read_npz(shipped)
