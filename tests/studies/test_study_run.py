@@ -32,10 +32,17 @@ def get_config(argument=''):
 """
 
 
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+  """Returns the folder of programs that all studies share."""
+  return tmp_path_factory.mktemp('cache')
+
+
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, cache):
   """Returns a folder with the config of a small study."""
   (tmp_path / 'rows.py').write_text(ROWS)
+  (tmp_path / 'xla').symlink_to(cache)
   return tmp_path
 
 
