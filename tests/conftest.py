@@ -1,7 +1,10 @@
 """Settings of every test: strict shapes and keys, precision, hypothesis."""
 
+import atexit
 from importlib import metadata
 import os
+import shutil
+import tempfile
 
 # Tests compile much and compute little. jaxlib 0.12 knows no other emitters,
 # and an unknown flag ends the process.
@@ -17,6 +20,15 @@ from meta_analog.runtime import compilation
 
 compilation.tune()
 compilation.collect_less()
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  # Tests make the same programs again and again, each from new functions. A
+  # folder of each process, for no two may write one file at once.
+  _programs = tempfile.mkdtemp(prefix='programs_')
+  atexit.register(shutil.rmtree, _programs, ignore_errors=True)
+  jax.config.update('jax_compilation_cache_dir', _programs)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  jax.config.update('jax_persistent_cache_enable_xla_caches', 'none')
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)

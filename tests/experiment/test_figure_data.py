@@ -20,7 +20,7 @@ def tested():
   """Returns a config, its task and tested episodes."""
   task = sinusoid.make(support_size=4, query_size=2)
   keys = jax.random.split(jax.random.key(0), NUM_TASKS)
-  episodes = jax.tree.map(np.asarray, jax.vmap(task.sample)(keys))
+  episodes = jax.tree.map(np.asarray, jax.jit(jax.vmap(task.sample))(keys))
   results = meta_test_results.MetaTestResults(
       episodes, query_before=np.zeros((NUM_TASKS, 2, 1)),
       **dict.fromkeys(meta_test_results.MetaTestResults._fields[2:8]))

@@ -26,7 +26,7 @@ def _config(variant='tiny', **fields):
 
 
 def _episodes(setup):
-  return jax.vmap(setup.task.sample, in_axes=(0, None))(
+  return jax.jit(jax.vmap(setup.task.sample, in_axes=(0, None)))(
       jax.random.split(jax.random.key(2), NUM_TASKS), setup.task.data)
 
 

@@ -25,14 +25,19 @@ def targets_uS():
 
 def test_products_through_an_exact_periphery_are_those_of_the_bare_array():
   noise_free = PAIR[1]
-  crossbar = array.advance(noise_free, noise_free, array.program(
-      jax.random.key(0), noise_free, noise_free, targets_uS(), GAIN), 100.0)
-  inputs = jax.random.normal(jax.random.key(1), (32, SHAPE[0]))
-  found = gradient_programming.periphery_products(
-      noise_free, periphery.Periphery(adc_range=100.0), SPAN_uS, 0.65)(
-          jax.random.key(2), crossbar, inputs)
-  expected = gradient_programming.bare_products(noise_free)(
-      jax.random.key(3), crossbar, inputs)
+
+  @jax.jit
+  def products(keys):
+    crossbar = array.advance(noise_free, noise_free, array.program(
+        keys[0], noise_free, noise_free, targets_uS(), GAIN), 100.0)
+    inputs = jax.random.normal(keys[1], (32, SHAPE[0]))
+    return (gradient_programming.periphery_products(
+        noise_free, periphery.Periphery(adc_range=100.0), SPAN_uS, 0.65)(
+            keys[2], crossbar, inputs),
+            gradient_programming.bare_products(noise_free)(
+                keys[3], crossbar, inputs))
+
+  found, expected = products(jax.random.split(jax.random.key(0), 4))
   np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
