@@ -89,7 +89,7 @@ def _sums(key, hardware, chip, i, time_s):
   estimate = controller.difference(crossbar.estimate.g_uS)
   before = controller.difference(crossbar.devices.g_uS)
   now = controller.difference(device.read_stats(crossbar.devices, time_s)[0])
-  reading, _ = chip_lib.read_layer(
+  reading, *_ = chip_lib.read_layer(
       key, hardware, chip, i, clock.exact(time_s))
   factor = jnp.reshape(reading.factor, (1, -1))
   return jnp.stack([jnp.sum(estimate * before),
