@@ -11,6 +11,7 @@ import numpy as np
 
 from meta_analog.config import build_hardware
 from meta_analog.config import build_task
+from meta_analog.config import defaults
 from meta_analog.config import noise_sources
 from meta_analog.config import timeline
 from meta_analog.config import validation
@@ -150,7 +151,7 @@ def _make_learner_fn(config, network, learner_fn, device_noise):
         write_fn,
         device_of('hidden') if differ else None,
         model_of('hidden') if differ else None,
-        build_hardware.has_slow_noise(config))
+        noise_sources.has_slow_noise(defaults.flat(config)))
     own = times if reference is None else times._replace(reference=reference)
     return learner_fn(hardware, rule, own, keep_trace=testing)
 

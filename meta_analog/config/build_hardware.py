@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from meta_analog.config import defaults
 from meta_analog.config import noise_sources
 from meta_analog.config import targets
 from meta_analog.core import types
@@ -136,14 +137,6 @@ def with_stuck(
       low_uS=params.g_min_uS, high_uS=params.g_max_uS)
 
 
-def has_slow_noise(config: ml_collections.ConfigDict) -> bool:
-  """Returns whether reads of this config's chips share slow read noise."""
-  c = config.adapt
-  return config.crossbar.slow_read_noise and (
-      c.num_events > 1 or c.write == 'verified' or c.refresh != 'none'
-      or config.evaluation.programming in ('verified', 'descent'))
-
-
 def drift_clock(
     config: ml_collections.ConfigDict,
     noise_scale: jax.Array | float,
@@ -217,11 +210,12 @@ def make_program(
   if not testing or config.evaluation.programming == 'statistical':
     return initial_programming.statistical
   reference_s = config.crossbar.calibrate_after_s
+  slow = noise_sources.has_slow_noise(defaults.flat(config))
   if config.evaluation.programming == 'verified':
     program_fn = initial_programming.verified_program(
         verify_options.VerifyOptions(**config.verification), reference_s,
         bidirectional=device_registry.FAMILIES[config.device].bidirectional,
-        slow=has_slow_noise(config))
+        slow=slow)
   else:
     c = config.descent
     program_fn = gradient_programming.make_program_fn(
@@ -229,7 +223,7 @@ def make_program(
         periphery_lib.Periphery(**config.periphery), config.crossbar.span_uS,
         config.crossbar.fresh_read_share, reference_s,
         num_iterations=c.num_iterations, num_inputs=c.num_inputs,
-        num_levels=c.num_levels, slow=has_slow_noise(config))
+        num_levels=c.num_levels, slow=slow)
   share = 1.0 / clock(jnp.float32(reference_s))
   return lambda key, device, model, targets_uS, gain_per_uS: program_fn(
       key, device, model, share * targets_uS, gain_per_uS)

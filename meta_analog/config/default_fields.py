@@ -75,8 +75,8 @@ def _crossbar(c):
   # ln(0.1 s / 250 ns) / ln(100 s / 250 ns).
   c.crossbar.fresh_read_share = 0.65
   # Whether reads close in time share the slow part of their 1/f noise. Counts
-  # where there are several adaptation events, or reads that verify or refresh;
-  # else the reads of a chip are too far apart.
+  # where there are several adaptation events, or reads that verify, refresh or
+  # program; else the reads of a chip are too far apart.
   c.crossbar.slow_read_noise = True
   # 'clock' undoes the mean drift since programming by one gain for all arrays,
   # known from the time alone; 'global' and 'column' measure it on the noisy

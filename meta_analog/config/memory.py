@@ -15,6 +15,7 @@ from typing import NamedTuple
 import ml_collections
 
 from meta_analog.config import defaults
+from meta_analog.config import noise_sources
 from meta_analog.core import batching
 from meta_analog.networks import convolution
 from meta_analog.tasks import registry as task_registry
@@ -141,10 +142,8 @@ def _testing(flat, sizes, num_cores):
 
 
 def _slow_noise(flat, sizes):
-  """Returns floats of one task, see `build_hardware.has_slow_noise`."""
-  has = flat['crossbar.slow_read_noise'] and (
-      flat['adapt.num_events'] > 1 or flat['adapt.write'] == 'verified')
-  return has * SLOW_NOISE * sizes.devices
+  """Returns floats of one task."""
+  return noise_sources.has_slow_noise(flat) * SLOW_NOISE * sizes.devices
 
 
 def _samples(flat):

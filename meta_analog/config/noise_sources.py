@@ -11,6 +11,7 @@ error names the source. `noise_scale` multiplies all of them as well. The
 parameters that make up a source stand in the device's file (NOISE).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -67,3 +68,15 @@ def check(config: ml_collections.ConfigDict) -> None:
     if value != 1 and source not in known:
       raise ValueError(f'config.noise.{field} = {value}: must be 1 for '
                        f'{config.device}, which has no such noise')
+
+
+def has_slow_noise(flat: Mapping[str, Any]) -> bool:
+  """Returns whether reads of a config's chips share slow read noise.
+
+  Args:
+    flat: the config's fields by dotted name.
+  """
+  return flat['crossbar.slow_read_noise'] and (
+      flat['adapt.num_events'] > 1 or flat['adapt.write'] == 'verified'
+      or flat['adapt.refresh'] != 'none'
+      or flat['evaluation.programming'] != 'statistical')

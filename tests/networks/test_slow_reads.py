@@ -9,7 +9,8 @@ import pytest
 
 from configs import pcm
 from configs import perf
-from meta_analog.config import build_hardware
+from meta_analog.config import defaults
+from meta_analog.config import noise_sources
 from meta_analog.core import clock
 from meta_analog.core import types
 from meta_analog.crossbar import array
@@ -136,10 +137,11 @@ def test_programming_by_reads_leaves_their_noise():
     (perf, 'four_events', True)])
 def test_configs_of_several_events_have_slow_noise(module, variant, expected):
   config = module.get_config(variant)
-  assert build_hardware.has_slow_noise(config) == expected
+  has = lambda: noise_sources.has_slow_noise(defaults.flat(config))
+  assert has() == expected
   with config.unlocked():
     config.crossbar.slow_read_noise = False
-  assert not build_hardware.has_slow_noise(config)
+  assert not has()
 
 
 def test_a_chip_without_it_has_none():
