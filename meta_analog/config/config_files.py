@@ -30,6 +30,8 @@ FIELD = re.compile(r'--?config\.([\w.]+)')
 PLAIN = {r"invalid literal for int\(\) with base 10: .*":
              'must be a whole number',
          r'could not convert string to float: .*': 'must be a number',
+         r'\(.Non-boolean argument to boolean flag., .*\)':
+             'must be true or false',
          r'ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): (.*)':
              r'--flagfile=\2: \1'}
 

@@ -91,6 +91,8 @@ def test_flags_change_fields_wherever_they_stand():
     ('--config.training.num_steps=1e3', '--config.training.num_steps=1e3: '
      'must be a whole number'),
     ('--config.training.learning_rate=x', 'must be a number'),
+    ('--config.crossbar.slow_read_noise=maybe', 'slow_read_noise=maybe: must '
+     'be true or false'),
     ('--only_check_args', "'only_check_args'"),
     ('--flagfile=/nonexistent', "--flagfile='/nonexistent': No such file"),
 ])
