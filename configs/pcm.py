@@ -6,9 +6,10 @@ Every layer of an 8-40-40-1 spiking network is on PCM devices with all their
 noise; x enters as eight currents. A new task is learned from 20 samples by one
 train of blind pulses on the output layer.
 
-Measured at commit cfec306, jax 0.10.2, 2 busy CPU cores: 8 minutes of training,
-query mean squared error 3.54 before and 0.044 +- 0.004 after adaptation (1,000
-held-out tasks, 100 fresh chips, seed 0; 0.066 +- 0.060 for seeds 0, 1 and 2).
+Measured at commit cfec306, jax 0.10.2, 2 cores of an Intel Xeon (2 minutes of
+training on idle ones): query mean squared error 3.54 before and 0.044 +- 0.004
+after adaptation (1,000 held-out tasks, 100 fresh chips, seed 0; 0.066 +- 0.060
+for seeds 0, 1 and 2).
 The variants are rows of configs/studies/sinusoid.py.
 """
 
