@@ -16,6 +16,7 @@ class, M recording of a digit.
 """
 
 import functools
+import math
 from typing import Any
 from typing import NamedTuple
 
@@ -97,19 +98,29 @@ def bin_events(
 
   Returns:
     uint8 [R, T, h, w, C]; 255 stands for more as well.
+
+  Raises:
+    ValueError: where this machine has no memory for so many steps.
   """
   side = _side(pool)
   start = arrays['start']
   recording = np.repeat(np.arange(len(start) - 1), np.diff(start))
-  step = (arrays['time_us'] // step_us).astype(np.int64)
+  with np.errstate(over='ignore', invalid='ignore'):  # by a step that is next to nothing
+    step = np.fmin(arrays['time_us'] // step_us, num_steps).astype(np.int64)
   inside = step < num_steps
-  place = np.ravel_multi_index(
+  shape = (len(start) - 1, num_steps, side, side, 2)
+  try:
+    counts = np.zeros(shape, np.uint8)
+  except (MemoryError, ValueError):  # ValueError: too large for any machine
+    raise ValueError(
+        f'config.network.num_time_steps = {num_steps}: the recordings need '
+        f'{float(math.prod(shape)) / 1e9:.3g} GB of memory; lower it') from None
+  place, number = np.unique(np.ravel_multi_index(
       (recording[inside], step[inside], arrays['y'][inside] // pool,
        arrays['x'][inside] // pool, arrays['polarity'][inside]),
-      (len(start) - 1, num_steps, side, side, 2))
-  size = (len(start) - 1) * num_steps * side * side * 2
-  counts = np.minimum(np.bincount(place, minlength=size), 255)
-  return counts.astype(np.uint8).reshape(-1, num_steps, side, side, 2)
+      shape), return_counts=True)
+  counts.reshape(-1)[place] = np.minimum(number, 255)
+  return counts
 
 
 def make(

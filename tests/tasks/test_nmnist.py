@@ -179,6 +179,29 @@ def test_an_input_counts_the_events_of_both_digits(arrays, task):
   assert task.image_shape == (side, 2 * side, 2)
 
 
+def test_counts_end_at_255(arrays):
+  one = {**arrays, 'time_us': 0 * arrays['time_us']}
+  counts = nmnist.bin_events(one, num_steps=2, step_us=STEP_US, pool=34)
+  sums = [np.bincount(_events(arrays, recording)[:, 2], minlength=2)
+          for recording in range(len(arrays['start']) - 1)]
+  np.testing.assert_array_equal(
+      counts[:, 0, 0, 0], np.minimum(sums, 255))
+  assert np.all(counts[:, 1] == 0)
+
+
+def test_of_the_shortest_steps_only_the_first_sees_events(arrays):
+  # Those of time 0: all others divide to infinity.
+  counts = nmnist.bin_events(arrays, num_steps=2, step_us=1e-320, pool=34)
+  assert np.sum(counts) == np.sum(arrays['time_us'] == 0)
+
+
+@pytest.mark.parametrize('num_steps', [10**12, 2**63])
+def test_more_steps_than_memory_holds_are_refused(arrays, num_steps):
+  with pytest.raises(ValueError, match='^config.network.num_time_steps = .* '
+                     'GB of memory; lower it$'):
+    nmnist.bin_events(arrays, num_steps=num_steps, step_us=STEP_US, pool=5)
+
+
 RECORDING = small_data.aer(small_data.recording(0, 0))
 WHOLE = small_data.recording(0, 0)
 CUT = WHOLE[WHOLE[:, 3] < 275_000]
