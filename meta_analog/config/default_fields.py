@@ -97,7 +97,8 @@ def _periphery(c):
   # Largest output, in full weights times the largest input: at 90 Hz some 3.5
   # of 40 neurons spike in one step.
   c.periphery.adc_range = 4.0
-  # Rows of one array, as in the 14 nm core of Khaddam-Aljameh, 2022.
+  # Rows of one array, as in the 14 nm core of Khaddam-Aljameh, 2022. A layer
+  # takes at most 64 arrays of rows.
   c.periphery.tile_rows = 256
   c.periphery.tile_columns = 256  # columns of one array, likewise
   c.periphery.gain_std = 0.0  # spread of the columns' gains; 0: calibrated

@@ -98,6 +98,28 @@ def total(flat: dict[str, Any], task: str, num_cores: int) -> float:
       _training(flat, sizes, num_cores), _testing(flat, sizes, num_cores)))
 
 
+def layer_shapes(
+    flat: dict[str, Any], task: str
+) -> tuple[tuple[convolution.ConvShape, ...], tuple[tuple[int, int], ...], int]:
+  """Returns shapes of convolutions, (inputs, outputs) of all layers, outputs.
+
+  Args:
+    flat: the config's fields by dotted name.
+    task: its name.
+  """
+  image_shape_fn = task_registry.FAMILIES[task].image_shape
+  image_shape, outputs = (1, 1, flat['network.input_channels']), 1
+  if image_shape_fn:
+    image_shape = image_shape_fn({
+        field.removeprefix('task.'): value for field, value in flat.items()
+        if field.startswith('task.')})
+    outputs = flat['task.way']
+  conv_shapes, shapes = convolution.layer_shapes(
+      image_shape, flat.get('network.convolutions', ()),
+      (*flat['network.hidden_sizes'], outputs))
+  return conv_shapes, shapes, outputs
+
+
 def _parameters(flat, sizes):
   """Returns floats: parameters, moments and the gradients of all chunks."""
   num_chips = flat['training.tasks_per_step'] // flat['training.tasks_per_chip']
@@ -161,16 +183,7 @@ def _at_once(flat, samples):
 
 def _sizes(flat, task):
   """Returns the `Sizes` of a network."""
-  image_shape_fn = task_registry.FAMILIES[task].image_shape
-  image_shape, outputs = (1, 1, flat['network.input_channels']), 1
-  if image_shape_fn:
-    image_shape = image_shape_fn({
-        field.removeprefix('task.'): value for field, value in flat.items()
-        if field.startswith('task.')})
-    outputs = flat['task.way']
-  conv_shapes, shapes = convolution.layer_shapes(
-      image_shape, flat.get('network.convolutions', ()),
-      (*flat['network.hidden_sizes'], outputs))
+  conv_shapes, shapes, outputs = layer_shapes(flat, task)
   weights = [(rows + 1) * columns for rows, columns in shapes]
   hidden = 2 * flat['crossbar.hidden_devices']
   output = 2 * flat['crossbar.output_devices'] * weights[-1]

@@ -16,17 +16,21 @@ import ml_collections
 from meta_analog.config import build_hardware
 from meta_analog.config import build_task
 from meta_analog.config import checks
+from meta_analog.config import defaults
 from meta_analog.config import hardware_validation
+from meta_analog.config import memory
 from meta_analog.config import ranges
 from meta_analog.config import timeline
 from meta_analog.core import clock
 from meta_analog.core import errors
+from meta_analog.crossbar import periphery
 from meta_analog.learning import update_rules
 from meta_analog.networks import convolution
 from meta_analog.networks import lif
 from meta_analog.tasks import registry as task_registry
 
 INF = math.inf
+MOST_TILES = 64  # of a layer's rows; each is compiled, for a second or more
 
 # field: its words
 CHOICES: Mapping[str, Collection[str]] = types.MappingProxyType({
@@ -74,6 +78,7 @@ def _check(config):
   _check_hardware(config)
   update_rules.check(**build_hardware.rule_options(config))
   _check_task(config, family)
+  _check_tiles(config)
 
 
 def _check_network(config):
@@ -166,6 +171,18 @@ def _check_task(config, family):
       convolution.chain_shapes(family.image_shape(settings), layers)
     except ValueError as error:
       raise ValueError(f'config.network.convolutions: {error}') from None
+
+
+def _check_tiles(config):
+  """Raises ValueError where a layer takes more tiles than are compiled."""
+  _, shapes, _ = memory.layer_shapes(defaults.flat(config), config.task.name)
+  num_rows = 1 + max(inputs for inputs, _ in shapes)  # with the bias
+  tile_rows = config.periphery.tile_rows
+  if periphery.num_tiles(num_rows, tile_rows) > MOST_TILES:
+    raise ValueError(
+        f'config.periphery.tile_rows = {tile_rows}: must be at least '
+        f'{-(-num_rows // MOST_TILES)}, so that the {num_rows} rows of a layer '
+        f'take at most {MOST_TILES} tiles')
 
 
 def _check_times(config):

@@ -105,7 +105,8 @@ def bin_events(
   side = _side(pool)
   start = arrays['start']
   recording = np.repeat(np.arange(len(start) - 1), np.diff(start))
-  with np.errstate(over='ignore', invalid='ignore'):  # by a step that is next to nothing
+  # A step next to nothing divides to infinity.
+  with np.errstate(over='ignore', invalid='ignore'):
     step = np.fmin(arrays['time_us'] // step_us, num_steps).astype(np.int64)
   inside = step < num_steps
   shape = (len(start) - 1, num_steps, side, side, 2)

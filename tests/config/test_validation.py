@@ -9,6 +9,7 @@ from configs import pcm
 from configs import perf
 from meta_analog.config import checks
 from meta_analog.config import config_files
+from meta_analog.config import defaults
 from meta_analog.config import hardware_validation
 from meta_analog.config import noise_sources
 from meta_analog.config import timeline
@@ -16,6 +17,7 @@ from meta_analog.config import validation
 from meta_analog.core import errors
 from meta_analog.learning import update_rules
 from meta_analog.tasks import registry as task_registry
+from tests.helpers import small_data
 
 BAD = {
     'seed': -1,
@@ -111,6 +113,26 @@ def test_a_value_that_cannot_be_is_refused_by_name(field):
   message = str(error.value)
   assert field.split('.')[-1] in message
   assert '\n' not in message
+
+
+@pytest.mark.parametrize('task, rows', [('sinusoid', 640), ('omniglot', 1025)])
+def test_a_layer_takes_at_most_64_tiles_of_rows(
+    task, rows, tmp_path, monkeypatch):
+  config = defaults.get_config(task)
+  if task == 'sinusoid':
+    config.network.hidden_sizes = (40, 639)
+  else:
+    small_data.use_omniglot(tmp_path, monkeypatch)
+    config.task.data_dir = str(tmp_path / 'omniglot')
+    config.task.way = config.training.pretrain_way = 2
+    config.task.query_shot = 1
+  config.periphery.tile_rows = least = -(-rows // 64)
+  validation.check(config)
+  config.periphery.tile_rows = least - 1
+  with pytest.raises(errors.InputError, match=(
+      rf'^config.periphery.tile_rows = {least - 1}: must be at least {least}, '
+      rf'so that the {rows} rows of a layer take at most 64 tiles$')):
+    validation.check(config)
 
 
 @pytest.mark.parametrize('changes', [
