@@ -154,8 +154,9 @@ def test_a_factor_goes_on_from_the_level_of_its_baseline():
 
 @pytest.mark.parametrize('name', ['global', 'column'])
 @pytest.mark.parametrize('shape, rows', [
-    ((256, 40), 256), ((41, 40), 256), ((9, 40), 256), ((401, 32), 256),
-    ((801, 64), 256), ((100, 5), 33)])
+    *(pytest.param((rows, columns), 256, marks=pytest.mark.slow)
+      for rows, columns in ((256, 40), (9, 40), (401, 32))),
+    ((41, 40), 256), ((801, 64), 256), ((100, 5), 33)])
 def test_an_adc_that_clips_does_not_bias_the_measurement(name, shape, rows):
   design = periphery.Periphery(
       adc_bits=8, adc_range=4.0, dac_bits=8, tile_rows=rows)

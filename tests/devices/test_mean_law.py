@@ -76,7 +76,8 @@ def test_the_closed_form_is_differentiable_without_noise_and_bounds():
 
 
 @each_family
-@pytest.mark.parametrize('scale', [1.0, 0.3])
+@pytest.mark.parametrize('scale', [
+    1.0, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_the_model_of_a_target_is_the_mean_of_programming(name, scale):
   device, model = _compiled(name, noise_scale=scale)
   target_uS = _grid(name)

@@ -81,7 +81,8 @@ def shifted(write, compensation):
 
 
 @pytest.mark.parametrize('write, compensation', [
-    ('open loop', 'clock'), ('verified', 'global')])
+    ('open loop', 'clock'),
+    pytest.param('verified', 'global', marks=pytest.mark.slow)])
 @hypothesis.given(shift_s=st.integers(-315360000, 315360000))
 def test_a_shift_of_all_dates_by_whole_seconds_changes_no_bit(
     write, compensation, shift_s):

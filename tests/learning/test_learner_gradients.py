@@ -58,18 +58,21 @@ def all_layers():
           for first_order in (False, True)}
 
 
+@pytest.mark.slow
 def test_first_order_changes_the_gradient_of_all_layers_not_the_value(
     all_layers):
   assert all_layers[False][0] == all_layers[True][0]
   assert not equal(all_layers[False][1], all_layers[True][1])
 
 
+@pytest.mark.slow
 def test_gradients_of_all_layers_are_finite_and_reach_every_layer(all_layers):
   for _, gradient in all_layers.values():
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradient))
     assert all(np.any(layer.u != 0) for layer in gradient.layers)
 
 
+@pytest.mark.slow
 def test_learned_rates_get_a_gradient_at_either_order(all_layers):
   for first_order in (False, True):
     assert np.all(all_layers[first_order][1].rule.log_rate != 0)

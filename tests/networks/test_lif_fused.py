@@ -158,7 +158,10 @@ def test_every_surrogate_is_differentiated_as_in_the_scan(name, seed):
   assert_equals_plain(args, cotangents, kind='line', name=name)
 
 
-@kinds
+@pytest.mark.parametrize('kind', [
+    pytest.param(kind, marks=() if kind in (
+        'converted', 'noise_and_steps', 'small_first') else pytest.mark.slow)
+    for kind in KINDS])
 @hypothesis.given(seed=seeds)
 @hypothesis.settings(max_examples=5)
 def test_two_vmaps_change_nothing(kind, seed):
@@ -172,7 +175,7 @@ def test_two_vmaps_change_nothing(kind, seed):
 # Of 20 steps none, six or all are left after the whole iterations.
 @pytest.mark.parametrize('unroll, kind', [
     pytest.param(unroll, kind, marks=() if (
-        unroll == 7 or kind == 'noise_and_steps') else pytest.mark.slow)
+        kind == 'noise_and_steps') else pytest.mark.slow)
     for unroll in (5, 7, 50)
     for kind in ('converted', 'constant', 'noisy', 'noise_and_steps', 'two')])
 @hypothesis.given(seed=seeds)

@@ -39,8 +39,8 @@ def test_the_results_have_every_row(module):
               if row['label'] not in cells and row['name'] not in missing]
 
 
-@pytest.mark.parametrize('argument', (
-    pytest.param('', marks=pytest.mark.slow), 'tiny'))
+@pytest.mark.slow
+@pytest.mark.parametrize('argument', ('', 'tiny'))
 def test_every_row_of_few_shot_can_be(argument, tmp_path, monkeypatch):
   monkeypatch.setenv('META_ANALOG_DATA', small_data.real('omniglot'))
   small_data.real('nmnist')

@@ -52,7 +52,9 @@ def _dtypes(tree):
   return {str(leaf.dtype) for leaf in jax.tree.leaves(tree)}
 
 
-@pytest.mark.parametrize('changes', sorted(CHANGES))
+@pytest.mark.parametrize('changes', [
+    pytest.param(name, marks=pytest.mark.slow if name == 'all layers' else ())
+    for name in sorted(CHANGES)])
 def test_a_step_and_a_test_return_float32_where_jax_has_64_bits(changes):
   with jax.enable_x64(True):
     state, functions = _functions(changes)
