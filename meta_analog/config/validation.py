@@ -56,7 +56,9 @@ def check(config: ml_collections.ConfigDict) -> None:
   except ValueError as error:
     raise errors.InputError(str(error)) from None
   except (AttributeError, KeyError) as error:
-    name = str(error.args[0] if error.args else error).strip('"').strip("'")
+    # The first line, without quotes: a second one names a field that is near.
+    name, *_ = str(error.args[0] if error.args else error).splitlines() or ['']
+    name = name.strip('"\'')
     raise errors.InputError(f'the config lacks {name}: one of a run has it, '
                             'one of a study has not') from None
   except TypeError as error:

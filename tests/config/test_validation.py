@@ -217,7 +217,12 @@ def test_a_config_that_lacks_a_field_is_refused_by_its_name():
   config = pcm.get_config().copy_and_resolve_references()
   with config.unlocked():
     del config.adapt.num_events
-  with pytest.raises(errors.InputError, match='num_events'):
+  with pytest.raises(errors.InputError, match='^the config lacks num_events:'):
+    validation.check(config)
+  with config.unlocked():  # a name that is near, in a second line
+    config.adapt.num_event = 1
+  with pytest.raises(errors.InputError, match='^the config lacks num_events: '
+                     'one of a run has it, one of a study has not$'):
     validation.check(config)
 
 
