@@ -145,6 +145,14 @@ def _define_study(values):
   flags.DEFINE_list(
       'seeds', None, 'Seeds of every row; by default those of the study, or '
       'that of the run', flag_values=values)
+  flags.DEFINE_multi_string(
+      'axis', [], 'FIELD=VALUE,VALUE: a row for each value of a field of a '
+      "run's config; several axes give every combination", flag_values=values)
+  flags.DEFINE_string(
+      'source', '', 'Run, or .npz file, whose networks are evaluated along the '
+      'axes; by default the config is trained first', flag_values=values)
+  flags.DEFINE_bool('train_anew', False, 'Train at each value of the axes',
+                    flag_values=values)
   flags.DEFINE_bool('vmap', False, 'Train the seeds of a row in one step',
                     flag_values=values)
   flags.DEFINE_integer(
@@ -158,13 +166,15 @@ def _define_study(values):
 def _study(arguments):
   from meta_analog.experiment import command_line
   from meta_analog.runtime import environment
+  from meta_analog.studies import axes
   from meta_analog.studies import plan
   from meta_analog.studies import study
   environment.stay_on_cpu()
   values, folder = arguments.flags, pathlib.Path(arguments.workdir)
   study.run(
       plan.make(arguments.config, folder, arguments.record,
-                plan.seeds_of(values.seeds)),
+                plan.seeds_of(values.seeds), axes.parse(values.axis),
+                values.source, train_anew=values.train_anew),
       folder, study.Options(values.processes, values.scheduler, values.vmap,
                             values.cache_dir), stop=command_line.STOP)
 
@@ -227,10 +237,12 @@ characterization.json and characterization.png.''',
   meta-analog study --config studies/sinusoid
   meta-analog study --config studies/sinusoid:pcm,perf --processes 2
   meta-analog study --config pcm --seeds 0,1,2 --vmap
+  meta-analog study --config pcm --axis periphery.adc_bits=3,4,6,8
 
-The config is that of a study, or of a run, which is then the only row. After
-every run table.md, table.json and table.png are written to --workdir, by
-default runs/<config>. The same command resumes where it was stopped.''',
+The config is that of a study, or of a run, which is then the only row, or has a
+row for each value of an --axis. After every run table.md, table.json, table.png
+and, of axes, axis.png are written to --workdir, by default runs/<config>. The
+same command resumes where it was stopped.''',
         _define_study, _study, all_cores=False),
     'benchmark': Command(
         'Measures how fast this machine trains, beside other code', '''\

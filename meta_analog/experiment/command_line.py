@@ -32,7 +32,8 @@ STOP = signals.StopRequest()  # the signals of this process
 MAX_COLUMNS = 80
 VALUES = {'workdir': 'FOLDER', 'cache_dir': 'FOLDER', 'checkpoint': 'FILE',
           'source': 'RUN|FILE', 'wandb': 'PROJECT', 'coordinator': 'HOST:PORT',
-          'scheduler': 'HOST:PORT', 'seeds': 'N,N,...'}
+          'scheduler': 'HOST:PORT', 'seeds': 'N,N,...',
+          'axis': 'FIELD=VALUE,...'}
 # In these ~ is the home folder.
 PATHS = ('workdir', 'cache_dir', 'checkpoint', 'source')
 
@@ -245,7 +246,7 @@ def refuse(error: BaseException) -> None:
 def _check_source(arguments):
   """Raises InputError where --source or --checkpoint cannot be."""
   values = arguments.flags
-  if 'source' not in values or arguments.source is None:
+  if 'mode' not in values or arguments.source is None:
     return
   if values.source and values.checkpoint:
     raise errors.InputError(

@@ -92,6 +92,13 @@ def draw(
     return False
 
 
+def ordered_colors(number: int) -> list[Any]:
+  """Returns colours of so many lines in order, told apart in grey as well."""
+  if number == 1:
+    return [AFTER]
+  return list(matplotlib.colormaps['viridis'](np.linspace(0.0, 0.85, number)))
+
+
 def plain_log(axis: Any) -> None:
   """Makes an x or y axis logarithmic, with ticks as plain numbers.
 

@@ -71,7 +71,7 @@ def find(run: plan_lib.Run, folder: pathlib.Path) -> Found:
     return Found(None, f'made with another {changed}', True)
   if summary is None:
     return Found(None, NOT_FINISHED)
-  if run.row.source:
+  if run.row.is_evaluated:
     try:
       if summary.get('of') != evaluate.origin(source_of(run, folder)):
         return Found(None, 'a test of another net', True)
@@ -82,10 +82,10 @@ def find(run: plan_lib.Run, folder: pathlib.Path) -> Found:
 
 def source_of(run: plan_lib.Run, folder: pathlib.Path) -> str | None:
   """Returns what a run evaluates, as --source has it; None of a training."""
-  if not run.row.source:
+  if not run.row.is_evaluated:
     return None
-  if run.row.params == evaluate.INITIAL:
-    return evaluate.INITIAL
+  if run.row.params != 'trained':
+    return run.row.params
   return str(plan_lib.trained_folder(folder, run.row.source, run.seed))
 
 
@@ -106,7 +106,7 @@ def make(
     if run.name in job_of:
       continue
     together = [run]
-    if vmap and not run.row.source:
+    if vmap and not run.row.is_evaluated:
       together = [other for other in runs if other.row.name == run.row.name]
     job = (_of_seeds if len(together) > 1 else _of_run)(
         together, folder, cache_dir)
@@ -121,7 +121,7 @@ def _of_run(together, folder, cache_dir):
   run, = together
   source = source_of(run, folder)
   program = ['-m', 'meta_analog.cli', 'train']
-  if run.row.source:
+  if run.row.is_evaluated:
     program = ['-m', 'meta_analog.cli', 'evaluate', f'--source={source}']
   words = [*program, *run.flags, f'--workdir={run.folder}', *_cache(cache_dir)]
   return Job(run.name, (run,), run.needs, run.folder, tuple(words), os.getcwd())
@@ -263,7 +263,7 @@ def cost(job: Job) -> float:
 def _cost(run):
   c = run.config
   test = c.evaluation.num_tasks * (1 + len(c.evaluation.after_s))
-  if run.row.source:
+  if run.row.is_evaluated:
     return float(test)
   return float(test + 3 * c.training.num_steps * c.training.tasks_per_step
                * (1 + c.adapt.num_events))

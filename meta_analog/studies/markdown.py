@@ -60,7 +60,7 @@ def terminal(table: dict[str, Any]) -> rich.table.Table:
   out = rich.table.Table(title='means over seeds, 95 %')
   time = main_time(table)
   for name in ('row', 'seeds', 'before', f'after, {span(time)}', 'required'):
-    out.add_column(name)
+    out.add_column(name, overflow='fold')
   for row in table['cases']:
     if row['all'] is None:
       out.add_row(row['name'], 'none')
@@ -228,6 +228,8 @@ def _config(row):
   code = ' '.join(f'`{word}`' for word in words)
   if not row['of']:
     return code
+  if row['params'] == row['of']:  # a run or a file
+    return ', '.join(filter(None, [f'`{path}` with `{row["of"]}`', code]))
   state = 'as trained' if row['params'] == 'trained' else 'untrained'
   return ', '.join(filter(None, [f'{row["of"]} {state}', code]))
 

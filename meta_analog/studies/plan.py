@@ -18,10 +18,12 @@ import ml_collections
 from meta_analog.config import config_files
 from meta_analog.config import validation
 from meta_analog.core import errors
+from meta_analog.experiment import evaluate
+from meta_analog.studies import axes as axes_lib
 
 PARAMS = ('trained', 'initial')
-FIELDS = {'name', 'label', 'group', 'config', 'overrides', 'required', 'source',
-          'params'}
+FIELDS = {'name', 'label', 'group', 'config', 'overrides', 'required', 'axis',
+          'source', 'params'}
 
 
 class Row(NamedTuple):
@@ -33,8 +35,16 @@ class Row(NamedTuple):
   config: str  # file and argument, of a trained row
   overrides: dict[str, Any]  # dotted field: value
   required: dict[str, float]  # seconds of the test, in digits: score
+  axis: dict[str, str]  # {field: value} that it stands for, see `axes`
   source: str = ''  # trained row whose nets are evaluated
-  params: str = 'trained'  # or 'initial': as they were before meta-training
+  # Or 'initial', as they were before meta-training; or a run, or file of
+  # meta-parameters, that is evaluated under `config`.
+  params: str = 'trained'
+
+  @property
+  def is_evaluated(self) -> bool:
+    """Whether the row trains nothing."""
+    return bool(self.source) or self.params not in PARAMS
 
 
 class Run(NamedTuple):
@@ -57,12 +67,15 @@ class Plan(NamedTuple):
   rows: tuple[Row, ...]
   runs: tuple[Run, ...]  # the first seed of all rows first
   references: tuple[dict[str, Any], ...]
+  axes: tuple[axes_lib.Axis, ...] = ()
 
 
 def make(
     config: ml_collections.ConfigDict, folder: pathlib.Path,
     overrides: dict[str, str] | None = None,
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None,
+    axes: tuple[axes_lib.Axis, ...] = (), source: str = '', *,
+    train_anew: bool = False
 ) -> Plan:
   """Returns the plan of a study, or of a run config with several seeds.
 
@@ -72,6 +85,9 @@ def make(
     overrides: of the config of a run: its 'file', and the fields that were
       changed in it. They become the only row.
     seeds: of every row; None: those of the study, or that of the run.
+    axes: fields of the run's config and their values, see `axes.rows`.
+    source: see `axes.rows`.
+    train_anew: see `axes.rows`.
 
   Returns:
     A `Plan`.
@@ -81,6 +97,11 @@ def make(
   """
   if 'network' in config and overrides:
     config = _of_run_config(config, overrides)
+    config.rows = axes_lib.rows(
+        config.rows[0], axes, source, train_anew=train_anew)
+  elif axes or source or train_anew:
+    raise errors.InputError('--axis, --source and --train_anew: need the '
+                            'config of a run, such as --config configs/pcm.py')
   if 'rows' not in config or 'seeds' not in config:
     raise errors.InputError(
         'this config declares no rows and seeds: name that of a study, such as '
@@ -94,7 +115,7 @@ def make(
   _check_names(rows)
   runs = tuple(_run(rows, row, seed, folder) for seed in seeds for row in rows)
   return Plan(seeds, tuple(config.times_s), rows, runs,
-              tuple(dict(row) for row in config.references))
+              tuple(dict(row) for row in config.references), axes)
 
 
 def _of_run_config(config, overrides):
@@ -145,10 +166,9 @@ def _row(values):
     raise errors.InputError(
         f'row {name!r}: {unknown[0]!r} is none of {", ".join(sorted(FIELDS))}')
   row = Row(**{'label': name, 'group': '', 'config': '', 'overrides': {},
-               'required': {}} | dict(values))
+               'required': {}, 'axis': {}} | dict(values))
   if row.params not in PARAMS:
-    raise errors.InputError(
-        f'row {name!r}: params = {row.params!r}: must be one of {PARAMS}')
+    evaluate.check_source(row.params)
   if bool(row.source) == bool(row.config):
     raise errors.InputError(
         f'row {name!r}: must name either a config to train or, by source, a '
@@ -164,7 +184,7 @@ def _check_names(rows):
   for name in names:
     if names.count(name) > 1:
       raise errors.InputError(f'two rows are named {name!r}')
-  trained = [row.name for row in rows if not row.source]
+  trained = [row.name for row in rows if not row.is_evaluated]
   for row in rows:
     if row.source and row.source not in trained:
       raise errors.InputError(
@@ -188,7 +208,7 @@ def _run(rows, row, seed, folder):
                *(f'--config.{field}={value}'
                  for field, value in changes.items()),
                f'--config.seed={seed}')
-  kind = 'tests' if row.source else 'runs'
+  kind = 'tests' if row.is_evaluated else 'runs'
   return Run(
       name=f'{row.name}/seed={seed}', row=row, seed=seed,
       needs=(f'{row.source}/seed={seed}'

@@ -43,11 +43,11 @@ def collect(
 
   Returns:
     'format', 'seeds', 'times_s', 'interval' (what it is, in words),
-    'references', and 'cases', the rows: for each what was declared, 'seeds'
-    (for each that is finished its own numbers with the interval over its
-    chips), 'missing' ([{'seed', 'why'}]) and 'all': the means over seeds, see
-    `summarize`, None where none is finished. Its keys 'of' and 'wanted' are
-    `source` and `required` of a row.
+    'references', 'axes' ({field: values}), and 'cases', the rows: for each what
+    was declared, 'seeds' (for each that is finished its own numbers with the
+    interval over its chips), 'missing' ([{'seed', 'why'}]) and 'all': the means
+    over seeds, see `summarize`, None where none is finished. Its keys 'of' and
+    'wanted' are `source`, or the run or file in `params`, and `required`.
   """
   rows = []
   for row in plan.rows:
@@ -69,7 +69,8 @@ def collect(
           row['seeds'], named[row['of']]['seeds'], main)
   return {'format': FORMAT, 'seeds': list(plan.seeds),
           'times_s': list(plan.times_s), 'interval': INTERVAL, 'cases': rows,
-          'references': list(plan.references)}
+          'references': list(plan.references),
+          'axes': {axis.field: list(axis.values) for axis in plan.axes}}
 
 
 def summarize(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -195,5 +196,8 @@ def _declared(plan, row):
   """Returns what a row declares, by the keys of table.json."""
   named = {other.name: other for other in plan.rows}
   values = row._asdict()
-  return values | {'of': values.pop('source'), 'wanted': values.pop('required'),
-                   'config': named.get(row.source, row).config}
+  values |= {'of': values.pop('source'), 'wanted': values.pop('required'),
+             'config': named.get(row.source, row).config}
+  if row.is_evaluated and not row.source:
+    values['of'] = row.params  # a run or a file
+  return values

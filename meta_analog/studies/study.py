@@ -19,6 +19,7 @@ from meta_analog.reporting import style
 from meta_analog.reporting import terminal
 from meta_analog.runtime import atomic_files
 from meta_analog.runtime import signals
+from meta_analog.studies import axis_figure
 from meta_analog.studies import cluster
 from meta_analog.studies import executor
 from meta_analog.studies import figure
@@ -85,7 +86,7 @@ def run(
   study = _Study(plan, folder, console, {})
   if options.vmap:
     for each in plan.runs:
-      if not each.row.source:
+      if not each.row.is_evaluated:
         vmap_executor.check(each.config)
   with workdir_lib.locked(folder):
     atomic_files.remove_partial(folder)
@@ -118,7 +119,7 @@ def _unfinished(study, options):
     found = jobs_lib.find(run, study.folder)
     if found.summary is not None:
       done.add(run.name)
-    elif found.other_config and not run.row.source:
+    elif found.other_config and not run.row.is_evaluated:
       # Hours of training are not thrown away for a changed word.
       study.failed[run.name] = (
           f'{run.folder} was {found.why}: remove it to train anew')
@@ -187,9 +188,13 @@ def _write(study):
   table = atomic_files.read_json(path)  # so that all else is made of it alone
   with atomic_files.replacing(study.folder / 'table.md') as partial:
     partial.write_text(markdown.document(table))
-  def draw(path):
-    with atomic_files.replacing(path) as partial:
-      figure.draw(partial, table)
+  drawings = {'table.png': figure.draw}
+  if table['axes']:
+    drawings['axis.png'] = axis_figure.draw
+  for name, draw_fn in drawings.items():
+    def draw(path, draw_fn=draw_fn):
+      with atomic_files.replacing(path) as partial:
+        draw_fn(partial, table)
 
-  style.draw(study.folder / 'table.png', draw, study.log)
+    style.draw(study.folder / name, draw, study.log)
   return table
