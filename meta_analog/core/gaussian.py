@@ -49,6 +49,21 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return straighten(hashed(index, seed[..., 0], seed[..., -1])).reshape(shape)
 
 
+def cdf(x: jax.Array) -> jax.Array:
+  """Returns Phi(x) of the standard normal law, also far below the mean.
+
+  By one special function, for which XLA compiles half as much as for the two of
+  `jax.scipy.special.ndtr`: devices call it in every step.
+
+  Args:
+    x: any shape.
+
+  Returns:
+    float32 within 2e-5 of itself, down to 1e-36.
+  """
+  return 0.5 * jax.lax.erfc(-0.7071067811865476 * x)
+
+
 def hashed(
     x: jax.Array, y: jax.Array, z: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -121,7 +121,7 @@ def clipped_mean(
     # t is 0 in float32 from 14 on; an infinite bound has no product with 0.
     a = jnp.minimum(jnp.abs(distance_uS) / divisor, 20.0)
     density = jnp.exp(-0.5 * jnp.square(a)) * 0.3989422804014327
-    return density - a * jax.scipy.special.ndtr(-a)
+    return density - a * gaussian.cdf(-a)
 
   bias = sigma_uS * (beyond(low_uS - mean_uS) - beyond(high_uS - mean_uS))
   return quantization.saturate(mean_uS, low_uS, high_uS) + bias

@@ -17,6 +17,8 @@ s^2 L^2 / 2 of it: the devices that drift least remain.
 import jax
 import jax.numpy as jnp
 
+from meta_analog.core import gaussian
+
 # Below it float32 sees no spread: s L < 1e-5 at any age.
 MIN_STD = 1e-7
 
@@ -38,7 +40,7 @@ def cut(
     Remaining share of a conductance, shape of the arguments together.
   """
   spread, a, b = _relative(nu - lowest, std, log_age)
-  mean = _above_zero(a, b) + jax.scipy.special.ndtr(-a)
+  mean = _above_zero(a, b) + gaussian.cdf(-a)
   return jnp.where(spread, jnp.exp(-lowest * log_age) * mean,
                    jnp.exp(-jnp.maximum(nu, lowest) * log_age))
 
@@ -77,4 +79,4 @@ def _above_zero(a, b):
   tail = 0.5 * jax.scipy.special.erfcx(
       jnp.where(near, 0.0, (b - a) * 0.7071067811865476))
   return jnp.exp(exponent) * jnp.where(
-      near, jax.scipy.special.ndtr(a - b), tail)
+      near, gaussian.cdf(a - b), tail)

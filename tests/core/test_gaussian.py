@@ -32,6 +32,15 @@ def hash_in_python(x, y, z):
   return tuple(v)
 
 
+def test_the_cumulative_distribution_holds_far_below_the_mean():
+  x = np.linspace(-12.5, 12.5, 2001, dtype=np.float32)
+  np.testing.assert_allclose(
+      jax.jit(gaussian.cdf)(x), stats.norm.cdf(x.astype(np.float64)), rtol=2e-5)
+  np.testing.assert_allclose(
+      jax.jit(jax.vmap(jax.grad(gaussian.cdf)))(x),
+      stats.norm.pdf(x.astype(np.float64)), rtol=4e-5)
+
+
 @given(*[st.integers(0, 2**32 - 1)] * 3)
 def test_the_hash_is_that_of_whole_numbers(x, y, z):
   found = gaussian.hashed(*(jnp.uint32(w) for w in (x, y, z)))
