@@ -159,11 +159,9 @@ def drift_clock(
   target_uS = jnp.float32(
       targets.floor_uS(config) + 0.5 * config.crossbar.span_uS)
 
-  def factor(age_s):
-    state = model.program(jax.random.key(0), target_uS)
-    return state.g_uS / model.read_stats(state, age_s)[0]
-
-  return jax.jit(factor)
+  # Once: each call of the factor is compiled by itself.
+  state = jax.jit(lambda: model.program(jax.random.key(0), target_uS))()
+  return jax.jit(lambda age_s: state.g_uS / model.read_stats(state, age_s)[0])
 
 
 def make_write(config: ml_collections.ConfigDict) -> protocols.WriteFn:
