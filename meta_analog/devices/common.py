@@ -90,6 +90,19 @@ def limited(
   return clipped_mean(mean_uS, mean_scale * sigma_uS, low_uS, high_uS)
 
 
+@jax.custom_jvp
+def _beyond(a):
+  """Returns t(a), see `clipped_mean`."""
+  density = jnp.exp(-0.5 * jnp.square(a)) * 0.3989422804014327
+  return density - a * gaussian.cdf(-a)
+
+
+@_beyond.defjvp
+def _beyond_derivative(primals, tangents):
+  (a,), (change,) = primals, tangents
+  return _beyond(a), -gaussian.cdf(-a) * change
+
+
 def clipped_mean(
     mean_uS: jax.Array, sigma_uS: jax.Array, low_uS: jax.Array,
     high_uS: jax.Array
@@ -117,13 +130,11 @@ def clipped_mean(
   sigma_uS = jnp.abs(sigma_uS)
   divisor = jnp.where(sigma_uS > 0, sigma_uS, 1.0)
 
-  def beyond(distance_uS):
-    # t is 0 in float32 from 14 on; an infinite bound has no product with 0.
-    a = jnp.minimum(jnp.abs(distance_uS) / divisor, 20.0)
-    density = jnp.exp(-0.5 * jnp.square(a)) * 0.3989422804014327
-    return density - a * gaussian.cdf(-a)
-
-  bias = sigma_uS * (beyond(low_uS - mean_uS) - beyond(high_uS - mean_uS))
+  # t is 0 in float32 from 14 on; an infinite bound has no product with 0.
+  below, above = _beyond(jnp.stack(jnp.broadcast_arrays(*(
+      jnp.minimum(jnp.abs(bound_uS - mean_uS) / divisor, 20.0)
+      for bound_uS in (low_uS, high_uS)))))
+  bias = sigma_uS * (below - above)
   return quantization.saturate(mean_uS, low_uS, high_uS) + bias
 
 
