@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import pathlib
 from typing import Any
@@ -97,6 +98,22 @@ def ordered_colors(number: int) -> list[Any]:
   if number == 1:
     return [AFTER]
   return list(matplotlib.colormaps['viridis'](np.linspace(0.0, 0.85, number)))
+
+
+def interval_lengths(
+    means: Sequence[float], halves: Sequence[float]
+) -> tuple[list[float], list[float]]:
+  """Returns the lengths of intervals downwards and upwards, for `errorbar`.
+
+  On a logarithmic axis an interval that holds 0 runs to the edge.
+
+  Args:
+    means: of the points.
+    halves: of their intervals.
+  """
+  low = [min(half, (1.0 - 1e-6) * abs(mean))
+         for mean, half in zip(means, halves)]
+  return low, list(halves)
 
 
 def plain_log(axis: Any) -> None:

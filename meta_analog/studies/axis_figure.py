@@ -43,10 +43,7 @@ def draw(path: pathlib.Path, table: dict[str, Any]) -> None:
     if rows:
       metric = rows[0]['seeds'][0]['metric']
       axes[0, 0].set_ylabel(f'query {metric}, mean over seeds, 95 %')
-      if others or len(axes[0]) == 1:
-        axes[0, -1].legend()
-      else:
-        axes[0, 0].legend()
+      axes[0, 0].legend()
       for axis in axes[0]:
         _scale(axis, values, list(places.values()))
       _scale_errors(axes[0, 0], metric, rows, times)
@@ -82,9 +79,8 @@ def _lines(rows, field, places, time):
 
 def _draw_line(axis, line, color, name):
   x, y, half = zip(*line)
-  # On a log axis an interval that holds 0 runs to the edge.
-  low = [min(h, (1.0 - 1e-6) * abs(m)) for m, h in zip(y, half)]
-  axis.errorbar(x, y, yerr=(low, half), color=color, marker='o', label=name)
+  axis.errorbar(x, y, yerr=style.interval_lengths(y, half), color=color,
+                marker='o', label=name)
 
 
 def _before(axis, rows, field, places):

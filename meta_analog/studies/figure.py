@@ -95,7 +95,6 @@ def _bars(axis, places, results, shift, color, marker, size, label, mfc=None):
             for y, r in zip(places, results) if r is not None]
   if points:
     y, x, half = zip(*points)
-    # On a log axis an interval that holds 0 runs to the edge.
-    low = [min(h, (1.0 - 1e-6) * abs(m)) for m, h in zip(x, half)]
-    axis.errorbar(x, y, xerr=(low, half), color=color, marker=marker, ms=size,
-                  mfc=mfc or color, ls='none', capsize=2, lw=1.2, label=label)
+    axis.errorbar(x, y, xerr=style.interval_lengths(x, half), color=color,
+                  marker=marker, ms=size, mfc=mfc or color, ls='none',
+                  capsize=2, lw=1.2, label=label)

@@ -168,12 +168,23 @@ def _row(values):
   row = Row(**{'label': name, 'group': '', 'config': '', 'overrides': {},
                'required': {}, 'axis': {}} | dict(values))
   if row.params not in PARAMS:
-    evaluate.check_source(row.params)
+    _check_params(row)
   if bool(row.source) == bool(row.config):
     raise errors.InputError(
         f'row {name!r}: must name either a config to train or, by source, a '
         'row whose nets are evaluated')
   return row
+
+
+def _check_params(row):
+  """Raises InputError where networks are neither of a row nor of a run."""
+  if row.source:
+    raise errors.InputError(
+        f'row {row.name!r}: params = {row.params!r}: must be one of {PARAMS}')
+  try:
+    evaluate.check_source(row.params)
+  except errors.InputError as error:
+    raise errors.InputError(f'row {row.name!r}: {error}') from None
 
 
 def _check_names(rows):

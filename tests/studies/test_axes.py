@@ -94,7 +94,7 @@ def test_a_source_is_evaluated_and_nothing_trained():
 @pytest.mark.parametrize('words, source, options, message', [
     (['training.num_steps=3,5'], '', {}, 'add --train_anew'),
     (['network.hidden_sizes=(4,),(5,)'], '', {}, 'add --train_anew'),
-    (TWO, 'nowhere', {}, 'nowhere holds no run'),
+    (TWO, 'nowhere', {}, "^row '.*': --source=nowhere holds no run"),
     (TWO, 'x.npz', {'train_anew': True}, 'leave one out'),
     ([], 'x.npz', {}, 'needs an --axis'),
     ([], '', {'train_anew': True}, 'needs an --axis'),

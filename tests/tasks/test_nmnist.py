@@ -180,10 +180,16 @@ def test_an_input_counts_the_events_of_both_digits(arrays, task):
 
 
 def test_counts_end_at_255(arrays):
-  one = {**arrays, 'time_us': 0 * arrays['time_us']}
+  # All at once in one pixel, each event as often as makes some bins overflow.
+  times = 12
+  one = {name: np.repeat(arrays[name], times)
+         for name in ('x', 'y', 'polarity', 'time_us')}
+  one |= {'time_us': 0 * one['time_us'], 'start': times * arrays['start']}
   counts = nmnist.bin_events(one, num_steps=2, step_us=STEP_US, pool=34)
-  sums = [np.bincount(_events(arrays, recording)[:, 2], minlength=2)
-          for recording in range(len(arrays['start']) - 1)]
+  sums = times * np.array([
+      np.bincount(_events(arrays, recording)[:, 2], minlength=2)
+      for recording in range(len(arrays['start']) - 1)])
+  assert np.min(sums) < 255 < np.max(sums)
   np.testing.assert_array_equal(
       counts[:, 0, 0, 0], np.minimum(sums, 255))
   assert np.all(counts[:, 1] == 0)
